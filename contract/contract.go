@@ -1,0 +1,141 @@
+package contract
+
+// Prefix begins every label and annotation of workload identity.
+const Prefix = "azure.workload.identity/"
+
+// Labels and annotations. The comment names the object that carries each.
+const (
+	// UseLabel opts a pod in. Pod label, the value is UseLabelValue.
+	UseLabel = Prefix + "use"
+	// UseLabelValue is the only value of UseLabel that opts in.
+	UseLabelValue = "true"
+	// ClientIDAnnotation is the default identity. Service account annotation.
+	ClientIDAnnotation = Prefix + "client-id"
+	// TenantIDAnnotation overrides the webhook's tenant. Service account annotation.
+	TenantIDAnnotation = Prefix + "tenant-id"
+	// TokenExpirationAnnotation is the lifetime of the projected token in
+	// seconds. Pod annotation, then service account annotation.
+	TokenExpirationAnnotation = Prefix + "service-account-token-expiration"
+	// SkipContainersAnnotation lists containers left untouched, separated by
+	// semicolons. Pod annotation.
+	SkipContainersAnnotation = Prefix + "skip-containers"
+	// InjectProxyAnnotation asks for the IMDS proxy. Pod annotation, boolean.
+	InjectProxyAnnotation = Prefix + "inject-proxy-sidecar"
+	// ProxyPortAnnotation is the port of the IMDS proxy. Pod annotation.
+	ProxyPortAnnotation = Prefix + "proxy-sidecar-port"
+	// CustomTokenEndpointPrefix followed by the configured suffix asks for the
+	// custom token endpoint (identity binding). Pod annotation, boolean.
+	CustomTokenEndpointPrefix = Prefix + "use-"
+	// MirrorPodAnnotation marks the API server's mirror of a static pod, which
+	// the kubelet would not recognise if it were changed. Kubernetes' own.
+	MirrorPodAnnotation = "kubernetes.io/config.mirror"
+)
+
+// Environment of a container that uses workload identity. The Azure SDKs read
+// the first four; the AZURE_KUBERNETES_ ones belong to the custom token endpoint.
+const (
+	EnvClientID           = "AZURE_CLIENT_ID"
+	EnvTenantID           = "AZURE_TENANT_ID"
+	EnvFederatedTokenFile = "AZURE_FEDERATED_TOKEN_FILE"
+	EnvAuthorityHost      = "AZURE_AUTHORITY_HOST"
+
+	EnvTokenProxy = "AZURE_KUBERNETES_TOKEN_PROXY"
+	EnvSNIName    = "AZURE_KUBERNETES_SNI_NAME"
+	EnvCAFile     = "AZURE_KUBERNETES_CA_FILE"
+	EnvCAData     = "AZURE_KUBERNETES_CA_DATA"
+)
+
+// Environment of the webhook process, beside EnvTenantID and the
+// AZURE_KUBERNETES_ names above.
+const (
+	EnvEnvironment        = "AZURE_ENVIRONMENT"
+	EnvProxyImage         = "PROXY_IMAGE"
+	EnvProxyInitImage     = "PROXY_INIT_IMAGE"
+	EnvPodNamespace       = "POD_NAMESPACE"
+	EnvCAConfigMapName    = "AZURE_KUBERNETES_CA_CONFIGMAP_NAME"
+	EnvCACTBSignerName    = "AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"
+	EnvCACTBLabelSelector = "AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"
+)
+
+// The projected service account token.
+const (
+	// DefaultAudience is the audience of the projected token.
+	DefaultAudience = "api://AzureADTokenExchange"
+
+	// VolumePrefix begins the name of every volume that is ours. A volume with
+	// this prefix is reconciled, never left to the pod's author.
+	VolumePrefix = "azure-workload-identity-reserved-"
+	// TokenVolume is the volume of the token. Its name is the same in every pod,
+	// so a renamed or re-created pod is left as it is.
+	TokenVolume = VolumePrefix + "token"
+	// EmptyVolume shadows the API server's token in the proxy containers.
+	EmptyVolume = VolumePrefix + "empty"
+	// MountPath is where the token volume is mounted.
+	MountPath = "/var/run/secrets/azure/wi"
+	// TokenPath is the token file's path inside the volume.
+	TokenPath = "token/" + TokenFileName
+	// CAPath is the path inside the volume of the custom token endpoint's CA.
+	CAPath = "ca-cert/ca.crt"
+	// CAKey is the key of the CA in its ConfigMap.
+	CAKey = "ca.crt"
+	// TokenFileName is the last element of the token's path in every layout.
+	TokenFileName = "azure-identity-token"
+
+	// LegacyVolume and LegacyMountPath are those of upstream v1.5.1, where the
+	// token file lies at the volume's root.
+	LegacyVolume    = "azure-identity-token"
+	LegacyMountPath = "/var/run/secrets/azure/tokens"
+
+	// APITokenMountPath is where the API server mounts its own token into every
+	// container that has nothing there.
+	APITokenMountPath = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+	// DefaultTokenExpiration and its limits are in seconds.
+	DefaultTokenExpiration int64 = 3600
+	MinTokenExpiration     int64 = 3600
+	MaxTokenExpiration     int64 = 86400
+)
+
+// The IMDS proxy.
+const (
+	ProxyContainer     = "azwi-proxy"
+	ProxyInitContainer = "azwi-proxy-init"
+	// ProxyPortEnv tells the init container the port to redirect to.
+	ProxyPortEnv = "PROXY_PORT"
+	// DefaultProxyPort is a TCP port.
+	DefaultProxyPort = 8000
+	// ProxyUID is the user of the proxy; its own traffic is not redirected.
+	ProxyUID = 1501
+	// ProxyBinary is the proxy's path in its image.
+	ProxyBinary = "/azwi-proxy"
+	// IMDSAddress and IMDSPort are where managed identity clients ask.
+	IMDSAddress = "169.254.169.254"
+	IMDSPort    = 80
+	// NativeSidecarMinor is the first minor version of Kubernetes 1 on which
+	// every supported kubelet knows native sidecars.
+	NativeSidecarMinor = 32
+)
+
+// The webhook's objects in a cluster.
+const (
+	SystemNamespace          = "azure-workload-identity-system"
+	WebhookServiceAccount    = "azure-wi-webhook-admin"
+	WebhookSecret            = "azure-wi-webhook-server-cert"
+	WebhookService           = "azure-wi-webhook-webhook-service"
+	WebhookConfiguration     = "azure-wi-webhook-mutating-webhook-configuration"
+	WebhookName              = "mutation.azure-workload-identity.io"
+	WebhookPath              = "/mutate-v1-pod"
+	WebhookDefaultCertDir    = "/certs"
+	WebhookDefaultHealthAddr = ":9440"
+	WebhookDefaultMetrics    = ":8095"
+	WebhookDefaultAddr       = ":9443"
+)
+
+// SubjectPrefix begins the subject of every service account token; the rest is
+// namespace:name.
+const SubjectPrefix = "system:serviceaccount:"
+
+// Subject is the sub claim of tokens of a service account.
+func Subject(namespace, name string) string {
+	return SubjectPrefix + namespace + ":" + name
+}

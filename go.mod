@@ -1,0 +1,3 @@
+module azwi
+
+go 1.26.0
