@@ -1,0 +1,175 @@
+package inject
+
+import (
+	"fmt"
+	"strings"
+
+	"azwi/contract"
+)
+
+// A Result is what to do with a pod.
+type Result struct {
+	// Patch is the change as a JSON patch. Empty: leave the pod as it is.
+	Patch []Op
+	// Warnings are for the pod's creator; the pod is created all the same.
+	Warnings []Warning
+	// Denial is not nil where the pod must not be created.
+	Denial *Denial
+}
+
+// A Denial refuses a pod.
+type Denial struct {
+	// Reason is one of the constants below: stable, for metrics.
+	Reason Reason
+	// Message names the key, its value and what is allowed.
+	Message string
+}
+
+// A Warning tells the pod's creator of a likely mistake.
+type Warning struct {
+	Reason  Reason
+	Message string
+}
+
+// Reason is a stable word for a denial or a warning.
+type Reason string
+
+// Reasons of denials.
+const (
+	ReasonTokenExpiration Reason = "token-expiration"
+	ReasonProxyPort       Reason = "proxy-port"
+	ReasonHostNetwork     Reason = "proxy-host-network"
+	ReasonProxyImage      Reason = "proxy-image"
+	ReasonProxyUID        Reason = "proxy-uid"
+)
+
+// Inject decides what to change in the pod, whose service account is account. A
+// pod that has not opted in is left alone.
+func (p *Pod) Inject(account Account, settings Settings) Result {
+	if !p.OptedIn() {
+		return Result{}
+	}
+	in := injection{
+		pod:      p,
+		account:  account,
+		settings: settings.withDefaults(),
+		skip:     p.skipped(),
+		custom:   p.customTokenEndpoint(settings),
+	}
+	wantsProxy, proxyWarning := p.wantsProxy()
+	in.proxy = wantsProxy
+	if denial := in.readValues(); denial != nil {
+		return Result{Denial: denial}
+	}
+	res := Result{Patch: in.patch(), Warnings: in.warnings()}
+	if proxyWarning != nil {
+		res.Warnings = append(res.Warnings, *proxyWarning)
+	}
+	return res
+}
+
+// injection is one pod's injection under way.
+type injection struct {
+	pod        *Pod
+	account    Account
+	settings   Settings
+	skip       map[string]bool
+	custom     bool  // the pod uses the custom token endpoint
+	proxy      bool  // the pod asks for the proxy
+	expiration int64 // seconds
+	proxyPort  int64
+}
+
+func (in *injection) patch() []Op {
+	var ops []Op
+	in.pod.containers(func(list string, index int, c podContainer) {
+		if in.skip[c.Name] || c.Name == contract.ProxyInitContainer {
+			return
+		}
+		env, mounts := in.complete(c)
+		path := fmt.Sprintf("/spec/%s/%d", list, index)
+		ops = append(ops, appendOps(path+"/env", len(c.Env), env)...)
+		ops = append(ops, appendOps(path+"/volumeMounts", len(c.VolumeMounts), mounts)...)
+	})
+	ops = append(ops, in.volumeOps()...)
+	return append(ops, in.proxyOps()...)
+}
+
+// complete returns the environment and mounts that container c lacks.
+func (in *injection) complete(c podContainer) (env []envVar, mounts []volumeMount) {
+	tokenFile := contract.MountPath + "/" + contract.TokenPath
+	caFile := contract.MountPath + "/" + contract.CAPath
+	if in.usesReservedVolume() {
+		base, found := tokenMount(c)
+		if !found {
+			mounts = append(mounts, volumeMount{Name: in.reservedVolume(), MountPath: contract.MountPath, ReadOnly: true})
+		}
+		tokenFile, caFile = base+"/"+contract.TokenPath, base+"/"+contract.CAPath
+	}
+	if in.usesLegacyVolume() {
+		if !c.mounts(contract.LegacyMountPath) {
+			mounts = append(mounts, volumeMount{Name: contract.LegacyVolume, MountPath: contract.LegacyMountPath, ReadOnly: true})
+		}
+		if in.settings.Layout == LayoutV15 {
+			tokenFile = contract.LegacyMountPath + "/" + contract.TokenFileName
+		}
+	}
+
+	want := []envVar{
+		{contract.EnvClientID, in.clientID()},
+		{contract.EnvTenantID, in.tenantID()},
+		{contract.EnvFederatedTokenFile, tokenFile},
+		{contract.EnvAuthorityHost, in.settings.AuthorityHost},
+	}
+	if e := in.settings.CustomTokenEndpoint; in.custom && e.TokenProxy != "" {
+		want = append(want, envVar{contract.EnvTokenProxy, e.TokenProxy}, envVar{contract.EnvSNIName, e.SNIName})
+		// The SDKs refuse file and data together, so the author's choice of one
+		// keeps us from adding the other.
+		switch {
+		case c.sets(contract.EnvCAFile) || c.sets(contract.EnvCAData):
+		case e.caIsFile():
+			want = append(want, envVar{contract.EnvCAFile, caFile})
+		default:
+			want = append(want, envVar{contract.EnvCAData, e.CAData})
+		}
+	}
+	for _, v := range want {
+		if v.Value != "" && !c.sets(v.Name) {
+			env = append(env, v)
+		}
+	}
+	return env, mounts
+}
+
+func (c podContainer) sets(env string) bool {
+	for _, e := range c.Env {
+		if e.Name == env {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *injection) clientID() string {
+	return in.account.Annotations[contract.ClientIDAnnotation]
+}
+
+func (in *injection) tenantID() string {
+	if id, ok := in.account.Annotations[contract.TenantIDAnnotation]; ok && id != "" {
+		return id
+	}
+	return in.settings.TenantID
+}
+
+// customTokenEndpoint reports whether the pod asks for the custom token endpoint.
+func (p *Pod) customTokenEndpoint(s Settings) bool {
+	key := s.CustomTokenEndpoint.Annotation
+	return key != "" && strings.EqualFold(p.metadata.Annotations[key], "true")
+}
+
+func (in *injection) audience() string {
+	if in.custom {
+		return in.settings.CustomTokenEndpoint.Audience
+	}
+	return in.settings.Audience
+}

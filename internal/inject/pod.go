@@ -1,0 +1,135 @@
+package inject
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	sigsjson "sigs.k8s.io/json"
+
+	"azwi/contract"
+)
+
+// A Pod is the part of a pod that injection looks at. Everything else stays in
+// the raw JSON, which is patched and never written anew.
+type Pod struct {
+	metadata    podMetadata
+	spec        podSpec
+	volumeNames []string
+}
+
+type podMetadata struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+type podSpec struct {
+	ServiceAccountName string            `json:"serviceAccountName"`
+	HostNetwork        bool              `json:"hostNetwork"`
+	SecurityContext    securityContext   `json:"securityContext"`
+	Volumes            []json.RawMessage `json:"volumes"`
+	InitContainers     []*podContainer   `json:"initContainers"`
+	Containers         []*podContainer   `json:"containers"`
+}
+
+type podContainer struct {
+	Name            string          `json:"name"`
+	SecurityContext securityContext `json:"securityContext"`
+	Env             []struct {
+		Name string `json:"name"`
+	} `json:"env"`
+	VolumeMounts []volumeMount `json:"volumeMounts"`
+}
+
+type securityContext struct {
+	RunAsUser *int64 `json:"runAsUser"`
+}
+
+// An Account is what injection needs of a service account.
+type Account struct {
+	Namespace   string
+	Name        string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+// Parse reads a pod in JSON. Member names are case-sensitive as they are for the
+// API server, and members it does not know are passed over. The error tells what
+// in the pod has the wrong type.
+func Parse(raw []byte) (*Pod, error) {
+	var top struct {
+		Metadata podMetadata `json:"metadata"`
+		Spec     *podSpec    `json:"spec"`
+	}
+	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, &top); err != nil {
+		return nil, fmt.Errorf("pod: %w", err)
+	}
+	if top.Spec == nil {
+		return nil, errors.New("pod: no spec")
+	}
+	p := Pod{metadata: top.Metadata, spec: *top.Spec}
+	if slices.Contains(p.spec.InitContainers, nil) || slices.Contains(p.spec.Containers, nil) {
+		return nil, errors.New("pod: spec: a container is null")
+	}
+	p.volumeNames = make([]string, len(p.spec.Volumes))
+	for i, v := range p.spec.Volumes {
+		var named *struct {
+			Name string `json:"name"`
+		}
+		if err := sigsjson.UnmarshalCaseSensitivePreserveInts(v, &named); err != nil {
+			return nil, fmt.Errorf("pod: spec.volumes[%d]: %w", i, err)
+		}
+		if named == nil {
+			return nil, fmt.Errorf("pod: spec.volumes[%d] is null", i)
+		}
+		p.volumeNames[i] = named.Name
+	}
+	return &p, nil
+}
+
+// OptedIn reports whether the pod asks for workload identity. Mirror pods are
+// never changed: the kubelet would not recognise them.
+func (p *Pod) OptedIn() bool {
+	if _, mirror := p.metadata.Annotations[contract.MirrorPodAnnotation]; mirror {
+		return false
+	}
+	return p.metadata.Labels[contract.UseLabel] == contract.UseLabelValue
+}
+
+// ServiceAccountName is the pod's service account, by default "default".
+func (p *Pod) ServiceAccountName() string {
+	if p.spec.ServiceAccountName == "" {
+		return "default"
+	}
+	return p.spec.ServiceAccountName
+}
+
+// containers calls f for the init containers, then the containers; list is the
+// name of the member they are in.
+func (p *Pod) containers(f func(list string, index int, c podContainer)) {
+	for i, c := range p.spec.InitContainers {
+		f("initContainers", i, *c)
+	}
+	for i, c := range p.spec.Containers {
+		f("containers", i, *c)
+	}
+}
+
+func (p *Pod) hasContainer(name string) bool {
+	found := false
+	p.containers(func(_ string, _ int, c podContainer) { found = found || c.Name == name })
+	return found
+}
+
+// skipped are the containers that the pod's author wants left untouched.
+func (p *Pod) skipped() map[string]bool {
+	skip := map[string]bool{}
+	for name := range strings.SplitSeq(p.metadata.Annotations[contract.SkipContainersAnnotation], ";") {
+		if name = strings.TrimSpace(name); name != "" {
+			skip[name] = true
+		}
+	}
+	return skip
+}

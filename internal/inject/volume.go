@@ -1,0 +1,247 @@
+package inject
+
+import (
+	"bytes"
+	"encoding/json"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"azwi/contract"
+)
+
+// The shapes below are written as Kubernetes' v1 API has them. They hold only
+// what we write ourselves.
+
+type envVar struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type volumeMount struct {
+	Name      string `json:"name"`
+	MountPath string `json:"mountPath"`
+	ReadOnly  bool   `json:"readOnly,omitempty"`
+}
+
+type volume struct {
+	Name        string       `json:"name"`
+	Projected   *projected   `json:"projected,omitempty"`
+	DownwardAPI *downwardAPI `json:"downwardAPI,omitempty"`
+}
+
+type projected struct {
+	DefaultMode int                `json:"defaultMode"`
+	Sources     []volumeProjection `json:"sources"`
+}
+
+type downwardAPI struct {
+	DefaultMode int `json:"defaultMode"`
+}
+
+type volumeProjection struct {
+	ServiceAccountToken *tokenProjection       `json:"serviceAccountToken,omitempty"`
+	ConfigMap           *configMapProjection   `json:"configMap,omitempty"`
+	ClusterTrustBundle  *trustBundleProjection `json:"clusterTrustBundle,omitempty"`
+}
+
+type tokenProjection struct {
+	Audience          string `json:"audience"`
+	ExpirationSeconds int64  `json:"expirationSeconds"`
+	Path              string `json:"path"`
+}
+
+type configMapProjection struct {
+	Name     string      `json:"name"`
+	Items    []keyToPath `json:"items"`
+	Optional bool        `json:"optional"`
+}
+
+type keyToPath struct {
+	Key  string `json:"key"`
+	Path string `json:"path"`
+}
+
+type trustBundleProjection struct {
+	SignerName    string          `json:"signerName"`
+	LabelSelector json.RawMessage `json:"labelSelector,omitempty"`
+	Path          string          `json:"path"`
+}
+
+// defaultFileMode is the API server's default, written out so that a second look
+// at the same volume finds what we wrote.
+const defaultFileMode = 0o644
+
+// usesReservedVolume reports whether the pod gets the v1.6.0 layout. A custom
+// token endpoint whose CA is a file needs it whatever the layout.
+func (in *injection) usesReservedVolume() bool {
+	return in.settings.Layout != LayoutV15 || in.custom && in.settings.CustomTokenEndpoint.caIsFile()
+}
+
+func (in *injection) usesLegacyVolume() bool { return in.settings.Layout != LayoutV16 }
+
+// tokenVolume is the wanted content of a reserved volume.
+func (in *injection) tokenVolume(name string) volume {
+	sources := []volumeProjection{{ServiceAccountToken: &tokenProjection{
+		Audience: in.audience(), ExpirationSeconds: in.expiration, Path: contract.TokenPath,
+	}}}
+	if e := in.settings.CustomTokenEndpoint; in.custom && e.caIsFile() {
+		if e.CAConfigMap != "" {
+			sources = append(sources, volumeProjection{ConfigMap: &configMapProjection{
+				Name: e.CAConfigMap, Items: []keyToPath{{contract.CAKey, contract.CAPath}},
+			}})
+		} else {
+			sources = append(sources, volumeProjection{ClusterTrustBundle: &trustBundleProjection{
+				SignerName: e.CATrustBundleSigner, LabelSelector: e.CATrustBundleSelector, Path: contract.CAPath,
+			}})
+		}
+	}
+	return volume{Name: name, Projected: &projected{DefaultMode: defaultFileMode, Sources: sources}}
+}
+
+// legacyVolume projects the token a second time: a mount of a subPath would
+// never see a rotated token.
+func (in *injection) legacyVolume() volume {
+	return volume{Name: contract.LegacyVolume, Projected: &projected{
+		DefaultMode: defaultFileMode,
+		Sources: []volumeProjection{{ServiceAccountToken: &tokenProjection{
+			Audience: in.audience(), ExpirationSeconds: in.expiration, Path: contract.TokenFileName,
+		}}},
+	}}
+}
+
+// emptyVolume has no files. It is no emptyDir, which would keep kubectl drain and
+// the cluster autoscaler from removing the pod.
+func emptyVolume() volume {
+	return volume{Name: contract.EmptyVolume, DownwardAPI: &downwardAPI{DefaultMode: defaultFileMode}}
+}
+
+// volumeOps reconciles the reserved volumes, whoever wrote them, and adds those
+// that are missing. A legacy volume that is there already is the author's.
+func (in *injection) volumeOps() []Op {
+	p := in.pod
+	var ops []Op
+	for i, name := range p.volumeNames {
+		if !isReserved(name) {
+			continue
+		}
+		want := in.tokenVolume(name)
+		if name == contract.EmptyVolume {
+			want = emptyVolume()
+		}
+		if !sameVolume(p.spec.Volumes[i], want) {
+			ops = append(ops, Op{Op: "replace", Path: "/spec/volumes/" + strconv.Itoa(i), Value: want})
+		}
+	}
+	var missing []volume
+	for _, name := range in.wantedVolumes() {
+		switch {
+		case slices.Contains(p.volumeNames, name):
+		case name == contract.EmptyVolume:
+			missing = append(missing, emptyVolume())
+		case name == contract.LegacyVolume:
+			missing = append(missing, in.legacyVolume())
+		default:
+			missing = append(missing, in.tokenVolume(name))
+		}
+	}
+	return append(ops, appendOps("/spec/volumes", len(p.volumeNames), missing)...)
+}
+
+// wantedVolumes names the volumes that our mounts, old and new, refer to.
+func (in *injection) wantedVolumes() []string {
+	var names []string
+	if in.usesReservedVolume() {
+		names = append(names, in.reservedVolume())
+	}
+	if in.usesLegacyVolume() {
+		names = append(names, contract.LegacyVolume)
+	}
+	if in.addsProxy() {
+		names = append(names, contract.EmptyVolume)
+	}
+	// A spec copied from a mutated pod may have kept mounts without volumes.
+	in.pod.containers(func(_ string, _ int, c podContainer) {
+		for _, m := range c.VolumeMounts {
+			if isReserved(m.Name) && !slices.Contains(names, m.Name) {
+				names = append(names, m.Name)
+			}
+		}
+	})
+	return names
+}
+
+// reservedVolume is the volume that new mounts refer to: ours, or else one that
+// upstream put into the pod that this spec was copied from.
+func (in *injection) reservedVolume() string {
+	if slices.Contains(in.pod.volumeNames, contract.TokenVolume) {
+		return contract.TokenVolume
+	}
+	for _, name := range in.pod.volumeNames {
+		if isReserved(name) && name != contract.EmptyVolume {
+			return name
+		}
+	}
+	return contract.TokenVolume
+}
+
+func isReserved(name string) bool { return strings.HasPrefix(name, contract.VolumePrefix) }
+
+// tokenMount finds where container c has the token volume mounted, or whatever
+// its author put at our path. Upstream mounts below our path in some releases,
+// and a mount of ours around such a one would keep the container from starting.
+func tokenMount(c podContainer) (base string, found bool) {
+	for _, m := range c.VolumeMounts {
+		at := path.Clean(m.MountPath)
+		ours := isReserved(m.Name) && m.Name != contract.EmptyVolume
+		if at == contract.MountPath || ours && strings.HasPrefix(at, contract.MountPath+"/") {
+			return at, true
+		}
+	}
+	return contract.MountPath, false
+}
+
+func (c podContainer) mounts(at string) bool {
+	return slices.ContainsFunc(c.VolumeMounts, func(m volumeMount) bool { return path.Clean(m.MountPath) == at })
+}
+
+// sameVolume compares a volume of the pod with the wanted one. The API server's
+// defaults count as equal.
+func sameVolume(have json.RawMessage, want volume) bool {
+	wanted, err := json.Marshal(want)
+	if err != nil {
+		return false
+	}
+	a, b := decodeVolume(have), decodeVolume(wanted)
+	return a != nil && reflect.DeepEqual(a, b)
+}
+
+func decodeVolume(raw json.RawMessage) map[string]any {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	var v map[string]any
+	if d.Decode(&v) != nil {
+		return nil
+	}
+	p, ok := v["projected"].(map[string]any)
+	if !ok {
+		if p, ok = v["downwardAPI"].(map[string]any); !ok {
+			return v
+		}
+	}
+	if _, ok := p["defaultMode"]; !ok {
+		p["defaultMode"] = json.Number(strconv.Itoa(defaultFileMode))
+	}
+	sources, _ := p["sources"].([]any)
+	for _, s := range sources {
+		source, _ := s.(map[string]any)
+		if cm, ok := source["configMap"].(map[string]any); ok {
+			if _, ok := cm["optional"]; !ok {
+				cm["optional"] = false
+			}
+		}
+	}
+	return v
+}

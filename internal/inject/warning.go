@@ -1,0 +1,207 @@
+package inject
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"azwi/contract"
+)
+
+// Reasons of warnings.
+const (
+	ReasonClientIDMissing Reason = "client-id-missing"
+	ReasonClientIDNotGUID Reason = "client-id-not-guid"
+	ReasonNearMissKey     Reason = "near-miss-key"
+	ReasonMisplacedKey    Reason = "misplaced-key"
+	ReasonProxyNotBoolean Reason = "proxy-not-boolean"
+	ReasonSkipUnknown     Reason = "skip-unknown-container"
+)
+
+const (
+	mostKeyWarnings        = 8 // the API server passes on 4 KiB of warnings
+	shortestForTypingError = 6 // shorter words are near too many others
+)
+
+func (in *injection) warnings() []Warning {
+	ws := in.keyWarnings()
+	ws = append(ws, in.clientIDWarnings()...)
+	for _, name := range slices.Sorted(maps.Keys(in.skip)) {
+		if !in.pod.hasContainer(name) && name != contract.ProxyContainer && name != contract.ProxyInitContainer {
+			ws = append(ws, Warning{ReasonSkipUnknown, fmt.Sprintf(
+				"annotation %s names %s, but the pod has no such container", contract.SkipContainersAnnotation, quote(name))})
+		}
+	}
+	return ws
+}
+
+func (in *injection) clientIDWarnings() []Warning {
+	id := in.clientID()
+	account := quote(in.account.Namespace + "/" + in.account.Name)
+	if id != "" {
+		if isGUID(id) {
+			return nil
+		}
+		return []Warning{{ReasonClientIDNotGUID, fmt.Sprintf(
+			"annotation %s of service account %s is %s, which is no GUID: use the identity's client ID",
+			contract.ClientIDAnnotation, account, quote(id))}}
+	}
+	missing := false
+	in.pod.containers(func(_ string, _ int, c podContainer) {
+		if !in.skip[c.Name] && c.Name != contract.ProxyInitContainer && c.Name != contract.ProxyContainer && !c.sets(contract.EnvClientID) {
+			missing = true
+		}
+	})
+	if !missing {
+		return nil
+	}
+	return []Warning{{ReasonClientIDMissing, fmt.Sprintf(
+		"service account %s has no annotation %s: %s is not set, so the application must name its identity itself",
+		account, contract.ClientIDAnnotation, contract.EnvClientID)}}
+}
+
+// isGUID allows both cases and nothing but the common form with hyphens.
+func isGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// A home is where keys are read from.
+type home struct {
+	name string // as the user reads it
+	keys map[string]string
+	read []string // the keys that are read from here
+	bare bool     // whether keys without prefix are looked at
+}
+
+func (in *injection) homes() []home {
+	return []home{
+		{"label of the pod", in.pod.metadata.Labels, []string{contract.UseLabel}, false},
+		{"annotation of the pod", in.pod.metadata.Annotations, []string{
+			contract.TokenExpirationAnnotation, contract.SkipContainersAnnotation,
+			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation,
+		}, false},
+		{"label of the service account", in.account.Labels, nil, true},
+		{"annotation of the service account", in.account.Annotations, []string{
+			contract.ClientIDAnnotation, contract.TenantIDAnnotation, contract.TokenExpirationAnnotation,
+		}, true},
+	}
+}
+
+// keyWarnings finds keys that look like ours but are not, and keys of ours on the
+// wrong object.
+func (in *injection) keyWarnings() []Warning {
+	var ws []Warning
+	homes := in.homes()
+	for _, h := range homes {
+		for _, key := range slices.Sorted(maps.Keys(h.keys)) {
+			if slices.Contains(h.read, key) || len(ws) == mostKeyWarnings {
+				continue
+			}
+			known := nearest(key, h.bare, homes)
+			if known == "" || known == contract.UseLabel && key == known {
+				continue // a use label elsewhere does nothing, and older guides ask for it
+			}
+			place := placeOf(known, h, homes)
+			if key == known {
+				ws = append(ws, Warning{ReasonMisplacedKey, fmt.Sprintf(
+					"%s %s has no effect: it is read as %s", h.name, quote(key), place)})
+				continue
+			}
+			ws = append(ws, Warning{ReasonNearMissKey, fmt.Sprintf(
+				"%s %s has no effect: did you mean the %s %s?", h.name, quote(key), place, known)})
+		}
+	}
+	return ws
+}
+
+// placeOf says where key is read from: here, if it is, else the first place.
+func placeOf(key string, here home, homes []home) string {
+	for _, h := range append([]home{here}, homes...) {
+		if slices.Contains(h.read, key) {
+			return h.name
+		}
+	}
+	return ""
+}
+
+// nearest returns the known key that key is meant to be, or the empty string.
+func nearest(key string, bare bool, homes []home) string {
+	if strings.HasPrefix(key, contract.CustomTokenEndpointPrefix) {
+		return ""
+	}
+	prefix, name, prefixed := strings.Cut(key, "/")
+	if !prefixed {
+		name = prefix
+	}
+	if prefixed && distance(letters(prefix), letters(contract.Prefix)) > 2 {
+		return ""
+	}
+	for _, h := range homes {
+		for _, known := range h.read {
+			knownName := strings.TrimPrefix(known, contract.Prefix)
+			have, want := letters(name), letters(knownName)
+			switch {
+			case have == want && (prefixed || bare && (known == contract.ClientIDAnnotation || known == contract.TenantIDAnnotation)):
+				return known
+			case prefixed && len(want) >= shortestForTypingError && distance(have, want) <= 2:
+				return known
+			}
+		}
+	}
+	return ""
+}
+
+// letters is s in lower case without anything but letters and digits.
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + ('a' - 'A')
+		}
+		return -1
+	}, s)
+}
+
+// distance is the number of letters to add, drop or change to make b of a
+// (Levenshtein). Keys are at most 317 bytes (Kubernetes), names that differ much in
+// length are not compared.
+func distance(a, b string) int {
+	if d := len(a) - len(b); d > 2 || d < -2 {
+		return 3
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
