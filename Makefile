@@ -1,0 +1,86 @@
+# Everything a developer runs. Needs Go, git and make (and a C compiler for the
+# race detector); all else comes as Go modules.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+MODULE   := $(shell go list -m)
+COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
+CLIENTS  := $(wildcard test/clients/run)
+
+# How every binary is built, here and in .ci/run.
+BUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+LDFLAGS = -s -w -X $(MODULE)/internal/version.value=$(VERSION)
+
+# The modules that hold our tests; the second one runs a real control plane.
+MODULES = . test
+TOOL    = go tool -modfile=$(CURDIR)/test/tools/go.mod
+
+API_PORT  ?= 16443
+ETCD_PORT ?= 12379
+KEEP      ?=
+FUZZTIME  ?= 30s
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this list
+	@echo "$(MODULE) $(VERSION)"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/azwi, bin/azwi-webhook and the other binaries
+	@mkdir -p bin
+	@for c in $(COMMANDS); do echo "bin/$$c"; $(BUILD) -o bin/$$c ./cmd/$$c || exit 1; done
+
+.PHONY: demo
+demo: build kube ## Show the whole path on this machine, from a pod to an access token
+	go -C test build -o $(CURDIR)/.cache/bin/demo ./demo
+	.cache/bin/demo
+
+.PHONY: test
+test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-short...)
+	@set -e; for m in $(MODULES); do echo "go test, module folder $$m"; go -C $$m test -race -timeout=20m $(TESTFLAGS) ./...; done
+
+.PHONY: test-clients
+test-clients: build ## Run the real Azure SDKs and az against the emulator
+	@$(if $(CLIENTS),$(CLIENTS),echo "There is no test/clients/run yet.")
+
+.PHONY: cluster-up
+cluster-up: .cache/bin/cluster ## Start a real control plane to play with (API_PORT=, ETCD_PORT=)
+	@.cache/bin/cluster up -api-port=$(API_PORT) -etcd-port=$(ETCD_PORT)
+
+.PHONY: cluster-down
+cluster-down: .cache/bin/cluster ## Stop it and remove its data (KEEP=1: leave them for the next start)
+	@.cache/bin/cluster down $(if $(KEEP),-keep)
+
+.PHONY: kube
+kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need (8 minutes, once)
+	@.cache/bin/cluster build
+
+.PHONY: lint
+lint: ## Run the linters and vet
+	@set -e; for m in $(MODULES); do echo "lint, module folder $$m"; (cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...); done
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what the binaries use
+	@$(TOOL) govulncheck ./...
+
+.PHONY: bench
+bench: build kube ## Measure the webhook on a real API server
+	@go -C test run ./bench
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@set -e; for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "$$f in $$p"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) $$p; \
+		done; done
+
+.PHONY: clean
+clean: cluster-down ## Remove what was built, the Kubernetes binary too, and stop the cluster
+	rm -rf bin dist .cache
+
+.PHONY: .cache/bin/cluster
+.cache/bin/cluster:
+	@go -C test build -o $(CURDIR)/$@ ./cluster/cmd/cluster

@@ -1,0 +1,12 @@
+// Package cluster runs a real Kubernetes control plane for tests, the demo and
+// people: etcd, kube-apiserver and, when asked, kube-controller-manager, from one
+// binary that it builds from Go modules (folder kube) and keeps by version.
+//
+// It owns the build of that binary, the processes, their certificates and the
+// folder they live in. Everything listens on loopback. etcd asks for no
+// credentials, so whoever can run a program on this machine can read what a
+// cluster holds: keep nothing of value in one.
+//
+// It holds nothing of this project's product: webhooks, policies and workloads
+// are for its users to bring.
+package cluster

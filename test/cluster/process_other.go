@@ -1,0 +1,19 @@
+//go:build !linux
+
+package cluster
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// dieWithParent can do nothing here: after a crash of the parent, processes stay.
+func dieWithParent(*syscall.SysProcAttr) {}
+
+// birth tells a process from any other that has or had its id, to the second.
+func birth(pid int) (string, error) {
+	out, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output() //nolint:noctx // local and instant
+	return strings.TrimSpace(string(out)), err
+}
