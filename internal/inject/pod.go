@@ -21,8 +21,10 @@ type Pod struct {
 }
 
 type podMetadata struct {
-	Labels      map[string]string `json:"labels"`
-	Annotations map[string]string `json:"annotations"`
+	Name         string            `json:"name"`
+	GenerateName string            `json:"generateName"`
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations"`
 }
 
 type podSpec struct {
@@ -96,6 +98,15 @@ func (p *Pod) OptedIn() bool {
 		return false
 	}
 	return p.metadata.Labels[contract.UseLabel] == contract.UseLabelValue
+}
+
+// Name is the pod's name, or what the API server will make it from followed by a
+// star. Both are unverified at admission.
+func (p *Pod) Name() string {
+	if p.metadata.Name == "" && p.metadata.GenerateName != "" {
+		return p.metadata.GenerateName + "*"
+	}
+	return p.metadata.Name
 }
 
 // ServiceAccountName is the pod's service account, by default "default".

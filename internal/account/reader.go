@@ -1,0 +1,236 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"azwi/internal/inject"
+)
+
+// Errors of Get, for errors.Is. Any other error is the API server's or the
+// network's, and passing.
+var (
+	// ErrNotFound: there is no such service account.
+	ErrNotFound = errors.New("service account not found")
+	// ErrForbidden: this process may not read service accounts.
+	ErrForbidden = errors.New("reading service accounts is forbidden: grant get on serviceaccounts")
+	// ErrBusy: too many reads are under way; nothing was asked.
+	ErrBusy = errors.New("too many reads of service accounts are under way")
+)
+
+// Config of a Reader.
+type Config struct {
+	// Client speaks to the API server with this process's credentials and without
+	// a rate limit of its own: a queue here would only hide an overload. Required.
+	Client *http.Client
+	// Host is the API server's base URL. Required.
+	Host string
+	// Deadline of a Get, all tries together. Defaults to 2 s.
+	Deadline time.Duration
+	// MaxInFlight is the number of accounts read at the same time; above it Get
+	// fails with ErrBusy. Defaults to 256.
+	MaxInFlight int
+	// Observe, if set, is told of every request to the API server: its status
+	// code (0: no answer) and duration.
+	Observe func(status int, took time.Duration)
+}
+
+// A Reader reads service accounts. It is safe for concurrent use.
+//
+// Callers that ask for the same account at the same time share reads, but never
+// one that began before they asked: while a read is under way, all newcomers wait
+// for the next one.
+type Reader struct {
+	config Config
+
+	mu      sync.Mutex
+	reading map[key]*read // the next read, nil while nobody waits for one
+}
+
+type key struct{ namespace, name string }
+
+type read struct {
+	done    chan struct{}
+	account inject.Account
+	err     error
+}
+
+// NewReader returns a Reader. The error tells which required field is missing.
+func NewReader(c Config) (*Reader, error) {
+	if c.Client == nil || c.Host == "" {
+		return nil, errors.New("account reader: Client and Host are required")
+	}
+	if c.Deadline == 0 {
+		c.Deadline = 2 * time.Second
+	}
+	if c.MaxInFlight == 0 {
+		c.MaxInFlight = 256
+	}
+	if c.Observe == nil {
+		c.Observe = func(int, time.Duration) {}
+	}
+	return &Reader{config: c, reading: map[key]*read{}}, nil
+}
+
+// Get returns the metadata of a service account as it is now.
+func (r *Reader) Get(ctx context.Context, namespace, name string) (inject.Account, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.config.Deadline)
+	defer cancel()
+	k := key{namespace, name}
+
+	r.mu.Lock()
+	next, underWay := r.reading[k]
+	switch {
+	case underWay && next == nil:
+		next = &read{done: make(chan struct{})}
+		r.reading[k] = next
+		fallthrough
+	case underWay:
+		r.mu.Unlock()
+		select {
+		case <-next.done:
+			return next.account, next.err
+		case <-ctx.Done():
+			return inject.Account{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, ctx.Err())
+		}
+	case len(r.reading) >= r.config.MaxInFlight:
+		r.mu.Unlock()
+		return inject.Account{}, ErrBusy
+	}
+	r.reading[k] = nil
+	r.mu.Unlock()
+
+	account, err := r.fetch(ctx, k)
+	if next := r.finish(k); next != nil {
+		// Those who wait have requests of their own: this one may end.
+		go r.serve(context.WithoutCancel(ctx), k, next)
+	}
+	return account, err
+}
+
+// finish ends the read under way and returns the one that is waited for.
+func (r *Reader) finish(k key) *read {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.reading[k]
+	if next == nil {
+		delete(r.reading, k)
+		return nil
+	}
+	r.reading[k] = nil
+	return next
+}
+
+func (r *Reader) serve(ctx context.Context, k key, next *read) {
+	for next != nil {
+		ctx, cancel := context.WithTimeout(ctx, r.config.Deadline)
+		next.account, next.err = r.fetch(ctx, k)
+		cancel()
+		close(next.done)
+		next = r.finish(k)
+	}
+}
+
+// A statusError is an answer of the API server that is not the account.
+type statusError struct {
+	code       int
+	retryAfter time.Duration
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("the API server answered %d %s", e.code, http.StatusText(e.code))
+}
+
+// retryPause lets another moment pass, and another connection be taken.
+const retryPause = 20 * time.Millisecond
+
+// fetch asks the API server, a second time if the first failure may pass. The
+// first try gets half of the deadline, so that a lost connection leaves time.
+func (r *Reader) fetch(ctx context.Context, k key) (inject.Account, error) {
+	first, cancel := context.WithTimeout(ctx, r.config.Deadline/2)
+	account, err := r.try(first, k)
+	cancel()
+	if wait, again := retry(err); again && ctx.Err() == nil {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			account, err = r.try(ctx, k)
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
+		return inject.Account{}, fmt.Errorf("reading service account %s/%s: %w", k.namespace, k.name, err)
+	}
+	return account, nil
+}
+
+func retry(err error) (wait time.Duration, again bool) {
+	var status *statusError
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden):
+		return 0, false
+	case errors.As(err, &status):
+		return max(retryPause, status.retryAfter), status.code == http.StatusTooManyRequests || status.code >= http.StatusInternalServerError
+	default:
+		return retryPause, true
+	}
+}
+
+// Metadata alone, whatever else the object holds. A get without resourceVersion
+// is answered from etcd with everything that was confirmed before it.
+// https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+const accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+// mostBytes bounds an answer; Kubernetes bounds annotations to 256 KiB.
+const mostBytes = 2 << 20
+
+func (r *Reader) try(ctx context.Context, k key) (inject.Account, error) {
+	path := "/api/v1/namespaces/" + url.PathEscape(k.namespace) + "/serviceaccounts/" + url.PathEscape(k.name)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.config.Host+path, http.NoBody)
+	if err != nil {
+		return inject.Account{}, err
+	}
+	req.Header.Set("Accept", accept)
+	start := time.Now()
+	resp, err := r.config.Client.Do(req)
+	if err != nil {
+		r.config.Observe(0, time.Since(start))
+		return inject.Account{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes))
+	r.config.Observe(resp.StatusCode, time.Since(start))
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return inject.Account{}, ErrNotFound
+	case resp.StatusCode == http.StatusForbidden:
+		return inject.Account{}, ErrForbidden
+	case resp.StatusCode != http.StatusOK:
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // absent or a date: no wait
+		return inject.Account{}, &statusError{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second}
+	case err != nil:
+		return inject.Account{}, err
+	}
+	var object struct {
+		Metadata struct {
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"metadata"`
+	}
+	if err := json.Unmarshal(body, &object); err != nil {
+		return inject.Account{}, fmt.Errorf("decode: %w", err)
+	}
+	return inject.Account{
+		Namespace: k.namespace, Name: k.name,
+		Labels: object.Metadata.Labels, Annotations: object.Metadata.Annotations,
+	}, nil
+}

@@ -1,0 +1,150 @@
+package settings
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"azwi/contract"
+	"azwi/internal/entra"
+	"azwi/internal/inject"
+)
+
+// Flags are the choices made on the command line. The rest is in the environment.
+type Flags struct {
+	audience       string
+	layout         inject.Layout
+	customSuffix   string
+	customAudience string
+}
+
+// Register adds the flags to fs. Their values are known after fs.Parse.
+func Register(fs *flag.FlagSet) *Flags {
+	f := &Flags{}
+	fs.StringVar(&f.audience, "audience", "", "audience of the service account token (default "+contract.DefaultAudience+")")
+	fs.TextVar(&f.layout, "token-path", inject.LayoutV16, "where pods find the token: v1.6.0, v1.5.1 or both (as in those releases of upstream)")
+	fs.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "pods with the annotation "+contract.CustomTokenEndpointPrefix+"SUFFIX use the custom token endpoint")
+	fs.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of the token in pods that use the custom token endpoint")
+	return f
+}
+
+// Settings checks the flags and the environment and joins them. getenv is
+// os.Getenv or a stand-in; version is that of the proxy image used by default. The
+// error lists every mistake, each with the name of its flag or variable.
+func (f *Flags) Settings(getenv func(string) string, version string) (inject.Settings, error) {
+	s := inject.Settings{
+		TenantID: getenv(contract.EnvTenantID),
+		Audience: f.audience,
+		Layout:   f.layout,
+		Proxy: inject.Proxy{
+			Image:     getenv(contract.EnvProxyImage),
+			InitImage: getenv(contract.EnvProxyInitImage),
+		},
+	}
+	if s.Proxy.Image == "" {
+		s.Proxy.Image = "azwi/proxy:" + version
+	}
+	var mistakes []error
+	if s.TenantID == "" {
+		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
+	}
+	var err error
+	if s.AuthorityHost, err = authorityHost(getenv); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	if s.CustomTokenEndpoint, err = f.customTokenEndpoint(getenv); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	return s, errors.Join(mistakes...)
+}
+
+// authorityHost is that of the Azure cloud, or one given by URL for a cloud that
+// is not in the table.
+func authorityHost(getenv func(string) string) (string, error) {
+	if host := getenv(contract.EnvAuthorityHost); host != "" {
+		if err := checkURL(host); err != nil {
+			return "", fmt.Errorf("%s: %w", contract.EnvAuthorityHost, err)
+		}
+		return host, nil
+	}
+	cloud, err := entra.CloudByName(getenv(contract.EnvEnvironment))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w; for another cloud set %s to its URL", contract.EnvEnvironment, err, contract.EnvAuthorityHost)
+	}
+	return cloud.AuthorityHost, nil
+}
+
+func (f *Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTokenEndpoint, error) {
+	switch {
+	case f.customSuffix == "" && f.customAudience == "":
+		return inject.CustomTokenEndpoint{}, nil
+	case f.customSuffix == "" || f.customAudience == "":
+		return inject.CustomTokenEndpoint{}, errors.New("--custom-token-endpoint-annotation-suffix and --custom-token-endpoint-audience go together: set both or neither")
+	}
+	e := inject.CustomTokenEndpoint{
+		Annotation:          contract.CustomTokenEndpointPrefix + f.customSuffix,
+		Audience:            f.customAudience,
+		TokenProxy:          getenv(contract.EnvTokenProxy),
+		SNIName:             getenv(contract.EnvSNIName),
+		CAData:              getenv(contract.EnvCAData),
+		CAConfigMap:         getenv(contract.EnvCAConfigMapName),
+		CATrustBundleSigner: getenv(contract.EnvCACTBSignerName),
+	}
+	var mistakes []error
+	if !validName("use-" + f.customSuffix) {
+		mistakes = append(mistakes, fmt.Errorf("--custom-token-endpoint-annotation-suffix %q does not make an annotation key: use letters, digits, '-', '_' and '.', at most 59", f.customSuffix))
+	}
+	if strings.EqualFold(f.customAudience, contract.DefaultAudience) {
+		mistakes = append(mistakes, fmt.Errorf("--custom-token-endpoint-audience may not be the default audience %s", contract.DefaultAudience))
+	}
+	if e.TokenProxy != "" {
+		if err := checkURL(e.TokenProxy); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", contract.EnvTokenProxy, err))
+		}
+	}
+	sources := 0
+	for _, ca := range []string{e.CAData, e.CAConfigMap, e.CATrustBundleSigner} {
+		if ca != "" {
+			sources++
+		}
+	}
+	if sources > 1 {
+		mistakes = append(mistakes, fmt.Errorf("set at most one of %s, %s and %s", contract.EnvCAData, contract.EnvCAConfigMapName, contract.EnvCACTBSignerName))
+	}
+	if selector := getenv(contract.EnvCACTBLabelSelector); selector != "" {
+		if e.CATrustBundleSigner == "" {
+			mistakes = append(mistakes, fmt.Errorf("%s needs %s", contract.EnvCACTBLabelSelector, contract.EnvCACTBSignerName))
+		}
+		var object map[string]any
+		if err := json.Unmarshal([]byte(selector), &object); err != nil || object == nil {
+			mistakes = append(mistakes, fmt.Errorf(`%s is no label selector in JSON, for example {"matchLabels":{"app":"x"}}`, contract.EnvCACTBLabelSelector))
+		} else {
+			e.CATrustBundleSelector = json.RawMessage(selector)
+		}
+	}
+	return e, errors.Join(mistakes...)
+}
+
+// checkURL allows what the Azure SDKs accept as an authority or token proxy.
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no URL", s)
+	case u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("%q must be an https URL", s)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("the URL of host %q may have no user, query or fragment", u.Host)
+	}
+	return nil
+}
+
+// validName is the name part of Kubernetes' qualified names, behind the slash.
+func validName(s string) bool {
+	ok, err := regexp.MatchString(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`, s)
+	return ok && err == nil
+}

@@ -1,0 +1,2 @@
+// Package version tells which build of this project is running.
+package version

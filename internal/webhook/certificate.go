@@ -1,0 +1,107 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// A keyPair is the serving certificate mounted in a folder, as tls.crt and
+// tls.key. It is looked at for every new connection, so a renewed one is served at
+// once; connections are few and kept. A pair that is half written or broken leaves
+// the one before it in use.
+type keyPair struct {
+	dir     string
+	logger  *slog.Logger
+	renewed func(notAfter time.Time)
+
+	mu       sync.Mutex
+	cert     *tls.Certificate
+	crt, key []byte
+	failure  string // logged once
+}
+
+// current returns the newest usable certificate; the error says why there is none.
+func (p *keyPair) current() (*tls.Certificate, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.reload()
+	switch {
+	case err == nil:
+		p.failure = ""
+	case err.Error() != p.failure:
+		p.failure = err.Error()
+		p.logger.Error("serving certificate can't be used", "dir", p.dir, "error", err, "servingOlderOne", p.cert != nil)
+	}
+	if p.cert == nil {
+		return nil, err
+	}
+	return p.cert, nil
+}
+
+func (p *keyPair) reload() error {
+	crt, err := os.ReadFile(filepath.Join(p.dir, "tls.crt"))
+	if err != nil {
+		return err
+	}
+	key, err := os.ReadFile(filepath.Join(p.dir, "tls.key"))
+	if err != nil {
+		return err
+	}
+	if p.cert != nil && bytes.Equal(crt, p.crt) && bytes.Equal(key, p.key) {
+		return nil
+	}
+	cert, err := tls.X509KeyPair(crt, key)
+	if err != nil {
+		// The error of crypto/tls tells of PEM blocks and types, never of the key.
+		return fmt.Errorf("tls.crt and tls.key: %w", err)
+	}
+	p.cert, p.crt, p.key = &cert, crt, key
+	p.renewed(cert.Leaf.NotAfter)
+	p.logger.Info("serving certificate loaded", "notAfter", cert.Leaf.NotAfter, "names", cert.Leaf.DNSNames)
+	return nil
+}
+
+// tlsConfig serves the pair. With clientCA, a file, only callers with a
+// certificate of that CA are served; the file is read for every new connection.
+func (p *keyPair) tlsConfig(minVersion uint16, clientCA string) *tls.Config {
+	base := &tls.Config{
+		MinVersion:     minVersion,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current() },
+	}
+	if clientCA == "" {
+		return base
+	}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pool, err := readPool(clientCA)
+		if err != nil {
+			p.logger.Error("client CA can't be used", "file", clientCA, "error", err)
+			return nil, err
+		}
+		c := base.Clone()
+		c.GetConfigForClient = nil
+		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		return c, nil
+	}
+	return base
+}
+
+func readPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in PEM")
+	}
+	return pool, nil
+}

@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"azwi/internal/inject"
+)
+
+// mostNamespaces bounds the label namespace: every value costs some forty series.
+const mostNamespaces = 1000
+
+// Metrics are the webhook's own. Make them with NewMetrics.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	duration    *prometheus.HistogramVec
+	admissions  *prometheus.CounterVec
+	warnings    *prometheus.CounterVec
+	reads       *prometheus.HistogramVec
+	certificate prometheus.Gauge
+
+	mu         sync.Mutex
+	namespaces map[string]bool
+}
+
+// NewMetrics returns metrics in a registry of their own.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "azwi_mutation_request",
+			Help:    "Seconds an admission took, by namespace (the first thousand, then other).",
+			Buckets: upstreamBuckets(),
+		}, []string{"namespace"}),
+		admissions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "azwi_admissions_total",
+			Help: "Admissions by outcome (injected, unchanged, denied, failed, busy, malformed) and reason.",
+		}, []string{"outcome", "reason"}),
+		warnings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "azwi_admission_warnings_total",
+			Help: "Warnings given to creators of pods, by reason.",
+		}, []string{"reason"}),
+		reads: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "azwi_service_account_read_seconds",
+			Help:    "Seconds a read of a service account took, by the API server's status code (0: no answer).",
+			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2},
+		}, []string{"code"}),
+		certificate: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "azwi_certificate_expiry_timestamp_seconds",
+			Help: "When the serving certificate expires, in seconds since 1970.",
+		}),
+		namespaces: map[string]bool{},
+	}
+	m.registry.MustRegister(m.duration, m.admissions, m.warnings, m.reads, m.certificate,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// upstreamBuckets are those of upstream's histogram, so that its dashboards and
+// alerts go on working. In seconds.
+func upstreamBuckets() []float64 {
+	var b []float64
+	for _, step := range []struct {
+		from, count int
+		unit        float64
+	}{{1, 10, 0.001}, {2, 9, 0.01}, {2, 9, 0.1}, {3, 4, 0.5}} {
+		for i := range step.count {
+			b = append(b, float64(step.from+i)*step.unit)
+		}
+	}
+	return b
+}
+
+// Handler serves the metrics in the Prometheus text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// ObserveRead takes note of a request for a service account.
+func (m *Metrics) ObserveRead(status int, took time.Duration) {
+	m.reads.WithLabelValues(strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+func (m *Metrics) observe(namespace string, took time.Duration) {
+	m.duration.WithLabelValues(m.namespaceLabel(namespace)).Observe(took.Seconds())
+}
+
+func (m *Metrics) namespaceLabel(namespace string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.namespaces[namespace] {
+		return namespace
+	}
+	if len(m.namespaces) >= mostNamespaces {
+		return "other"
+	}
+	m.namespaces[namespace] = true
+	return namespace
+}
+
+func (m *Metrics) count(o outcome)               { m.admissions.WithLabelValues(o.kind, o.reason).Inc() }
+func (m *Metrics) warn(reason inject.Reason)     { m.warnings.WithLabelValues(string(reason)).Inc() }
+func (m *Metrics) certificateExpiry(t time.Time) { m.certificate.Set(float64(t.Unix())) }
