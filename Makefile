@@ -1,6 +1,7 @@
 # Everything a developer runs. Needs Go, git and make (and a C compiler for the
 # race detector); all else comes as Go modules.
 
+BIN      ?= bin
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 MODULE   := $(shell go list -m)
 COMMANDS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.go))))
@@ -30,8 +31,8 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build bin/azwi, bin/azwi-webhook and the other binaries
-	@mkdir -p bin
-	@for c in $(COMMANDS); do echo "bin/$$c"; $(BUILD) -o bin/$$c ./cmd/$$c || exit 1; done
+	@mkdir -p $(BIN)
+	@for c in $(COMMANDS); do echo "$(BIN)/$$c"; $(BUILD) -o $(BIN)/$$c ./cmd/$$c || exit 1; done
 
 .PHONY: demo
 demo: build kube ## Show the whole path on this machine, from a pod to an access token
@@ -79,7 +80,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 
 .PHONY: clean
 clean: cluster-down ## Remove what was built, the Kubernetes binary too, and stop the cluster
-	rm -rf bin dist .cache
+	rm -rf $(BIN) dist .cache
 
 .PHONY: .cache/bin/cluster
 .cache/bin/cluster:

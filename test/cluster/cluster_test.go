@@ -317,7 +317,7 @@ func TestControlPlaneDiesWithItsParent(t *testing.T) {
 
 func TestStartNamesWhoHasThePort(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // loopback
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (p Process) Stop(grace time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
-	defer handle.Release()
+	defer handle.Release() //nolint:errcheck // nothing is to be done about it
 	for _, step := range []struct {
 		signal os.Signal
 		wait   time.Duration
@@ -127,10 +127,11 @@ func (c *child) tail() string {
 		return err.Error()
 	}
 	defer f.Close()
-	if size, err := f.Seek(0, io.SeekEnd); err == nil {
-		f.Seek(max(0, size-maxBytes), io.SeekStart)
+	info, err := f.Stat()
+	if err != nil {
+		return err.Error()
 	}
-	content, err := io.ReadAll(io.LimitReader(f, maxBytes))
+	content, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-maxBytes), maxBytes))
 	if err != nil {
 		return err.Error()
 	}

@@ -19,7 +19,7 @@ func birth(pid int) (string, error) {
 	}
 	// proc_pid_stat(5): the name, field 2, is in parentheses and may hold anything.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const state, start = 3 - 3, 22 - 3
+	const state, start = 0, 19 // fields 3 and 22
 	if len(fields) <= start {
 		return "", fmt.Errorf("/proc/%d/stat: unknown form", pid)
 	}

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -258,14 +259,11 @@ func (c command) remove() error {
 }
 
 func names(processes []cluster.Process) string {
-	text := ""
-	for i, process := range processes {
-		if i > 0 {
-			text += " and "
-		}
-		text += process.Name
+	var names []string
+	for _, process := range processes {
+		names = append(names, process.Name)
 	}
-	return text
+	return strings.Join(names, " and ")
 }
 
 func exists(path string) bool {

@@ -134,7 +134,7 @@ func kubectl(t *testing.T, dir string, args ...string) string {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // loopback
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
