@@ -77,8 +77,11 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 		}
 		o.server.ClientNames = strings.Split(*clientNames, ",")
 	}
-	if o.server.DrainDelay < 0 {
+	switch {
+	case o.server.DrainDelay < 0:
 		mistake(errors.New("--drain-delay may not be negative"))
+	case o.server.DrainDelay == 0:
+		o.server.DrainDelay = -1 // none, where zero would be the default
 	}
 	o.settings, err = injection.Settings(getenv, version.String())
 	mistake(err)

@@ -39,7 +39,7 @@ type Config struct {
 	ClientNames []string
 	// DrainDelay is how long the server goes on as before, but not ready, after
 	// its end was asked for, so that nobody is sent here any more when it stops
-	// listening. Defaults to 5 s.
+	// listening. Defaults to 5 s; negative: none.
 	DrainDelay time.Duration
 	// DrainTimeout is how long requests under way may take after that. Defaults
 	// to 15 s.
@@ -129,9 +129,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-gctx.Done()
 		if ctx.Err() != nil { // asked to end, not failed
-			s.config.Logger.Info("draining", "delay", s.config.DrainDelay.String())
+			s.config.Logger.Info("draining", "delay", max(0, s.config.DrainDelay).String())
 			s.draining.Store(true)
-			time.Sleep(s.config.DrainDelay)
+			time.Sleep(max(0, s.config.DrainDelay))
 		}
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 		defer cancel()
