@@ -41,7 +41,8 @@ demo: build kube ## Show the whole path on this machine, from a pod to an access
 
 .PHONY: test
 test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-short...)
-	@set -e; for m in $(MODULES); do echo "go test, module folder $$m"; go -C $$m test -race -timeout=20m $(TESTFLAGS) ./...; done
+	@code=0; for m in $(MODULES); do echo "go test, module folder $$m"; \
+		go -C $$m test -race -timeout=20m $(TESTFLAGS) ./... || code=1; done; exit $$code
 
 .PHONY: test-clients
 test-clients: build ## Run the real Azure SDKs and az against the emulator
@@ -61,7 +62,8 @@ kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need
 
 .PHONY: lint
 lint: ## Run the linters and vet
-	@set -e; for m in $(MODULES); do echo "lint, module folder $$m"; (cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...); done
+	@code=0; for m in $(MODULES); do echo "lint, module folder $$m"; \
+		(cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the binaries use
