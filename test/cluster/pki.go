@@ -39,6 +39,15 @@ type Pair struct {
 	Cert, Key []byte
 }
 
+// NotAfter is when the pair's certificate expires; the zero time if it is none.
+func (p Pair) NotAfter() time.Time {
+	cert, err := p.TLS()
+	if err != nil {
+		return time.Time{}
+	}
+	return cert.Leaf.NotAfter
+}
+
 // TLS returns the pair as crypto/tls wants it.
 func (p Pair) TLS() (tls.Certificate, error) { return tls.X509KeyPair(p.Cert, p.Key) }
 
@@ -49,6 +58,9 @@ func (p Pair) Write(certFile, keyFile string) error {
 	}
 	return os.WriteFile(keyFile, p.Key, 0o600)
 }
+
+// Subject is the authority's distinguished name in DER.
+func (ca *CA) Subject() []byte { return ca.cert.RawSubject }
 
 // NewCA makes a certificate authority with a key of its own.
 func NewCA() (*CA, error) {
