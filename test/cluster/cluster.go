@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"azwi/test/process"
 )
 
 // Config says what control plane to start. Its zero value is a good one for tests.
@@ -175,14 +178,14 @@ func (c *Cluster) ensureDefaultAccount(ctx context.Context, cfg Config, apiServe
 // again does nothing.
 func (c *Cluster) Stop() error {
 	var errs []error
-	for _, process := range slices.Backward(c.children) {
+	for _, child := range slices.Backward(c.children) {
 		// The API server takes its time to say goodbye to its watchers, and a
 		// cluster that nobody goes on with has nothing to save.
 		grace := 10 * time.Second
 		if c.temporary {
 			grace = 0
 		}
-		errs = append(errs, process.Stop(grace))
+		errs = append(errs, child.Stop(grace))
 	}
 	c.children = nil
 	if c.temporary {
@@ -245,6 +248,13 @@ func (c *Cluster) CreateNamespace(ctx context.Context, name string) error {
 		return err
 	}
 	return c.createDefaultAccount(ctx, name)
+}
+
+// NewNamespace is CreateNamespace with a name that begins with the prefix and
+// that no other namespace has, for tests which share a cluster.
+func (c *Cluster) NewNamespace(ctx context.Context, prefix string) (name string, err error) {
+	name = prefix + "-" + strings.ToLower(rand.Text()[:8])
+	return name, c.CreateNamespace(ctx, name)
 }
 
 func (c *Cluster) createDefaultAccount(ctx context.Context, namespace string) error {
@@ -395,9 +405,8 @@ func (c *Cluster) controllerManagerFlags() []string {
 }
 
 func (c *Cluster) start(name string, detached bool, flags []string) (*child, error) {
-	child, err := startChild(childConfig{
-		name: name, binary: c.Binary, args: flags, dir: c.Dir,
-		log: c.path("log", name+".log"), detached: detached,
+	child, err := startChild(c.path("log", name+".log"), process.Config{
+		Name: name, Binary: c.Binary, Args: flags, Dir: c.Dir, Detached: detached,
 	})
 	if err != nil {
 		return nil, err
@@ -406,8 +415,8 @@ func (c *Cluster) start(name string, detached bool, flags []string) (*child, err
 	return child, c.saveState(false)
 }
 
-// wait calls ready until it succeeds, the process ends or ctx does.
-func (c *Cluster) wait(ctx context.Context, process *child, ready func(context.Context) error) error {
+// wait calls ready until it succeeds, the program ends or ctx does.
+func (c *Cluster) wait(ctx context.Context, program *child, ready func(context.Context) error) error {
 	poll := time.NewTicker(25 * time.Millisecond)
 	defer poll.Stop()
 	for {
@@ -418,10 +427,10 @@ func (c *Cluster) wait(ctx context.Context, process *child, ready func(context.C
 			return nil
 		}
 		select {
-		case <-process.done:
-			return fmt.Errorf("%s ended while it started: %w\n%s", process.Name, process.err, process.tail())
+		case <-program.running.Done():
+			return fmt.Errorf("%s ended while it started: %w\n%s", program.Name, program.running.Wait(), program.tail())
 		case <-ctx.Done():
-			return fmt.Errorf("%s was not ready in time: %w (last: %w)\n%s", process.Name, context.Cause(ctx), err, process.tail())
+			return fmt.Errorf("%s was not ready in time: %w (last: %w)\n%s", program.Name, context.Cause(ctx), err, program.tail())
 		case <-poll.C:
 		}
 	}
@@ -462,9 +471,9 @@ func choosePort(wanted int) (int, error) {
 
 // retryIfTaken marks err if the process ended and somebody else has the port
 // that was chosen for it.
-func retryIfTaken(err error, process *child, chosen bool, port int) error {
+func retryIfTaken(err error, program *child, chosen bool, port int) error {
 	select {
-	case <-process.done:
+	case <-program.running.Done():
 		if chosen && checkPort(port) != nil {
 			return errors.Join(errRetry, err)
 		}

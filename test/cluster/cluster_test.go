@@ -104,24 +104,26 @@ func TestClientCertificateIsUserInGroups(t *testing.T) {
 
 func TestPodInNewNamespace(t *testing.T) {
 	c := control.Start(t)
-	if err := c.CreateNamespace(t.Context(), "pods"); err != nil {
+	namespace, err := c.NewNamespace(t.Context(), "pods")
+	if err != nil {
 		t.Fatal(err)
 	}
+	pods := "/api/v1/namespaces/" + namespace + "/pods"
 	var pod struct {
 		Spec struct{ ServiceAccountName string }
 	}
-	if _, err := c.Admin.Do(t.Context(), http.MethodPost, "/api/v1/namespaces/pods/pods", podNamed("one"), &pod); err != nil {
+	if _, err := c.Admin.Do(t.Context(), http.MethodPost, pods, podNamed("one"), &pod); err != nil {
 		t.Fatal(err)
 	}
 	if pod.Spec.ServiceAccountName != "default" {
 		t.Errorf("its service account is %q", pod.Spec.ServiceAccountName)
 	}
 	patch := map[string]any{"metadata": map[string]any{"labels": map[string]string{"a": "b"}}}
-	if _, err := c.Admin.Do(t.Context(), http.MethodPatch, "/api/v1/namespaces/pods/pods/one", patch, nil); err != nil {
+	if _, err := c.Admin.Do(t.Context(), http.MethodPatch, pods+"/one", patch, nil); err != nil {
 		t.Error(err)
 	}
 	list := []any{map[string]string{"op": "test", "path": "/metadata/labels/a", "value": "b"}}
-	if _, err := c.Admin.Do(t.Context(), http.MethodPatch, "/api/v1/namespaces/pods/pods/one", list, nil); err != nil {
+	if _, err := c.Admin.Do(t.Context(), http.MethodPatch, pods+"/one", list, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,7 +132,8 @@ func TestPodInNewNamespace(t *testing.T) {
 // it a client certificate that the cluster's authority signed.
 func TestWebhookIsCalledWithClientCertificate(t *testing.T) {
 	c := control.Start(t)
-	if err := c.CreateNamespace(t.Context(), "hooked"); err != nil {
+	namespace, err := c.NewNamespace(t.Context(), "hooked")
+	if err != nil {
 		t.Fatal(err)
 	}
 	pair, err := c.CA.Server("127.0.0.1")
@@ -173,13 +176,13 @@ func TestWebhookIsCalledWithClientCertificate(t *testing.T) {
 	configuration := map[string]any{
 		"apiVersion": "admissionregistration.k8s.io/v1",
 		"kind":       "MutatingWebhookConfiguration",
-		"metadata":   map[string]any{"name": "hooked"},
+		"metadata":   map[string]any{"name": namespace},
 		"webhooks": []any{map[string]any{
 			"name":                    "hooked.azwi.test",
 			"admissionReviewVersions": []string{"v1"},
 			"sideEffects":             "None",
 			"clientConfig":            map[string]any{"url": server.URL, "caBundle": c.CA.PEM},
-			"namespaceSelector":       map[string]any{"matchLabels": map[string]string{"kubernetes.io/metadata.name": "hooked"}},
+			"namespaceSelector":       map[string]any{"matchLabels": map[string]string{"kubernetes.io/metadata.name": namespace}},
 			"rules": []any{map[string]any{
 				"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE"}, "resources": []string{"pods"},
 			}},
@@ -189,9 +192,15 @@ func TestWebhookIsCalledWithClientCertificate(t *testing.T) {
 	if _, err := c.Admin.Do(t.Context(), http.MethodPost, configurations, configuration, nil); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		// The server that it names is about to end.
+		if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), http.MethodDelete, configurations+"/"+namespace, nil, nil); err != nil {
+			t.Error(err)
+		}
+	})
 	var warnings []string
 	for len(warnings) == 0 { // the API server calls it some 0.15 s after its registration
-		warnings, err = c.Admin.Do(t.Context(), http.MethodPost, "/api/v1/namespaces/hooked/pods?dryRun=All", podNamed("one"), nil)
+		warnings, err = c.Admin.Do(t.Context(), http.MethodPost, "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", podNamed("one"), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"azwi/test/process"
 )
 
 // Process is a program of a cluster. It can be written down and used by another
@@ -59,61 +59,29 @@ func (p Process) Stop(grace time.Duration) error {
 // child is a process that this one started.
 type child struct {
 	Process
-	log  string        // the file that holds its output
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended, once done is closed
+	running *process.Child
+	log     string // the file that holds its output
 }
 
-type childConfig struct {
-	name     string   // what the program sees itself called, which chooses it in the multi-call binary
-	binary   string   // the file to run
-	args     []string // without the name
-	dir      string   // its working directory
-	log      string   // the file that its output is added to
-	detached bool     // whether it lives on when this process ends; else it is killed then, however that happens
-}
-
-func startChild(cfg childConfig) (*child, error) {
-	log, err := os.OpenFile(cfg.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// startChild starts the program called name out of the multi-call binary, with
+// its output added to the log file.
+func startChild(logFile string, cfg process.Config) (*child, error) {
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(cfg.binary, cfg.args...) //nolint:noctx // it outlives the context of the start; Stop ends it
-	cmd.Args[0] = cfg.name
-	cmd.Dir = cfg.dir
-	cmd.Stdout, cmd.Stderr = log, log
-	// Nothing of this process's environment (proxies, kubeconfig) changes what a cluster does.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}
-	// A group or session of its own keeps a terminal's Ctrl-C from it: we stop it in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !cfg.detached, Setsid: cfg.detached}
-	if !cfg.detached {
-		dieWithParent(cmd.SysProcAttr)
+	cfg.Stdout, cfg.Stderr = log, log
+	running, err := process.Start(cfg)
+	if err != nil {
+		return nil, err
 	}
-
-	c := &child{log: cfg.log, done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		// The system takes the death of the thread that started a process for
-		// that of its parent, so this goroutine keeps its thread as long.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			c.err = cmd.Wait()
-			close(c.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", cfg.name, err)
-	}
-	c.Process = Process{Name: cfg.name, PID: cmd.Process.Pid}
+	c := &child{Process: Process{Name: cfg.Name, PID: running.PID()}, running: running, log: logFile}
 	if c.Birth, err = birth(c.PID); err != nil {
 		select {
-		case <-c.done: // it has ended already: whoever waits for it will see that
+		case <-running.Done(): // whoever waits for it to be ready will see that
 		default:
-			return nil, errors.Join(fmt.Errorf("start %s: %w", cfg.name, err), cmd.Process.Kill())
+			return nil, errors.Join(fmt.Errorf("start %s: %w", cfg.Name, err), running.Stop(0))
 		}
 	}
 	return c, nil

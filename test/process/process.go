@@ -15,7 +15,13 @@ import (
 type Config struct {
 	// Binary is the program's file.
 	Binary string
-	Args   []string
+	// Name is what the program sees itself called. Default: Binary.
+	Name string
+	Args []string
+	// Dir is its working directory. Default: this process's own.
+	Dir string
+	// Detached lets it live on when this process ends.
+	Detached bool
 	// Env is the whole environment but for PATH, HOME and TMPDIR, which are this
 	// process's own.
 	Env []string
@@ -30,13 +36,20 @@ type Child struct {
 	err  error
 }
 
-// Start starts a program. It is killed if this process dies.
+// Start starts a program. It is killed if this process dies, unless Config.Detached.
 func Start(c Config) (*Child, error) {
 	cmd := exec.Command(c.Binary, c.Args...) //nolint:noctx // it outlives the start; Stop ends it
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, c.Env...)
 	cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
-	// A group of its own keeps a terminal's Ctrl-C from it: we stop it in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Dir = c.Dir
+	if c.Name != "" {
+		cmd.Args[0] = c.Name
+	}
+	// A group or session of its own keeps a terminal's Ctrl-C from it: we stop it in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Detached, Setsid: c.Detached}
+	if !c.Detached {
+		dieWithParent(cmd.SysProcAttr)
+	}
 	child := &Child{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {

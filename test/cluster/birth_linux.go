@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"syscall"
 )
-
-func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
 // birth tells a process from any other that has or had its id: when it started,
 // in ticks since the boot, and which boot. A process that has ended but was not

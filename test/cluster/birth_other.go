@@ -6,11 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 )
-
-// dieWithParent can do nothing here: after a crash of the parent, processes stay.
-func dieWithParent(*syscall.SysProcAttr) {}
 
 // birth tells a process from any other that has or had its id, to the second.
 func birth(pid int) (string, error) {
