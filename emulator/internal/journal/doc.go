@@ -1,0 +1,3 @@
+// Package journal remembers the last requests, without tokens and secrets, so
+// that a test can assert what a client sent.
+package journal

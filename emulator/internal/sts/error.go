@@ -1,0 +1,187 @@
+package sts
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"azwi/emulator/internal/wire"
+)
+
+// An Error is an answer of the token service other than success.
+type Error struct {
+	// Code is the number after AADSTS.
+	Code int
+	// Kind is the error of RFC 6749, for example invalid_client.
+	Kind   string
+	Status int
+	Text   string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("AADSTS%d: %s", e.Code, e.Text) }
+
+// seeFederation ends the texts about federated credentials.
+const seeFederation = " Check your federated identity credential Subject, Audience and Issuer against the presented assertion. https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+
+// fail builds the error of a code. args fill the text; they come from the
+// request or the directory and are never a secret. Codes that the table lacks
+// are a mistake of this package.
+//
+// Source: protocol.md section D, that is Microsoft's list of AADSTS error codes
+// and public issue threads.
+func fail(code int, args ...any) *Error {
+	e := &Error{Code: code, Kind: "invalid_client", Status: http.StatusUnauthorized}
+	request := func() { e.Kind, e.Status = "invalid_request", http.StatusBadRequest }
+	var format string
+	switch code {
+	case 70021:
+		format = "No matching federated identity record found for presented assertion. Assertion Issuer: '%s'. Assertion Subject: '%s'. Assertion Audience: '%s'. https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation"
+	case 700211:
+		format = "No matching federated identity record found for presented assertion issuer '%s'." + seeFederation
+	case 700212:
+		format = "No matching federated identity record found for presented assertion audience '%s'." + seeFederation
+	case 700213:
+		format = "No matching federated identity record found for presented assertion subject '%s'." + seeFederation
+	case 7002138:
+		format = "No matching federated identity record found for presented assertion subject '%s'. The subject matches with case-insensitive comparison, but not with case-sensitive comparison." + seeFederation
+	case 7002131:
+		format = "No matching federated identity record found for presented assertion subject '%s'. No federated identity credential expression matched." + seeFederation
+	case 70025:
+		format = "The client '%s' has no configured federated identity credentials."
+	case 70023:
+		request()
+		format = "External OIDC Provider token must have a lifetime of less than or equal to 1.01:00:00"
+	case 700016:
+		e.Kind, e.Status = "unauthorized_client", http.StatusBadRequest
+		format = "Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."
+	case 7000229:
+		e.Kind = "unauthorized_client"
+		format = "The client application '%s' is missing service principal in the tenant '%s'. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
+	case 700024:
+		format = "Client assertion is not within its valid time range. Current time: %s, assertion valid from %s, expiry time of assertion %s. Review the documentation at https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials ."
+	case 700023:
+		format = "Client assertion audience claim does not match Realm issuer. Review the documentation at https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials ."
+	case 700027:
+		format = "Client assertion contains an invalid signature. [Reason - %s]"
+	case 50027:
+		request()
+		format = "JWT token is invalid or malformed."
+	case 5002730:
+		request()
+		format = "Invalid JWT token. Unsupported key for the signing algorithm."
+	case 50166:
+		request()
+		format = "Request to External OIDC endpoint failed."
+	case 900612:
+		request()
+		format = "Failed to parse provider signing keys."
+	case 90002:
+		request()
+		format = "Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."
+	case 50049:
+		e.Kind, e.Status = "invalid_instance", http.StatusBadRequest
+		format = "Unknown or invalid instance."
+	case 500011:
+		e.Kind, e.Status = "invalid_resource", http.StatusBadRequest
+		format = "The resource principal named %s was not found in the tenant named %s. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."
+	case 70011:
+		e.Kind, e.Status = "invalid_scope", http.StatusBadRequest
+		format = "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid."
+	case 1002012:
+		e.Kind, e.Status = "invalid_scope", http.StatusBadRequest
+		format = "The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
+	case 7000216:
+		format = "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."
+	case 7000215:
+		format = "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'."
+	case 7000222:
+		format = "The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."
+	case 900144:
+		request()
+		format = "The request body must contain the following parameter: '%s'."
+	case 900561:
+		request()
+		format = "The endpoint only accepts %s requests. Received a %s request."
+	case 70003:
+		e.Kind, e.Status = "unsupported_grant_type", http.StatusBadRequest
+		format = "The app requested an unsupported grant type '%s'."
+	case 700222:
+		format = "AAD-issued tokens may not be used for federated identity flows."
+	case 700226:
+		format = "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."
+	default:
+		return Busy(http.StatusServiceUnavailable)
+	}
+	e.Text = fmt.Sprintf(format, args...)
+	return e
+}
+
+// Busy is what the token service says when it can't serve for a while, with the
+// status of a fault.
+func Busy(status int) *Error {
+	e := &Error{Code: 90033, Kind: "temporarily_unavailable", Status: status, Text: "A transient error has occurred. Please try again."}
+	if status == http.StatusTooManyRequests {
+		e.Code, e.Text = 90055, "The tenant is throttled because of too many requests. Please try again later."
+	}
+	return e
+}
+
+// timestamp is how the token service writes times in errors.
+const timestamp = "2006-01-02 15:04:05Z"
+
+// WriteError answers with e. authority is without a slash at its end.
+func WriteError(w http.ResponseWriter, r *http.Request, authority string, now time.Time, e *Error) {
+	trace, correlation := ids(w, r)
+	stamp := now.UTC().Format(timestamp)
+	write(w, e.Status, map[string]any{
+		"error": e.Kind,
+		"error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s",
+			e.Code, e.Text, trace, correlation, stamp),
+		"error_codes":    []int{e.Code},
+		"timestamp":      stamp,
+		"trace_id":       trace,
+		"correlation_id": correlation,
+		"error_uri":      authority + "/error?code=" + strconv.Itoa(e.Code),
+	})
+}
+
+// ids sets the headers that identify a request and returns its trace and
+// correlation IDs.
+func ids(w http.ResponseWriter, r *http.Request) (trace, correlation string) {
+	trace = uuid.NewString()
+	w.Header().Set("x-ms-request-id", trace)
+	for _, candidate := range []string{r.Header.Get("client-request-id"), r.Form.Get("client-request-id")} {
+		if correlation = wire.GUID(candidate); correlation != "" {
+			break
+		}
+	}
+	if correlation == "" {
+		return trace, uuid.NewString()
+	}
+	if r.Header.Get("return-client-request-id") == "true" {
+		w.Header().Set("client-request-id", correlation)
+	}
+	return trace, correlation
+}
+
+// write sends JSON that nobody may store.
+func write(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "encode answer", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store, no-cache")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,315 @@
+package emulator_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"azwi/contract"
+	"azwi/emulator"
+	"azwi/emulator/emulatortest"
+)
+
+const (
+	webAppID    = "22222222-0000-4000-8000-000000000001"
+	identityID  = "22222222-0000-4000-8000-000000000002"
+	bareAppID   = "22222222-0000-4000-8000-000000000003"
+	orphanAppID = "22222222-0000-4000-8000-000000000004"
+	webSecret   = "web-secret"
+)
+
+// federated is a seed with an application and a managed identity that trust
+// issuer's default/web, and clients that lack something.
+func federated(issuer string) string {
+	return fmt.Sprintf(`
+applications:
+  - name: web
+    appId: %[2]s
+    secrets: [{value: %[3]s}, {value: expired-secret, expires: 2020-01-01T00:00:00Z}]
+    identifierUris: [api://web]
+    federatedCredentials:
+      - {name: web, issuer: %[1]s, subject: "system:serviceaccount:default:web"}
+  - {name: bare, appId: %[4]s}
+  - {name: orphan, appId: %[5]s, servicePrincipal: false, secrets: [{value: orphan}]}
+managedIdentities:
+  - name: pod
+    clientId: %[6]s
+    federatedCredentials:
+      - {name: pod, issuer: %[1]s, subject: "system:serviceaccount:default:web"}
+      - {name: flexible, issuer: %[1]s, claimsMatchingExpression: "claims['sub'] matches 'system:serviceaccount:flex:*'"}
+roleAssignments:
+  - {role: Key Vault Secrets User, principal: pod}
+vaults:
+  - {name: emulator, secrets: {greeting: hello, one: a, two: b, three: c}}
+`, issuer, webAppID, webSecret, bareAppID, orphanAppID, identityID)
+}
+
+// tokenAnswer is either kind of answer of the token endpoint.
+type tokenAnswer struct {
+	Status      int
+	AccessToken string      `json:"access_token"`
+	TokenType   string      `json:"token_type"`
+	ExpiresIn   json.Number `json:"expires_in"`
+	RefreshIn   json.Number `json:"refresh_in"`
+	Resource    string      `json:"resource"`
+	Error       string      `json:"error"`
+	Description string      `json:"error_description"`
+	Codes       []int       `json:"error_codes"`
+	TraceID     string      `json:"trace_id"`
+	Timestamp   string      `json:"timestamp"`
+	URI         string      `json:"error_uri"`
+}
+
+func post(t *testing.T, s *emulatortest.Server, path string, form url.Values) tokenAnswer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.AuthorityURL+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	client := s.Client()
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	a := tokenAnswer{Status: resp.StatusCode}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(body, &a); err != nil {
+		t.Fatalf("answer %q: %v", body, err)
+	}
+	return a
+}
+
+// exchange is a form with an assertion.
+func exchange(clientID, assertion string) url.Values {
+	return url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_assertion": {assertion},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"scope":                 {"https://vault.azure.net/.default openid offline_access profile"},
+	}
+}
+
+const v2Token = emulator.DefaultTenantID + "/oauth2/v2.0/token"
+
+func claimsOf(t *testing.T, raw string) map[string]any {
+	t.Helper()
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		t.Fatalf("no JWT: %q", raw)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// The classic quick start: a pod's token becomes an access token that reads a
+// secret.
+func TestPodReadsSecret(t *testing.T) {
+	t.Parallel()
+	issuer := emulatortest.NewIssuer(t)
+	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(federated(issuer.URL))})
+	got := post(t, cloud, v2Token, exchange(identityID, issuer.Token(t, "default", "web", nil)))
+	if got.Status != http.StatusOK || got.ExpiresIn != "86399" || got.RefreshIn != "43199" || got.TokenType != "Bearer" {
+		t.Fatalf("token answer: %+v", got)
+	}
+	claims := claimsOf(t, got.AccessToken)
+	for name, want := range map[string]any{
+		"aud": "https://vault.azure.net", "iss": "https://sts.windows.net/" + emulator.DefaultTenantID + "/", "idtyp": "app", "appidacr": "2",
+		"appid": identityID, "ver": "1.0", "sub": claims["oid"],
+		"xms_mirid": "/subscriptions/" + emulator.DefaultSubscriptionID + "/resourcegroups/emulator/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pod",
+	} {
+		if claims[name] != want {
+			t.Errorf("claim %s is %v, want %v", name, claims[name], want)
+		}
+	}
+	status, body := get(t, cloud, cloud.VaultURL("emulator")+"/secrets/greeting?api-version=7.5", got.AccessToken)
+	if status != http.StatusOK || body["value"] != "hello" {
+		t.Errorf("secret: %d %v", status, body)
+	}
+}
+
+func get(t *testing.T, s *emulatortest.Server, rawURL, token string) (int, map[string]any) {
+	t.Helper()
+	return call(t, s, http.MethodGet, rawURL, token, "")
+}
+
+func call(t *testing.T, s *emulatortest.Server, method, rawURL, token, body string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, rawURL, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	client := s.Client()
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer map[string]any
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &answer); err != nil {
+			t.Fatalf("answer %q: %v", text, err)
+		}
+	}
+	return resp.StatusCode, answer
+}
+
+// Every row of protocol.md section D that the client credentials grant meets.
+func TestTokenErrors(t *testing.T) {
+	t.Parallel()
+	issuer := emulatortest.NewIssuer(t)
+	stranger := *issuer
+	stranger.URL = "https://issuer.invalid"
+	otherKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forger, unknownKey := *issuer, *issuer
+	forger.Key, unknownKey.KeyID = otherKey, "gone"
+	// The memory of misses would make one case answer for another.
+	seed := federated(issuer.URL) + "\nreplication: {missMemory: 0s}\n"
+	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(seed)})
+
+	now := time.Now()
+	token := func(claims map[string]any) string { return issuer.Token(t, "default", "web", claims) }
+	with := func(form url.Values, name, value string) url.Values {
+		form.Set(name, value)
+		return form
+	}
+	without := func(form url.Values, name string) url.Values {
+		form.Del(name)
+		return form
+	}
+	good := func() url.Values { return exchange(webAppID, token(nil)) }
+	secret := func(id, value string) url.Values {
+		form := without(without(good(), "client_assertion"), "client_assertion_type")
+		return with(with(form, "client_id", id), "client_secret", value)
+	}
+	tests := []struct {
+		name   string
+		path   string
+		form   url.Values
+		code   int
+		kind   string
+		status int
+	}{
+		{"unknown tenant", "99999999-0000-4000-8000-000000000000/oauth2/v2.0/token", good(), 90002, "invalid_request", 400},
+		{"tenant before fields", "nobody.example/oauth2/v2.0/token", url.Values{}, 90002, "invalid_request", 400},
+		{"no grant type", "", without(good(), "grant_type"), 900144, "invalid_request", 400},
+		{"other grant type", "", with(good(), "grant_type", "password"), 70003, "unsupported_grant_type", 400},
+		{"no client", "", without(good(), "client_id"), 900144, "invalid_request", 400},
+		{"no scope", "", without(good(), "scope"), 900144, "invalid_request", 400},
+		{"no proof", "", without(good(), "client_assertion"), 7000216, "invalid_client", 401},
+		{"no assertion type", "", without(good(), "client_assertion_type"), 900144, "invalid_request", 400},
+		{"unknown client", "", with(good(), "client_id", "99999999-0000-4000-8000-000000000000"), 700016, "unauthorized_client", 400},
+		{"client before shape", "", with(exchange(webAppID, "x"), "client_id", "nobody"), 700016, "unauthorized_client", 400},
+		{"no JWT", "", exchange(webAppID, "a.b"), 50027, "invalid_request", 400},
+		{"newline after JWT", "", exchange(webAppID, token(nil)+"\n"), 50027, "invalid_request", 400},
+		{"unsigned JWT", "", exchange(webAppID, unsigned(t, issuer)), 50027, "invalid_request", 400},
+		{"JWT without subject", "", exchange(webAppID, token(map[string]any{"sub": nil})), 50027, "invalid_request", 400},
+		{"no federated credentials", "", exchange(bareAppID, token(nil)), 70025, "invalid_client", 401},
+		{"other issuer", "", exchange(webAppID, stranger.Token(t, "default", "web", nil)), 700211, "invalid_client", 401},
+		{"issuer with slash", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/"})), 700211, "invalid_client", 401},
+		{"other subject", "", exchange(webAppID, issuer.Token(t, "default", "other", nil)), 700213, "invalid_client", 401},
+		{"subject in other case", "", exchange(webAppID, issuer.Token(t, "default", "Web", nil)), 7002138, "invalid_client", 401},
+		{"no expression matches", "", exchange(identityID, issuer.Token(t, "other", "web", nil)), 7002131, "invalid_client", 401},
+		{"other audience", "", exchange(webAppID, token(map[string]any{"aud": "sts.amazonaws.com"})), 700212, "invalid_client", 401},
+		{"audience in other case", "", exchange(webAppID, token(map[string]any{"aud": strings.ToLower(contract.DefaultAudience)})), 700212, "invalid_client", 401},
+		{"not RS256", "", exchange(webAppID, hmac(t, issuer)), 5002730, "invalid_request", 400},
+		{"key not published", "", exchange(webAppID, unknownKey.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
+		{"signed by another key", "", exchange(webAppID, forger.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
+		{"expired", "", exchange(webAppID, token(map[string]any{"exp": now.Add(-10 * time.Minute).Unix(), "nbf": now.Add(-time.Hour).Unix(), "iat": now.Add(-time.Hour).Unix()})), 700024, "invalid_client", 401},
+		{"not yet valid", "", exchange(webAppID, token(map[string]any{"nbf": now.Add(10 * time.Minute).Unix()})), 700024, "invalid_client", 401},
+		{"lives too long", "", exchange(webAppID, token(map[string]any{"exp": now.Add(25*time.Hour + time.Minute).Unix()})), 70023, "invalid_request", 400},
+		{"signature before lifetime", "", exchange(webAppID, forger.Token(t, "default", "web", map[string]any{"exp": 1})), 700027, "invalid_client", 401},
+		{"scope without default", "", with(good(), "scope", "https://vault.azure.net"), 1002012, "invalid_scope", 400},
+		{"two scopes", "", with(good(), "scope", "https://vault.azure.net/.default https://graph.microsoft.com/.default"), 70011, "invalid_scope", 400},
+		{"OIDC scopes only", "", with(good(), "scope", "openid"), 70011, "invalid_scope", 400},
+		{"unknown resource", "", with(good(), "scope", "https://nothing.example/.default"), 500011, "invalid_resource", 400},
+		{"wrong secret", "", secret(webAppID, "guess"), 7000215, "invalid_client", 401},
+		{"expired secret", "", secret(webAppID, "expired-secret"), 7000222, "invalid_client", 401},
+		{"secret of a managed identity", "", secret(identityID, webSecret), 7000215, "invalid_client", 401},
+		{"no service principal", "", secret(orphanAppID, "orphan"), 7000229, "unauthorized_client", 401},
+		{"version 1 without resource", emulator.DefaultTenantID + "/oauth2/token", good(), 900144, "invalid_request", 400},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := tt.path
+			if path == "" {
+				path = v2Token
+			}
+			got := post(t, cloud, path, tt.form)
+			if got.Status != tt.status || got.Error != tt.kind || len(got.Codes) != 1 || got.Codes[0] != tt.code {
+				t.Fatalf("got %d %s %v: %s", got.Status, got.Error, got.Codes, got.Description)
+			}
+			prefix := fmt.Sprintf("AADSTS%d: ", tt.code)
+			suffix := " Timestamp: " + got.Timestamp
+			if !strings.HasPrefix(got.Description, prefix) || !strings.HasSuffix(got.Description, suffix) ||
+				!strings.Contains(got.Description, " Trace ID: "+got.TraceID+" Correlation ID: ") || !strings.HasSuffix(got.URI, fmt.Sprintf("/error?code=%d", tt.code)) {
+				t.Errorf("description %q, uri %q", got.Description, got.URI)
+			}
+			if strings.Contains(got.Description, "%!") {
+				t.Errorf("description is badly formatted: %q", got.Description)
+			}
+		})
+	}
+}
+
+func unsigned(t *testing.T, issuer *emulatortest.Issuer) string {
+	t.Helper()
+	parts := strings.Split(issuer.Token(t, "default", "web", nil), ".")
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."
+}
+
+func hmac(t *testing.T, issuer *emulatortest.Issuer) string {
+	t.Helper()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(issuer.Token(t, "default", "web", nil), ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
