@@ -57,7 +57,9 @@ type Reader struct {
 
 type key struct{ namespace, name string }
 
+// A read is one that has yet to begin, or has ended once done is closed.
 type read struct {
+	waiting int // callers; guarded by Reader.mu
 	done    chan struct{}
 	account inject.Account
 	err     error
@@ -88,20 +90,16 @@ func (r *Reader) Get(ctx context.Context, namespace, name string) (inject.Accoun
 
 	r.mu.Lock()
 	next, underWay := r.reading[k]
-	switch {
-	case underWay && next == nil:
-		next = &read{done: make(chan struct{})}
-		r.reading[k] = next
-		fallthrough
-	case underWay:
-		r.mu.Unlock()
-		select {
-		case <-next.done:
-			return next.account, next.err
-		case <-ctx.Done():
-			return inject.Account{}, fmt.Errorf("reading service account %s/%s: %w", namespace, name, ctx.Err())
+	if underWay {
+		if next == nil {
+			next = &read{done: make(chan struct{})}
+			r.reading[k] = next
 		}
-	case len(r.reading) >= r.config.MaxInFlight:
+		next.waiting++
+		r.mu.Unlock()
+		return r.wait(ctx, k, next)
+	}
+	if len(r.reading) >= r.config.MaxInFlight {
 		r.mu.Unlock()
 		return inject.Account{}, ErrBusy
 	}
@@ -116,12 +114,24 @@ func (r *Reader) Get(ctx context.Context, namespace, name string) (inject.Accoun
 	return account, err
 }
 
-// finish ends the read under way and returns the one that is waited for.
+func (r *Reader) wait(ctx context.Context, k key, next *read) (inject.Account, error) {
+	select {
+	case <-next.done:
+		return next.account, next.err
+	case <-ctx.Done():
+		r.mu.Lock()
+		next.waiting--
+		r.mu.Unlock()
+		return inject.Account{}, fmt.Errorf("reading service account %s/%s: %w", k.namespace, k.name, ctx.Err())
+	}
+}
+
+// finish ends the read under way and returns the next one, nil if nobody waits.
 func (r *Reader) finish(k key) *read {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.reading[k]
-	if next == nil {
+	if next == nil || next.waiting == 0 {
 		delete(r.reading, k)
 		return nil
 	}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"azwi/internal/version"
+)
+
+func tenantOnly(key string) string {
+	if key == "AZURE_TENANT_ID" {
+		return "t"
+	}
+	return ""
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"-version", "--version"} {
+		var out, errs bytes.Buffer
+		if code := run([]string{flag}, tenantOnly, &out, &errs); code != 0 || out.String() != version.String()+"\n" || errs.Len() != 0 {
+			t.Errorf("%s: exit code %d, %q, %q", flag, code, &out, &errs)
+		}
+	}
+}
+
+// TestUpstreamFlags: everything that upstream's manifests pass is taken.
+func TestUpstreamFlags(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{
+		"--audience=api://AzureADTokenExchange", "--webhook-cert-dir=/certs", "--disable-cert-rotation", "--tls-min-version=1.2",
+		"--health-addr=:9440", "-metrics-addr", ":8095", "--metrics-backend=prometheus", "--log-level=debug", "--drain-delay=0s",
+	}, tenantOnly, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.server.MinTLS != tls.VersionTLS12 || o.logLevel != slog.LevelDebug || o.settings.Proxy.LogLevel != "debug" || o.server.DrainDelay >= time.Nanosecond {
+		t.Errorf("got %+v", o)
+	}
+	for level, want := range map[string]slog.Level{"": slog.LevelInfo, "info": slog.LevelInfo, "trace": slog.LevelDebug - 4, "all": slog.LevelDebug - 4} {
+		if o, err := parse([]string{"--log-level=" + level}, tenantOnly, &bytes.Buffer{}); err != nil || o.logLevel != want {
+			t.Errorf("log level %q: %v, %v", level, o.logLevel, err)
+		}
+	}
+}
+
+func TestMistakesAreTold(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--tls-min-version=2":       "1.0, 1.1, 1.2 or 1.3",
+		"--log-level=loud":          "info, debug, trace or all",
+		"--metrics-backend=statsd":  "prometheus",
+		"--client-names=x":          "--client-ca-file",
+		"--drain-delay=-1s":         "negative",
+		"serve":                     `"serve"`,
+		"--no-such-flag":            "no-such-flag",
+		"--token-path=elsewhere":    "v1.6.0",
+		"--tls-min-version=9 extra": "extra",
+	} {
+		var out, errs bytes.Buffer
+		if code := run(strings.Fields(args), tenantOnly, &out, &errs); code != 2 || !strings.Contains(errs.String(), want) || out.Len() > 0 {
+			t.Errorf("%s: exit code %d, %q; want 2 and %q", args, code, &errs, want)
+		}
+	}
+	var errs bytes.Buffer
+	if code := run(nil, func(string) string { return "" }, &bytes.Buffer{}, &errs); code != 2 || !strings.Contains(errs.String(), "AZURE_TENANT_ID is required") {
+		t.Errorf("no tenant: exit code %d, %q", code, &errs)
+	}
+	if code := run([]string{"--kubeconfig=/does/not/exist"}, tenantOnly, &bytes.Buffer{}, &errs); code != 1 || !strings.Contains(errs.String(), "/does/not/exist") {
+		t.Errorf("no kubeconfig: exit code %d, %q", code, &errs)
+	}
+}
+
+func TestAtLeast(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{"v1.31.9": false, "v1.32.0": true, "v1.32.4-gke.1415000": true, "v1.37.2": true, "v2.0.0": true, "v1.9.0": false} {
+		if got, err := atLeast(version, 32); err != nil || got != want {
+			t.Errorf("%s: %v, %v", version, got, err)
+		}
+	}
+	if _, err := atLeast("unknown", 32); err == nil {
+		t.Error("no error for no version")
+	}
+}

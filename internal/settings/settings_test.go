@@ -1,0 +1,121 @@
+package settings_test
+
+import (
+	"flag"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"azwi/internal/inject"
+	"azwi/internal/settings"
+)
+
+func read(t *testing.T, args []string, env map[string]string) (inject.Settings, error) {
+	t.Helper()
+	fs := flag.NewFlagSet("test", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	f := settings.Register(fs)
+	if err := fs.Parse(args); err != nil {
+		return inject.Settings{}, err
+	}
+	return f.Settings(func(key string) string { return env[key] }, "v1")
+}
+
+const custom = "--custom-token-endpoint-annotation-suffix=identity-binding --custom-token-endpoint-audience=api://AKSIdentityBinding"
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	endpoint := func(change func(*inject.CustomTokenEndpoint)) func(*inject.Settings) {
+		return func(s *inject.Settings) {
+			s.CustomTokenEndpoint = inject.CustomTokenEndpoint{Annotation: "azure.workload.identity/use-identity-binding", Audience: "api://AKSIdentityBinding"}
+			change(&s.CustomTokenEndpoint)
+		}
+	}
+	tests := []struct {
+		name, args, env string // env: NAME=VALUE separated by blanks, beside the tenant
+		want            func(*inject.Settings)
+	}{
+		{"least", "", "", func(*inject.Settings) {}},
+		{"government", "", "AZURE_ENVIRONMENT=AzureUSGovernmentCloud", func(s *inject.Settings) { s.AuthorityHost = "https://login.microsoftonline.us/" }},
+		{"upper case", "", "AZURE_ENVIRONMENT=AZURECHINACLOUD", func(s *inject.Settings) { s.AuthorityHost = "https://login.chinacloudapi.cn/" }},
+		{"custom cloud, as written", "", "AZURE_AUTHORITY_HOST=https://login.example/adfs", func(s *inject.Settings) { s.AuthorityHost = "https://login.example/adfs" }},
+		{"images", "", "PROXY_IMAGE=a PROXY_INIT_IMAGE=b", func(s *inject.Settings) { s.Proxy.Image, s.Proxy.InitImage = "a", "b" }},
+		{"audience", "--audience=x", "", func(s *inject.Settings) { s.Audience = "x" }},
+		{"one dash", "-audience x -token-path v1.5.1", "", func(s *inject.Settings) { s.Audience, s.Layout = "x", inject.LayoutV15 }},
+		{"both paths", "--token-path=both", "", func(s *inject.Settings) { s.Layout = inject.LayoutBoth }},
+		{"custom endpoint", custom, "AZURE_KUBERNETES_TOKEN_PROXY=https://p AZURE_KUBERNETES_SNI_NAME=sni AZURE_KUBERNETES_CA_DATA=PEM",
+			endpoint(func(e *inject.CustomTokenEndpoint) { e.TokenProxy, e.SNIName, e.CAData = "https://p", "sni", "PEM" })},
+		{"CA in a ConfigMap", custom, "AZURE_KUBERNETES_CA_CONFIGMAP_NAME=ca", endpoint(func(e *inject.CustomTokenEndpoint) { e.CAConfigMap = "ca" })},
+		{"trust bundle", custom, `AZURE_KUBERNETES_CA_CTB_SIGNER_NAME=s AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR={"matchLabels":{"a":"b"}}`,
+			endpoint(func(e *inject.CustomTokenEndpoint) {
+				e.CATrustBundleSigner, e.CATrustBundleSelector = "s", []byte(`{"matchLabels":{"a":"b"}}`)
+			})},
+		{"endpoint's environment without its flags is not used", "", "AZURE_KUBERNETES_TOKEN_PROXY=https://p", func(*inject.Settings) {}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "azwi/proxy:v1"}}
+			tt.want(&want)
+			got, err := read(t, strings.Fields(tt.args), environment("AZURE_TENANT_ID=t "+tt.env))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMistakes: each names the flag or variable, and all are told at once.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, args, env string
+		want            []string
+	}{
+		{"no tenant", "", "", []string{"AZURE_TENANT_ID is required"}},
+		{"unknown cloud", "", "AZURE_TENANT_ID=t AZURE_ENVIRONMENT=AzureGermanCloud", []string{"AZURE_ENVIRONMENT", "AzureUSGovernmentCloud", "AZURE_AUTHORITY_HOST"}},
+		{"http authority", "", "AZURE_TENANT_ID=t AZURE_AUTHORITY_HOST=http://login.example/", []string{"AZURE_AUTHORITY_HOST", "https"}},
+		{"suffix alone", "--custom-token-endpoint-annotation-suffix=x", "AZURE_TENANT_ID=t", []string{"both or neither"}},
+		{"audience alone", "--custom-token-endpoint-audience=x", "AZURE_TENANT_ID=t", []string{"both or neither"}},
+		{"default audience", "--custom-token-endpoint-annotation-suffix=x --custom-token-endpoint-audience=API://AzureADTokenExchange", "AZURE_TENANT_ID=t", []string{"may not be the default"}},
+		{"suffix no key", "--custom-token-endpoint-annotation-suffix=a/b --custom-token-endpoint-audience=x", "AZURE_TENANT_ID=t", []string{"annotation key"}},
+		{"suffix too long", "--custom-token-endpoint-annotation-suffix=" + strings.Repeat("a", 60) + " --custom-token-endpoint-audience=x", "AZURE_TENANT_ID=t", []string{"annotation key"}},
+		{"two CAs", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_DATA=a AZURE_KUBERNETES_CA_CONFIGMAP_NAME=b", []string{"at most one of"}},
+		{"selector alone", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR={}", []string{"needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"}},
+		{"selector no JSON", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_SIGNER_NAME=s AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR=a=b", []string{"no label selector in JSON"}},
+		{"token proxy with a query", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_TOKEN_PROXY=https://u:secret@p?x", []string{"AZURE_KUBERNETES_TOKEN_PROXY", "no user, query"}},
+		{"all at once", "--custom-token-endpoint-audience=x", "AZURE_ENVIRONMENT=x", []string{"AZURE_TENANT_ID", "AZURE_ENVIRONMENT", "both or neither"}},
+		{"unknown token path", "--token-path=v2", "AZURE_TENANT_ID=t", []string{"token-path", "v1.6.0, v1.5.1 or both"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := read(t, strings.Fields(tt.args), environment(tt.env))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("%q tells a password", err)
+			}
+		})
+	}
+}
+
+func environment(s string) map[string]string {
+	env := map[string]string{}
+	for _, pair := range strings.Fields(s) {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	return env
+}
