@@ -47,8 +47,8 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("cluster "+name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cmd.dir, "dir", ".cluster", "folder for its state")
-	flags.IntVar(&cmd.apiPort, "api-port", 16443, "port of the API server on 127.0.0.1")
-	flags.IntVar(&cmd.etcdPort, "etcd-port", 12379, "port of etcd on 127.0.0.1")
+	flags.IntVar(&cmd.apiPort, "api-port", 16443, "port of the API server on 127.0.0.1; 0: any free one")
+	flags.IntVar(&cmd.etcdPort, "etcd-port", 12379, "port of etcd on 127.0.0.1; 0: any free one")
 	flags.BoolVar(&cmd.keep, "keep", false, "down: keep the data")
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,13 +18,13 @@ import (
 // The whole life of a cluster as its user sees it.
 func TestUpAndDown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	api, etcd := freePort(t), freePort(t)
-	up := []string{"up", "-dir", dir, "-api-port", api, "-etcd-port", etcd}
+	up := []string{"up", "-dir", dir, "-api-port=0", "-etcd-port=0"}
 	down := []string{"down", "-dir", dir}
 	t.Cleanup(func() { runCluster(t, down...) })
 
-	runCluster(t, up...).want(t, 0, `Kubernetes v\S+ started in .*\n(?s).*API server  https://127\.0\.0\.1:`+api+`\n`)
+	runCluster(t, up...).want(t, 0, `Kubernetes v\S+ started in .*\n(?s).*API server  https://127\.0\.0\.1:\d+\n`)
 	first := load(t, dir)
+	api := first.URL[strings.LastIndex(first.URL, ":")+1:]
 	if out := kubectl(t, dir, "create", "deployment", "web", "--image=none"); !strings.Contains(out, "created") {
 		t.Errorf("kubectl says %s", out)
 	}
@@ -40,7 +39,7 @@ func TestUpAndDown(t *testing.T) {
 	// One in another folder that wants the same port learns who has it, and leaves nothing.
 	other := filepath.Join(t.TempDir(), "other")
 	taken := `127\.0\.0\.1:` + api + ` is taken by process ` + strconv.Itoa(first.Processes[1].PID) + ` \(kube-apiserver .*API_PORT=PORT`
-	runCluster(t, "up", "-dir", other, "-api-port", api, "-etcd-port", freePort(t)).want(t, 1, taken)
+	runCluster(t, "up", "-dir", other, "-api-port", api, "-etcd-port=0").want(t, 1, taken)
 	if _, err := os.Stat(other); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s: %v", other, err)
 	}
@@ -130,18 +129,4 @@ func kubectl(t *testing.T, dir string, args ...string) string {
 		t.Errorf("kubectl %s: %v", strings.Join(args, " "), err)
 	}
 	return string(output)
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
