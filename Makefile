@@ -40,7 +40,7 @@ demo: build kube ## Show the whole path on this machine, from a pod to an access
 	.cache/bin/demo
 
 .PHONY: test
-test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-short...)
+test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-v)
 	@code=0; for m in $(MODULES); do echo "go test, module folder $$m"; \
 		go -C $$m test -race -timeout=20m $(TESTFLAGS) ./... || code=1; done; exit $$code
 
