@@ -21,6 +21,7 @@ import (
 	"azwi/emulator/internal/clock"
 	"azwi/emulator/internal/directory"
 	"azwi/emulator/internal/fault"
+	"azwi/emulator/internal/graph"
 	"azwi/emulator/internal/hosts"
 	"azwi/emulator/internal/imds"
 	"azwi/emulator/internal/issuer"
@@ -99,6 +100,7 @@ type Emulator struct {
 	tokens    *accesstoken.Service
 	sts       *sts.Handler
 	arm       *arm.Handler
+	graph     *graph.Handler
 	vault     *vault.Handler
 	imds      *imds.Handler
 	faults    *fault.Set
@@ -148,6 +150,7 @@ func New(config Config) (*Emulator, error) {
 		Random: random.New(e.random, "lifetime"), Now: e.clock.Now, Logger: e.log,
 	}
 	e.arm = &arm.Handler{Directory: e.directory, Replicas: e.replicas, Tokens: e.tokens, Now: e.clock.Now}
+	e.graph = &graph.Handler{Directory: e.directory, Replicas: e.replicas, Tokens: e.tokens, Now: e.clock.Now}
 	e.vault = &vault.Handler{Directory: e.directory, Tokens: e.tokens, Now: e.clock.Now}
 	e.imds = &imds.Handler{Directory: e.directory, STS: e.sts}
 	if e.blobs, err = forwardBlobs(e.config.Azurite); err != nil {
@@ -267,6 +270,8 @@ func (e *Emulator) serve(w *journal.Recorder, r *http.Request, t hosts.Target) {
 		e.sts.Serve(w, r, t)
 	case hosts.ResourceManager:
 		e.arm.Serve(w, r, t)
+	case hosts.Graph:
+		e.graph.Serve(w, r, t)
 	case hosts.Vault:
 		e.vault.Serve(w, r, t)
 	case hosts.IMDS:
