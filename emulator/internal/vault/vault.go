@@ -101,10 +101,10 @@ func checkVersion(r *http.Request) error {
 	switch v := r.URL.Query().Get("api-version"); v {
 	case "":
 		return &wire.Error{Status: http.StatusBadRequest, Code: "BadParameter", Message: "api-version must be specified"}
-	case "2015-06-01", "2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-06-01-preview", "2025-07-01":
+	case "2015-06-01", "2016-10-01", "7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-06-01-preview", "2025-07-01", "2026-04-01":
 		return nil
 	default:
-		return &wire.Error{Status: http.StatusBadRequest, Code: "BadParameter", Message: "The specified version (" + v + ") is not recognized. Consider using the latest supported version (2025-07-01)."}
+		return &wire.Error{Status: http.StatusBadRequest, Code: "BadParameter", Message: "The specified version (" + v + ") is not recognized. Consider using the latest supported version (2026-04-01)."}
 	}
 }
 
