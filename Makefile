@@ -36,8 +36,8 @@ build: ## Build bin/azwi, bin/azwi-webhook and the other binaries
 
 .PHONY: demo
 demo: build kube ## Show the whole path on this machine, from a pod to an access token
-	go -C test build -o $(CURDIR)/.cache/bin/demo ./demo
-	.cache/bin/demo
+	@go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload
+	@.cache/bin/demo
 
 .PHONY: test
 test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-v)

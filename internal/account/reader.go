@@ -184,15 +184,13 @@ func (r *Reader) fetch(ctx context.Context, k key) (inject.Account, error) {
 }
 
 func retry(err error) (wait time.Duration, again bool) {
-	var status *statusError
-	switch {
-	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden):
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrForbidden) {
 		return 0, false
-	case errors.As(err, &status):
-		return max(retryPause, status.retryAfter), status.code == http.StatusTooManyRequests || status.code >= http.StatusInternalServerError
-	default:
-		return retryPause, true
 	}
+	if status, ok := errors.AsType[*statusError](err); ok {
+		return max(retryPause, status.retryAfter), status.code == http.StatusTooManyRequests || status.code >= http.StatusInternalServerError
+	}
+	return retryPause, true
 }
 
 // Metadata alone, whatever else the object holds. A get without resourceVersion

@@ -113,7 +113,7 @@ func TestMistakes(t *testing.T) {
 
 func environment(s string) map[string]string {
 	env := map[string]string{}
-	for _, pair := range strings.Fields(s) {
+	for pair := range strings.FieldsSeq(s) {
 		name, value, _ := strings.Cut(pair, "=")
 		env[name] = value
 	}

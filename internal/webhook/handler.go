@@ -87,8 +87,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
 	if err == nil {
 		return body, http.StatusOK, nil
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes", mostBody)
 	}
 	return nil, http.StatusBadRequest, errors.New("the body ended early")

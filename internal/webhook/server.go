@@ -98,9 +98,13 @@ func (s *Server) close() {
 	}
 }
 
-// Addr is where admission is served, HealthAddr health and MetricsAddr metrics.
-func (s *Server) Addr() net.Addr        { return s.admission.Addr() }
-func (s *Server) HealthAddr() net.Addr  { return s.health.Addr() }
+// Addr is where admission is served.
+func (s *Server) Addr() net.Addr { return s.admission.Addr() }
+
+// HealthAddr is where /healthz and /readyz are served.
+func (s *Server) HealthAddr() net.Addr { return s.health.Addr() }
+
+// MetricsAddr is where /metrics is served.
 func (s *Server) MetricsAddr() net.Addr { return s.metrics.Addr() }
 
 // Run serves until ctx ends, then drains: it reports not ready and goes on for
@@ -131,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		if ctx.Err() != nil { // asked to end, not failed
 			s.config.Logger.Info("draining", "delay", max(0, s.config.DrainDelay).String())
 			s.draining.Store(true)
-			time.Sleep(max(0, s.config.DrainDelay))
+			<-time.After(s.config.DrainDelay)
 		}
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 		defer cancel()

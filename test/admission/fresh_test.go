@@ -17,8 +17,8 @@ func TestFreshAccounts(t *testing.T) {
 	const pods, atATime = 200, 20
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
-	webhook := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: webhook.Addr, Namespaces: []string{namespace}})
+	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
+	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	g, ctx := errgroup.WithContext(t.Context())
 	g.SetLimit(atATime)
@@ -28,7 +28,7 @@ func TestFreshAccounts(t *testing.T) {
 			if err := createAccount(ctx, c, namespace, name, clientID); err != nil {
 				return err
 			}
-			pod, _, err := createPod(ctx, c, namespace, podOf(name, name))
+			pod, err := createPod(ctx, c, namespace, podOf(name, name))
 			if err != nil {
 				return err
 			}
@@ -51,8 +51,8 @@ func TestChangedAnnotation(t *testing.T) {
 	const accounts, changes = 4, 50
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
-	webhook := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: webhook.Addr, Namespaces: []string{namespace}})
+	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
+	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	g, ctx := errgroup.WithContext(t.Context())
 	for a := range accounts {
@@ -67,7 +67,7 @@ func TestChangedAnnotation(t *testing.T) {
 				if _, err := c.Admin.Do(ctx, "PATCH", "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+name, patch, nil); err != nil {
 					return err
 				}
-				pod, _, err := createPod(ctx, c, namespace, podOf(name, name))
+				pod, err := createPod(ctx, c, namespace, podOf(name, name))
 				if err != nil {
 					return err
 				}

@@ -21,7 +21,7 @@ import (
 	"azwi/contract"
 	"azwi/internal/account"
 	"azwi/internal/inject"
-	"azwi/internal/webhook"
+	admission "azwi/internal/webhook"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )
@@ -171,7 +171,7 @@ func createGoldenAccount(t *testing.T, c *cluster.Cluster, a inject.Account) {
 type handlerSet struct {
 	addr     string
 	accounts *account.Reader
-	metrics  *webhook.Metrics
+	metrics  *admission.Metrics
 
 	mu          sync.Mutex
 	byNamespace map[string]http.Handler
@@ -183,7 +183,7 @@ func serveHandlers(t *testing.T, c *cluster.Cluster) *handlerSet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &handlerSet{accounts: accounts, metrics: webhook.NewMetrics(), byNamespace: map[string]http.Handler{}}
+	s := &handlerSet{accounts: accounts, metrics: admission.NewMetrics(), byNamespace: map[string]http.Handler{}}
 	s.addr = serveTLS(t, c, s)
 	return s
 }
@@ -214,7 +214,7 @@ func serveTLS(t *testing.T, c *cluster.Cluster, h http.Handler) string {
 func (s *handlerSet) add(namespace string, settings inject.Settings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byNamespace[namespace] = &webhook.Handler{
+	s.byNamespace[namespace] = &admission.Handler{
 		Accounts: s.accounts, Settings: settings, Metrics: s.metrics, Logger: slog.New(slog.DiscardHandler),
 	}
 }

@@ -2,11 +2,9 @@ package admission_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,21 +16,38 @@ import (
 
 var (
 	control cluster.Shared
-	binary  = sync.OnceValues(func() (string, error) { return product.Build(context.Background(), buildDir, "azwi-webhook", true) })
-
-	buildDir string
+	webhook built
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	var err error
-	if buildDir, err = os.MkdirTemp("", "azwi-admission-"); err != nil {
+	if webhook.dir, err = os.MkdirTemp("", "azwi-admission-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(buildDir) //nolint:errcheck // a temporary folder
+	defer os.RemoveAll(webhook.dir)
 	return control.Run(m)
+}
+
+// built is the webhook's binary, made by the first test that needs it.
+type built struct {
+	dir    string
+	once   sync.Once
+	binary string
+	err    error
+}
+
+func (b *built) get(t *testing.T) string {
+	t.Helper()
+	b.once.Do(func() {
+		b.binary, b.err = product.Build(context.WithoutCancel(t.Context()), b.dir, "azwi-webhook", true)
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.binary
 }
 
 type object = map[string]any
@@ -40,17 +55,8 @@ type object = map[string]any
 // newNamespace makes a namespace for one test.
 func newNamespace(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", " ", "-").Replace(t.Name()))
-	if len(name) > 63 {
-		name = name[:63]
-	}
-	name = strings.Trim(strings.Map(func(r rune) rune {
-		if r == '.' || r == ':' || r == ',' {
-			return '-'
-		}
-		return r
-	}, name), "-")
-	if err := c.CreateNamespace(t.Context(), name); err != nil {
+	name, err := c.NewNamespace(t.Context(), "admission")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -60,10 +66,7 @@ func newNamespace(t *testing.T, c *cluster.Cluster) string {
 // webhook did not end well.
 func startWebhook(t *testing.T, config product.WebhookConfig) *product.Webhook {
 	t.Helper()
-	var err error
-	if config.Binary, err = binary(); err != nil {
-		t.Fatal(err)
-	}
+	config.Binary = webhook.get(t)
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
@@ -153,9 +156,9 @@ func (c createdContainer) mounts(path string) (volumes []string) {
 }
 
 // createPod creates a pod, without keeping it, and returns it as admitted.
-func createPod(ctx context.Context, c *cluster.Cluster, namespace string, pod any) (created createdPod, warnings []string, err error) {
-	warnings, err = c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", pod, &created)
-	return created, warnings, err
+func createPod(ctx context.Context, c *cluster.Cluster, namespace string, pod any) (created createdPod, err error) {
+	_, err = c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", pod, &created)
+	return created, err
 }
 
 func statusCode(err error) int {
@@ -163,13 +166,4 @@ func statusCode(err error) int {
 		return s.Code
 	}
 	return 0
-}
-
-func toJSON(t *testing.T, v any) []byte {
-	t.Helper()
-	raw, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }

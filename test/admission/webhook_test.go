@@ -42,7 +42,7 @@ func TestReinvocation(t *testing.T) {
 	pod := podOf("", "orders")
 	pod["metadata"].(object)["generateName"] = "orders-"
 	pod["metadata"].(object)["annotations"] = object{contract.InjectProxyAnnotation: "true"}
-	created, _, err := createPod(t.Context(), c, namespace, pod)
+	created, err := createPod(t.Context(), c, namespace, pod)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestCertificateReload(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	config := product.WebhookConfig{Cluster: c, User: namespace, Dir: t.TempDir()}
-	webhook := startWebhook(t, config)
+	process := startWebhook(t, config)
 
 	next, err := cluster.NewCA()
 	if err != nil {
@@ -118,7 +118,7 @@ func TestCertificateReload(t *testing.T) {
 	}
 	// The API server trusts old and new, as during any rotation.
 	both := append(append([]byte{}, c.CA.PEM...), next.PEM...)
-	register(t, c, product.Registration{Addr: webhook.Addr, CABundle: both, Namespaces: []string{namespace}})
+	register(t, c, product.Registration{Addr: process.Addr, CABundle: both, Namespaces: []string{namespace}})
 
 	pair, err := next.Server("127.0.0.1")
 	if err != nil {
@@ -129,23 +129,23 @@ func TestCertificateReload(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "tls.crt"), pair.Cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if issuer := servedIssuer(t, webhook.Addr); issuer != string(c.CA.Subject()) {
+	if issuer := servedIssuer(t, process.Addr); issuer != string(c.CA.Subject()) {
 		t.Errorf("half-written pair: served a certificate of %q", issuer)
 	}
-	if _, _, err := createPod(t.Context(), c, namespace, podOf("before", "default")); err != nil {
+	if _, err := createPod(t.Context(), c, namespace, podOf("before", "default")); err != nil {
 		t.Error(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tls.key"), pair.Key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if issuer := servedIssuer(t, webhook.Addr); issuer != string(next.Subject()) {
+	if issuer := servedIssuer(t, process.Addr); issuer != string(next.Subject()) {
 		t.Errorf("new pair: served a certificate of %q", issuer)
 	}
-	if _, _, err := createPod(t.Context(), c, namespace, podOf("after", "default")); err != nil {
+	if _, err := createPod(t.Context(), c, namespace, podOf("after", "default")); err != nil {
 		t.Error(err)
 	}
 	want := fmt.Sprintf("azwi_certificate_expiry_timestamp_seconds %g", float64(pair.NotAfter().Unix()))
-	if metrics := get(t, "http://"+webhook.MetricsAddr+"/metrics"); !strings.Contains(metrics, want) {
+	if metrics := get(t, "http://"+process.MetricsAddr+"/metrics"); !strings.Contains(metrics, want) {
 		t.Errorf("metrics lack %q", want)
 	}
 }
@@ -184,12 +184,12 @@ func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
-	webhook := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace,
+	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace,
 		Args: []string{"--client-ca-file=" + c.CAFile, "--client-names=kube-apiserver"}})
-	register(t, c, product.Registration{Addr: webhook.Addr, Namespaces: []string{namespace}})
+	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	ask := func(client *http.Client) (int, error) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+webhook.Addr+contract.WebhookPath, strings.NewReader("{}"))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+process.Addr+contract.WebhookPath, strings.NewReader("{}"))
 		if err != nil {
 			return 0, err
 		}
@@ -238,7 +238,7 @@ func TestRollingUpdate(t *testing.T) {
 					return nil
 				default:
 				}
-				pod, _, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("pod-%d-%d", i, n), "orders"))
+				pod, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("pod-%d-%d", i, n), "orders"))
 				if err != nil {
 					return err
 				}
@@ -270,7 +270,7 @@ func TestRollingUpdate(t *testing.T) {
 			return fmt.Errorf("the old webhook ended badly: %w", err)
 		}
 		for n := range 100 { // with the new one alone
-			if _, _, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("after-%d", n), "orders")); err != nil {
+			if _, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("after-%d", n), "orders")); err != nil {
 				return err
 			}
 		}
@@ -284,6 +284,8 @@ func TestRollingUpdate(t *testing.T) {
 
 // notReady waits for the webhook to say that it drains.
 func notReady(ctx context.Context, w *product.Webhook) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.HealthAddr+"/readyz", http.NoBody)
 		if err != nil {
@@ -297,7 +299,7 @@ func notReady(ctx context.Context, w *product.Webhook) error {
 		if resp.StatusCode != http.StatusOK {
 			return nil
 		}
-		time.Sleep(time.Millisecond)
+		<-tick.C
 	}
 }
 
@@ -361,8 +363,8 @@ func TestPriorityAndFairness(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
-	webhook := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: webhook.Addr, Namespaces: []string{namespace}})
+	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
+	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 	const accounts = 40
 	for i := range accounts {
 		if err := createAccount(t.Context(), c, namespace, fmt.Sprintf("sa-%d", i), guid(i)); err != nil {
@@ -400,7 +402,7 @@ func TestPriorityAndFairness(t *testing.T) {
 		for i := range 5 * accounts {
 			g.Go(func() error {
 				name := fmt.Sprintf("sa-%d", i%accounts)
-				pod, _, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("pod-%d", i), name))
+				pod, err := createPod(ctx, c, namespace, podOf(fmt.Sprintf("pod-%d", i), name))
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
