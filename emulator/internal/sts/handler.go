@@ -226,6 +226,9 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, t hosts.Targe
 	if id, password, ok := basicAuth(r); ok && clientID == "" {
 		clientID, secret = id, password
 	}
+	if segment == "adfs" && form.Get("scope") != "" {
+		version = 2 // that endpoint takes either
+	}
 	grant := form.Get("grant_type")
 	scopeField := "scope"
 	if version == 1 {

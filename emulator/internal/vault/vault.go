@@ -164,9 +164,15 @@ func find(secrets map[string][]directory.SecretVersion, name string) (string, []
 	return name, nil, false
 }
 
+// id is a secret's identifier. Clients take it apart, so that it has the vault's
+// own host in direct mode too.
+func id(t hosts.Target, name string) string {
+	return "https://" + strings.ToLower(t.Name) + "." + t.Cloud.VaultSuffix + "/secrets/" + name
+}
+
 func bundle(t hosts.Target, name string, v directory.SecretVersion, value bool) map[string]any {
 	out := map[string]any{
-		"id": t.Base + "/secrets/" + name + "/" + v.Version,
+		"id": id(t, name) + "/" + v.Version,
 		"attributes": map[string]any{
 			"enabled": true, "created": v.Created.Unix(), "updated": v.Created.Unix(),
 			"recoveryLevel": "Purgeable", "recoverableDays": 0,
@@ -202,7 +208,7 @@ func (h *Handler) list(r *http.Request, t hosts.Target, vault *directory.Vault, 
 	value := make([]any, len(page))
 	for i, s := range page {
 		item := bundle(t, s.name, s.last, false)
-		item["id"] = t.Base + "/secrets/" + s.name
+		item["id"] = id(t, s.name)
 		value[i] = item
 	}
 	return pageOf(value, wire.NextLink(t.Base, "/secrets", q, "$skiptoken", next)), nil
