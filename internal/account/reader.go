@@ -35,9 +35,13 @@ type Config struct {
 	Host string
 	// Deadline of a Get, all tries together. Defaults to 2 s.
 	Deadline time.Duration
-	// MaxInFlight is the number of accounts read at the same time; above it Get
-	// fails with ErrBusy. Defaults to 256.
+	// MaxInFlight is the number of accounts that are asked for at the same time;
+	// above it Get fails with ErrBusy. Defaults to 256.
 	MaxInFlight int
+	// MaxConnections is how many of them are under way to the API server; the
+	// others wait. Defaults to 24, which is below the 25 idle connections that
+	// client-go keeps, so that a burst does not open and close connections.
+	MaxConnections int
 	// Observe, if set, is told of every request to the API server: its status
 	// code (0: no answer) and duration.
 	Observe func(status int, took time.Duration)
@@ -50,6 +54,8 @@ type Config struct {
 // for the next one.
 type Reader struct {
 	config Config
+
+	slots chan struct{} // one for each connection in use
 
 	mu      sync.Mutex
 	reading map[key]*read // the next read, nil while nobody waits for one
@@ -76,10 +82,13 @@ func NewReader(c Config) (*Reader, error) {
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 256
 	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 24
+	}
 	if c.Observe == nil {
 		c.Observe = func(int, time.Duration) {}
 	}
-	return &Reader{config: c, reading: map[key]*read{}}, nil
+	return &Reader{config: c, reading: map[key]*read{}, slots: make(chan struct{}, c.MaxConnections)}, nil
 }
 
 // Get returns the metadata of a service account as it is now.
@@ -208,6 +217,12 @@ func (r *Reader) try(ctx context.Context, k key) (inject.Account, error) {
 		return inject.Account{}, err
 	}
 	req.Header.Set("Accept", accept)
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return inject.Account{}, ctx.Err()
+	}
 	start := time.Now()
 	resp, err := r.config.Client.Do(req)
 	if err != nil {

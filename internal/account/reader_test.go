@@ -247,6 +247,37 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// TestConnections: no more requests at a time than connections are kept.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		release := make(chan struct{})
+		r := newReader(t, account.Config{Host: "http://api", MaxConnections: 3, Client: &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			<-release
+			w := httptest.NewRecorder()
+			answer(w, 1)
+			return w.Result()
+		})}})
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if _, err := r.Get(t.Context(), "shop", fmt.Sprint("sa-", i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if most.Load() != 3 {
+			t.Errorf("%d requests at a time, want 3", most.Load())
+		}
+	})
+}
+
 type roundTrip func(*http.Request) *http.Response
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }

@@ -42,8 +42,6 @@ const TenantID = "11111111-1111-1111-1111-111111111111"
 type Webhook struct {
 	*process.Child
 	Addr, HealthAddr, MetricsAddr string // host:port
-
-	config WebhookConfig
 }
 
 // CertDir is where the webhook's certificate lies.
@@ -59,28 +57,43 @@ func StartWebhook(ctx context.Context, c WebhookConfig) (*Webhook, error) {
 	if err := c.prepare(ctx, kubeconfig); err != nil {
 		return nil, fmt.Errorf("prepare the webhook: %w", err)
 	}
-	log := &servingWatcher{to: c.Log, found: make(chan struct{})}
-	child, err := process.Start(process.Config{
+	child, serving, err := startServing(ctx, process.Config{
 		Binary: c.Binary,
 		Args: append([]string{
 			"--kubeconfig=" + kubeconfig, "--webhook-cert-dir=" + c.CertDir(),
 			"--addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--drain-delay=0s",
 		}, c.Args...),
 		Env:    append([]string{contract.EnvTenantID + "=" + TenantID, "GORACE=halt_on_error=1 exitcode=66"}, c.Env...),
-		Stderr: log,
+		Stderr: c.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	return &Webhook{Child: child, Addr: serving.Addr, HealthAddr: serving.Health, MetricsAddr: serving.Metrics}, nil
+}
+
+// StartServing starts a program that logs where it serves as azwi-webhook does, in
+// JSON on standard error, and returns it and its address.
+func StartServing(ctx context.Context, c process.Config) (*process.Child, string, error) {
+	child, serving, err := startServing(ctx, c)
+	return child, serving.Addr, err
+}
+
+func startServing(ctx context.Context, c process.Config) (*process.Child, servingLine, error) {
+	log := &servingWatcher{to: c.Stderr, found: make(chan struct{})}
+	c.Stderr = log
+	child, err := process.Start(c)
+	if err != nil {
+		return nil, servingLine{}, err
+	}
 	select {
 	case <-log.found:
+		return child, log.serving(), nil
 	case <-child.Done():
-		return nil, fmt.Errorf("azwi-webhook ended: %w\n%s", child.Wait(), log.text())
+		return nil, servingLine{}, fmt.Errorf("%s ended: %w\n%s", c.Binary, child.Wait(), log.text())
 	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), child.Stop(time.Second))
+		return nil, servingLine{}, errors.Join(ctx.Err(), child.Stop(time.Second))
 	}
-	s := log.serving()
-	return &Webhook{Child: child, Addr: s.Addr, HealthAddr: s.Health, MetricsAddr: s.Metrics, config: c}, nil
 }
 
 // prepare writes what the webhook reads and grants what it needs: to get service
@@ -140,6 +153,8 @@ type Registration struct {
 	// Namespaces restricts it to these, so that tests share a control plane.
 	// Default: all.
 	Namespaces []string
+	// Silent webhooks change nothing, so it can't be seen whether they are called.
+	Silent bool
 }
 
 // Register makes the API server call a webhook for labelled pods, in the form that
@@ -175,6 +190,9 @@ func Register(ctx context.Context, c *cluster.Cluster, r Registration) error {
 	if _, err := c.Admin.Do(ctx, "POST", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
 		object{"metadata": object{"name": r.Name}, "webhooks": []object{webhook}}, nil); err != nil {
 		return fmt.Errorf("register the webhook: %w", err)
+	}
+	if r.Silent {
+		return nil
 	}
 	return waitInjected(ctx, c, namespace)
 }
