@@ -1,6 +1,7 @@
 // Package entra holds what this project knows of Microsoft Entra: the clouds and
-// their endpoints, and what each AADSTS error code means for somebody who
-// federates a service account.
+// their endpoints, what each AADSTS error code means for somebody who federates a
+// service account, and the exchange of a service account token (the assertion)
+// for an access token.
 //
-// It does no I/O and imports no Kubernetes package.
+// It caches nothing, retries nothing and imports no Kubernetes package.
 package entra

@@ -1,0 +1,293 @@
+package entra
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ExchangerConfig says which token endpoint to use, and how to reach it.
+type ExchangerConfig struct {
+	// AuthorityHost is the https URL of Entra's token service, with or without a
+	// slash at its end. Default: that of the public cloud.
+	AuthorityHost string
+	// TokenProxy is the custom token endpoint (identity binding). The zero value
+	// is none.
+	TokenProxy TokenProxy
+	// ExtraCAFile holds PEM certificates to trust beside the system's, for an
+	// egress proxy that opens TLS. It is read again for every exchange. Default:
+	// none.
+	ExtraCAFile string
+	// Proxy chooses the HTTP proxy of a request. Default: none. Programs give
+	// http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Timeout of one exchange. Default: 45 s, as a slow token is better than none.
+	Timeout time.Duration
+	// UserAgent names the program. Default: azwi.
+	UserAgent string
+	// Now is the clock for Retry-After dates. Default: time.Now.
+	Now func() time.Time
+}
+
+// An Exchanger trades assertions for access tokens. It is safe for concurrent
+// use. It never follows redirects, since requests carry the assertion.
+type Exchanger struct {
+	config    ExchangerConfig
+	authority *url.URL
+	transport *transport
+}
+
+// NewExchanger checks the configuration; CA files are read, as a mistake in them
+// should show at the start.
+func NewExchanger(c ExchangerConfig) (*Exchanger, error) {
+	if c.AuthorityHost == "" {
+		c.AuthorityHost = Clouds()[0].AuthorityHost
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 45 * time.Second
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "azwi"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	authority, err := url.Parse(c.AuthorityHost)
+	if err != nil || authority.Scheme != "https" || authority.Host == "" || authority.User != nil || authority.RawQuery != "" || authority.Fragment != "" {
+		return nil, fmt.Errorf("authority host %q: it must be a URL such as https://login.microsoftonline.com/", c.AuthorityHost)
+	}
+	t, err := newTransport(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Exchanger{config: c, authority: authority, transport: t}, nil
+}
+
+// An ExchangeRequest asks for one access token.
+type ExchangeRequest struct {
+	TenantID, ClientID string
+	// Resource is what the token is for, without /.default.
+	Resource string
+	// Claims is a claims request in JSON, as a resource's challenge has it. Mostly
+	// empty.
+	Claims string
+	// Assertion is the service account token.
+	Assertion string
+}
+
+// A Token is an access token. What it holds is the resource's business: it is
+// never parsed here.
+type Token struct {
+	// Type is the token_type, as a rule Bearer.
+	Type string
+	// Value is the access token.
+	Value string
+	// Lifetime counts from when the token was asked for.
+	Lifetime time.Duration
+	// RefreshIn is when to ask for the next one, if Entra said so, else 0.
+	RefreshIn time.Duration
+}
+
+// maxAnswer bounds an answer of the token endpoint, in bytes.
+const maxAnswer = 1 << 20
+
+// maxLifetime bounds a Token's Lifetime. Entra gives 28 hours at most.
+const maxLifetime = 7 * 24 * time.Hour
+
+// Exchange asks once. The error is an *Error if the token endpoint answered;
+// otherwise it is the network's or the context's. Neither holds the assertion.
+//
+// Source: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow#third-case-access-token-request-with-a-federated-credential
+func (x *Exchanger) Exchange(ctx context.Context, r ExchangeRequest) (Token, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.config.Timeout)
+	defer cancel()
+	form := url.Values{
+		"grant_type":            {"client_credentials"},
+		"client_id":             {r.ClientID},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"client_assertion":      {r.Assertion},
+		"scope":                 {scope(r.Resource)},
+	}
+	if r.Claims != "" {
+		form.Set("claims", r.Claims)
+	}
+	endpoint := x.authority.JoinPath(url.PathEscape(r.TenantID), "oauth2/v2.0/token")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return Token{}, fmt.Errorf("exchange: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", x.config.UserAgent)
+	resp, err := x.transport.RoundTrip(req)
+	if err != nil {
+		return Token{}, fmt.Errorf("ask the token endpoint: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return Token{}, fmt.Errorf("read the token endpoint's answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return Token{}, x.failure(resp, body, r.Assertion)
+	}
+	return parseToken(body)
+}
+
+// scope is the resource with its suffix. A resource that ends in a slash keeps
+// it, as the token's audience must be what was asked for.
+// https://learn.microsoft.com/entra/identity-platform/scopes-oidc#trailing-slash-and-default
+func scope(resource string) string {
+	const suffix = "/.default"
+	return strings.TrimSuffix(resource, suffix) + suffix
+}
+
+// errAnswer is a success that is none; worth trying again.
+var errAnswer = errors.New("the token endpoint's answer is not what it should be")
+
+func parseToken(body []byte) (Token, error) {
+	if len(body) > maxAnswer {
+		return Token{}, fmt.Errorf("%w: larger than %d bytes", errAnswer, maxAnswer)
+	}
+	var answer struct {
+		Type      string  `json:"token_type"`
+		Value     string  `json:"access_token"`
+		ExpiresIn seconds `json:"expires_in"`
+		RefreshIn seconds `json:"refresh_in"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return Token{}, fmt.Errorf("%w: no JSON of a token", errAnswer) // the decoder's error may quote the token
+	}
+	if answer.Value == "" || answer.ExpiresIn <= 0 {
+		return Token{}, fmt.Errorf("%w: access_token or expires_in is missing", errAnswer)
+	}
+	if answer.Type == "" {
+		answer.Type = "Bearer"
+	}
+	return Token{
+		Type: answer.Type, Value: answer.Value,
+		Lifetime:  answer.ExpiresIn.duration(),
+		RefreshIn: answer.RefreshIn.duration(),
+	}, nil
+}
+
+// seconds are a number or a string of digits.
+type seconds int64
+
+func (s *seconds) UnmarshalJSON(b []byte) error {
+	text := strings.Trim(string(b), `"`)
+	if text == "null" || text == "" {
+		return nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return err
+	}
+	*s = seconds(min(max(f, 0), maxLifetime.Seconds()))
+	return nil
+}
+
+func (s seconds) duration() time.Duration { return time.Duration(s) * time.Second }
+
+// An Error is an answer of the token endpoint other than a token.
+type Error struct {
+	// Status is the HTTP status.
+	Status int
+	// Code is the number after AADSTS; 0 if there was none.
+	Code int
+	// Name is the error of RFC 6749, for example invalid_client; may be empty.
+	Name string
+	// Description is the first line of the error's description, without IDs.
+	Description string
+	// CorrelationID and TraceID help Microsoft's support to find the request.
+	CorrelationID, TraceID string
+	// RetryAfter is what the answer's header asks for; 0 if it does not.
+	RetryAfter time.Duration
+}
+
+func (e *Error) Error() string {
+	if e.Description == "" {
+		return fmt.Sprintf("the token endpoint answered %d %s", e.Status, http.StatusText(e.Status))
+	}
+	return e.Description
+}
+
+// Class says what to do about the error. Codes that this project does not know
+// are judged by the HTTP status; what is no answer of Entra's own, such as a
+// gateway's page, is transient.
+func (e *Error) Class() Class {
+	if class := Explain(e.Code).Class; class != Permanent {
+		return class
+	}
+	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= http.StatusInternalServerError ||
+		e.Code == 0 && e.Name == "" {
+		return Transient
+	}
+	return Permanent
+}
+
+func (x *Exchanger) failure(resp *http.Response, body []byte, assertion string) *Error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), x.config.Now())}
+	var answer struct {
+		Name          string `json:"error"`
+		Description   string `json:"error_description"`
+		Codes         []int  `json:"error_codes"`
+		CorrelationID string `json:"correlation_id"`
+		TraceID       string `json:"trace_id"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return e // some gateway's page: the status tells it all
+	}
+	e.Name, e.Description = short(answer.Name, 64), describe(answer.Description, assertion)
+	e.CorrelationID, e.TraceID = short(answer.CorrelationID, 64), short(answer.TraceID, 64)
+	if len(answer.Codes) > 0 {
+		e.Code = answer.Codes[0]
+	}
+	return e
+}
+
+// describe keeps the part of a description that tells the cause, and nothing that
+// looks like a token: an endpoint might send back what it was sent.
+func describe(text, assertion string) string {
+	if assertion != "" {
+		text = strings.ReplaceAll(text, assertion, "[removed]")
+	}
+	text = regexp.MustCompile(`eyJ[\w-]{8,}(\.[\w-]*)*`).ReplaceAllString(text, "[removed]")
+	text, _, _ = strings.Cut(text, "\n")
+	text, _, _ = strings.Cut(text, " Trace ID: ")
+	return short(strings.TrimSpace(text), 1024)
+}
+
+// short bounds a text and drops what is not printable.
+func short(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}
+
+// retryAfter reads the header in both of its forms. Absurd values count as a day.
+func retryAfter(header string, now time.Time) time.Duration {
+	const most = 24 * time.Hour
+	if n, err := strconv.ParseUint(header, 10, 32); err == nil {
+		return min(time.Duration(n)*time.Second, most)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(at.Sub(now), 0), most)
+	}
+	return 0
+}
