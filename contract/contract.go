@@ -23,6 +23,21 @@ const (
 	InjectProxyAnnotation = Prefix + "inject-proxy-sidecar"
 	// ProxyPortAnnotation is the port of the IMDS proxy. Pod annotation.
 	ProxyPortAnnotation = Prefix + "proxy-sidecar-port"
+	// ProxyModeAnnotation is how the proxy catches token requests: ProxyModeRedirect
+	// or ProxyModeEnv. Pod annotation.
+	ProxyModeAnnotation = Prefix + "proxy-mode"
+	// ProxyIdentitiesAnnotation maps object and resource IDs to client IDs for the
+	// proxy: ID=CLIENT_ID, separated by semicolons. Pod annotation.
+	ProxyIdentitiesAnnotation = Prefix + "proxy-identities"
+	// ProxyAllowedClientIDsAnnotation lists the client IDs that the proxy gives
+	// tokens for, separated by semicolons. Pod annotation; absent: any.
+	ProxyAllowedClientIDsAnnotation = Prefix + "proxy-allowed-client-ids"
+	// ProxyEgressAnnotation, ProxyNoEgressAnnotation and ProxyCAAnnotation set the
+	// proxy's own HTTPS_PROXY, its NO_PROXY, and the ConfigMap (key CAKey) of an
+	// extra CA. Pod annotations.
+	ProxyEgressAnnotation   = Prefix + "proxy-https-proxy"
+	ProxyNoEgressAnnotation = Prefix + "proxy-no-proxy"
+	ProxyCAAnnotation       = Prefix + "proxy-ca-configmap"
 	// CustomTokenEndpointPrefix followed by the configured suffix asks for the
 	// custom token endpoint (identity binding). Pod annotation, boolean.
 	CustomTokenEndpointPrefix = Prefix + "use-"
@@ -70,6 +85,9 @@ const (
 	TokenVolume = VolumePrefix + "token"
 	// EmptyVolume shadows the API server's token in the proxy containers.
 	EmptyVolume = VolumePrefix + "empty"
+	// ProxyCAVolume holds the proxy's extra CA, mounted at ProxyCAMountPath.
+	ProxyCAVolume    = VolumePrefix + "proxy-ca"
+	ProxyCAMountPath = "/var/run/secrets/azure/proxy-ca"
 	// MountPath is where the token volume is mounted.
 	MountPath = "/var/run/secrets/azure/wi"
 	// TokenPath is the token file's path inside the volume.
@@ -102,12 +120,29 @@ const (
 	ProxyInitContainer = "azwi-proxy-init"
 	// ProxyPortEnv tells the init container the port to redirect to.
 	ProxyPortEnv = "PROXY_PORT"
+	// ProxyModeRedirect sends requests for the IMDS address to the proxy by the
+	// network; ProxyModeEnv names the proxy in the environment instead, which needs
+	// no privilege. Values of ProxyModeAnnotation and of the sidecar's --proxy-mode.
+	ProxyModeRedirect = "redirect"
+	ProxyModeEnv      = "env"
+	// EnvPodUID holds the pod's UID in env mode: part of the proxy's URL, and the
+	// header that its callers send. It guards against forged requests (SSRF).
+	EnvPodUID = "AZWI_POD_UID"
+	// The variables by which Azure's clients find a managed identity endpoint.
+	EnvIdentityEndpoint = "IDENTITY_ENDPOINT"
+	EnvIdentityHeader   = "IDENTITY_HEADER"
+	EnvMSIEndpoint      = "MSI_ENDPOINT"
+	EnvMSISecret        = "MSI_SECRET"
+	// ProxyEnvPath follows the pod's UID in the URL path of env mode.
+	ProxyEnvPath = "/msi/token"
 	// DefaultProxyPort is a TCP port.
 	DefaultProxyPort = 8000
 	// ProxyUID is the user of the proxy; its own traffic is not redirected.
 	ProxyUID = 1501
-	// ProxyBinary is the proxy's path in its image.
-	ProxyBinary = "/azwi-proxy"
+	// ProxyBinary is the proxy's path in its image; UpstreamProxyBinary is
+	// upstream's, and serves in our image too.
+	ProxyBinary         = "/azwi-proxy"
+	UpstreamProxyBinary = "/proxy"
 	// IMDSAddress and IMDSPort are where managed identity clients ask.
 	IMDSAddress = "169.254.169.254"
 	IMDSPort    = 80

@@ -192,6 +192,24 @@ func TestContract(t *testing.T) {
 		{name: "no API server token in the sidecar", annotations: proxy, check: func(s seen) (any, any) {
 			return s.container("azwi-proxy").VolumeMounts[1], seenMount{contract.EmptyVolume, contract.APITokenMountPath, true}
 		}},
+		{name: "env mode: no init container", annotations: with(proxy, contract.ProxyModeAnnotation, "env"), check: func(s seen) (any, any) {
+			return s.order(), "azwi-proxy setup app other"
+		}},
+		{name: "env mode: the endpoint's variables", annotations: with(proxy, contract.ProxyModeAnnotation, "env", contract.ProxyPortAnnotation, "8100"), check: func(s seen) (any, any) {
+			got := map[string]string{}
+			for name, value := range s.container("other").env() {
+				if !strings.HasPrefix(name, "AZURE_") {
+					got[name] = value
+				}
+			}
+			const url = "http://127.0.0.1:8100/$(AZWI_POD_UID)/msi/token"
+			return got, map[string]string{"AZWI_POD_UID": "", "IDENTITY_ENDPOINT": url, "IDENTITY_HEADER": "$(AZWI_POD_UID)", "MSI_ENDPOINT": url, "MSI_SECRET": "$(AZWI_POD_UID)"}
+		}},
+		{name: "env mode: sidecar passes Pod Security restricted", annotations: with(proxy, contract.ProxyModeAnnotation, "env"), check: func(s seen) (any, any) {
+			raw, _ := json.Marshal(s.container("azwi-proxy").SecurityContext)
+			return string(raw), `{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"privileged":false,"readOnlyRootFilesystem":true,"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}}`
+		}},
+		{name: "unknown mode", annotations: with(proxy, contract.ProxyModeAnnotation, "x"), denied: inject.ReasonProxyMode},
 		{name: "requests and limits", annotations: proxy, check: func(s seen) (any, any) {
 			var missing []string
 			for _, name := range []string{"azwi-proxy", "azwi-proxy-init"} {

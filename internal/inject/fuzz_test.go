@@ -75,6 +75,12 @@ func fuzzSettings(choice uint8) inject.Settings {
 	s := plainSettings()
 	s.Layout = inject.Layout(choice % 3)
 	s.Proxy.NativeSidecar = choice&4 != 0
+	if choice&64 != 0 {
+		s.Proxy.Mode, s.Proxy.CAConfigMap = contract.ProxyModeEnv, "ca"
+	}
+	if choice&128 != 0 {
+		s.Proxy.InitImage = "another:v1"
+	}
 	if choice&8 != 0 {
 		s.CustomTokenEndpoint = inject.CustomTokenEndpoint{
 			Annotation: contract.CustomTokenEndpointPrefix + "identity-binding",

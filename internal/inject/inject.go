@@ -41,6 +41,8 @@ const (
 	ReasonHostNetwork     Reason = "proxy-host-network"
 	ReasonProxyImage      Reason = "proxy-image"
 	ReasonProxyUID        Reason = "proxy-uid"
+	ReasonProxyMode       Reason = "proxy-mode"
+	ReasonProxyIdentity   Reason = "proxy-identities"
 )
 
 // Inject decides what to change in the pod, whose service account is account. A
@@ -56,8 +58,10 @@ func (p *Pod) Inject(account Account, settings Settings) Result {
 		skip:     p.skipped(),
 		custom:   p.customTokenEndpoint(settings),
 	}
-	wantsProxy, proxyWarning := p.wantsProxy()
-	in.proxy = wantsProxy
+	var proxyWarning *Warning
+	if in.proxy, proxyWarning = p.wantsProxy(); in.proxy {
+		in.proxyMode = p.annotation(contract.ProxyModeAnnotation, in.settings.Proxy.Mode)
+	}
 	if denial := in.readValues(); denial != nil {
 		return Result{Denial: denial}
 	}
@@ -74,10 +78,13 @@ type injection struct {
 	account    Account
 	settings   Settings
 	skip       map[string]bool
-	custom     bool  // the pod uses the custom token endpoint
-	proxy      bool  // the pod asks for the proxy
-	expiration int64 // seconds
+	custom     bool   // the pod uses the custom token endpoint
+	proxy      bool   // the pod asks for the proxy
+	expiration int64  // seconds
+	proxyMode  string // of a pod that asks for the proxy, else empty
 	proxyPort  int64
+	identities []string // ID=CLIENT_ID, for the proxy
+	allowed    []string // client IDs, for the proxy
 }
 
 func (in *injection) patch() []Op {
@@ -116,21 +123,21 @@ func (in *injection) complete(c podContainer) (env []envVar, mounts []volumeMoun
 	}
 
 	want := []envVar{
-		{contract.EnvClientID, in.clientID()},
-		{contract.EnvTenantID, in.tenantID()},
-		{contract.EnvFederatedTokenFile, tokenFile},
-		{contract.EnvAuthorityHost, in.settings.AuthorityHost},
+		{Name: contract.EnvClientID, Value: in.clientID()},
+		{Name: contract.EnvTenantID, Value: in.tenantID()},
+		{Name: contract.EnvFederatedTokenFile, Value: tokenFile},
+		{Name: contract.EnvAuthorityHost, Value: in.settings.AuthorityHost},
 	}
 	if e := in.settings.CustomTokenEndpoint; in.custom && e.TokenProxy != "" {
-		want = append(want, envVar{contract.EnvTokenProxy, e.TokenProxy}, envVar{contract.EnvSNIName, e.SNIName})
+		want = append(want, envVar{Name: contract.EnvTokenProxy, Value: e.TokenProxy}, envVar{Name: contract.EnvSNIName, Value: e.SNIName})
 		// The SDKs refuse file and data together, so the author's choice of one
 		// keeps us from adding the other.
 		switch {
 		case c.sets(contract.EnvCAFile) || c.sets(contract.EnvCAData):
 		case e.caIsFile():
-			want = append(want, envVar{contract.EnvCAFile, caFile})
+			want = append(want, envVar{Name: contract.EnvCAFile, Value: caFile})
 		default:
-			want = append(want, envVar{contract.EnvCAData, e.CAData})
+			want = append(want, envVar{Name: contract.EnvCAData, Value: e.CAData})
 		}
 	}
 	for _, v := range want {
@@ -138,7 +145,7 @@ func (in *injection) complete(c podContainer) (env []envVar, mounts []volumeMoun
 			env = append(env, v)
 		}
 	}
-	return env, mounts
+	return append(env, in.endpointEnv(c)...), mounts
 }
 
 func (c podContainer) sets(env string) bool {

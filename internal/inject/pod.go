@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	sigsjson "sigs.k8s.io/json"
 
@@ -39,10 +38,13 @@ type podSpec struct {
 type podContainer struct {
 	Name            string          `json:"name"`
 	SecurityContext securityContext `json:"securityContext"`
-	Env             []struct {
-		Name string `json:"name"`
-	} `json:"env"`
-	VolumeMounts []volumeMount `json:"volumeMounts"`
+	Env             []podEnv        `json:"env"`
+	VolumeMounts    []volumeMount   `json:"volumeMounts"`
+}
+
+type podEnv struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 type securityContext struct {
@@ -137,10 +139,16 @@ func (p *Pod) hasContainer(name string) bool {
 // skipped are the containers that the pod's author wants left untouched.
 func (p *Pod) skipped() map[string]bool {
 	skip := map[string]bool{}
-	for name := range strings.SplitSeq(p.metadata.Annotations[contract.SkipContainersAnnotation], ";") {
-		if name = strings.TrimSpace(name); name != "" {
-			skip[name] = true
-		}
+	for _, name := range list(p.metadata.Annotations[contract.SkipContainersAnnotation]) {
+		skip[name] = true
 	}
 	return skip
+}
+
+// annotation is the pod's, or what holds for the whole cluster.
+func (p *Pod) annotation(key, otherwise string) string {
+	if value, ok := p.metadata.Annotations[key]; ok {
+		return value
+	}
+	return otherwise
 }

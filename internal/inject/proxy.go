@@ -2,7 +2,9 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"azwi/contract"
 )
@@ -12,7 +14,7 @@ type newContainer struct {
 	Image           string            `json:"image"`
 	ImagePullPolicy string            `json:"imagePullPolicy"`
 	RestartPolicy   string            `json:"restartPolicy,omitempty"`
-	Args            []string          `json:"args"`
+	Args            []string          `json:"args,omitempty"`
 	Env             []envVar          `json:"env,omitempty"`
 	Ports           []containerPort   `json:"ports,omitempty"`
 	Resources       Resources         `json:"resources"`
@@ -38,8 +40,8 @@ type containerSecurity struct {
 	Privileged               bool           `json:"privileged"`
 	ReadOnlyRootFilesystem   bool           `json:"readOnlyRootFilesystem"`
 	RunAsNonRoot             bool           `json:"runAsNonRoot"`
-	RunAsUser                int64          `json:"runAsUser"`
-	RunAsGroup               int64          `json:"runAsGroup"`
+	RunAsUser                *int64         `json:"runAsUser,omitempty"`
+	RunAsGroup               *int64         `json:"runAsGroup,omitempty"`
 	Capabilities             capabilities   `json:"capabilities"`
 	SeccompProfile           seccompProfile `json:"seccompProfile"`
 }
@@ -53,9 +55,27 @@ type seccompProfile struct {
 	Type string `json:"type"`
 }
 
-// addsProxy reports whether at least one of the proxy's containers is missing.
+// addsProxy and addsInit report which of the proxy's containers are missing. There
+// is nothing to redirect in env mode.
 func (in *injection) addsProxy() bool {
-	return in.proxy && (!in.pod.hasContainer(contract.ProxyContainer) || !in.pod.hasContainer(contract.ProxyInitContainer))
+	return in.proxy && !in.pod.hasContainer(contract.ProxyContainer) || in.addsInit()
+}
+
+func (in *injection) addsInit() bool {
+	return in.proxyMode == contract.ProxyModeRedirect && !in.pod.hasContainer(contract.ProxyInitContainer)
+}
+
+// proxyCA names the ConfigMap of the sidecar's extra CA, if it has one.
+func (in *injection) proxyCA() string {
+	if !in.proxy {
+		return ""
+	}
+	return in.pod.annotation(contract.ProxyCAAnnotation, in.settings.Proxy.CAConfigMap)
+}
+
+// upstreamImages reports whether the images are a pair as upstream's are.
+func (in *injection) upstreamImages() bool {
+	return in.settings.Proxy.InitImage != in.settings.Proxy.Image
 }
 
 // proxyOps adds the proxy's containers. Those that are there already, by name,
@@ -70,7 +90,7 @@ func (in *injection) proxyOps() []Op {
 		return nil
 	}
 	var before, after []newContainer
-	if !in.pod.hasContainer(contract.ProxyInitContainer) {
+	if in.addsInit() {
 		if in.settings.Proxy.NativeSidecar {
 			before = append(before, in.proxyInitContainer())
 		} else {
@@ -95,6 +115,10 @@ func (in *injection) proxyOps() []Op {
 func (in *injection) proxyContainer() newContainer {
 	port := fmt.Sprintf("--proxy-port=%d", in.proxyPort)
 	logLevel := "--log-level=" + in.settings.Proxy.LogLevel
+	binary := contract.ProxyBinary
+	if in.upstreamImages() {
+		binary = contract.UpstreamProxyBinary
+	}
 	c := newContainer{
 		Name:            contract.ProxyContainer,
 		Image:           in.settings.Proxy.Image,
@@ -105,15 +129,43 @@ func (in *injection) proxyContainer() newContainer {
 		Lifecycle:       &lifecycle{},
 		SecurityContext: lockedDown(),
 	}
-	c.Lifecycle.PostStart.Exec.Command = []string{contract.ProxyBinary, "--probe", port, logLevel}
-	// Written out, or a runAsUser of the whole pod would take the proxy's traffic
-	// into its own redirect.
+	c.Lifecycle.PostStart.Exec.Command = []string{binary, "--probe", port, logLevel}
 	c.SecurityContext.RunAsNonRoot = true
-	c.SecurityContext.RunAsUser = contract.ProxyUID
-	c.SecurityContext.RunAsGroup = contract.ProxyUID
-	c.Env, c.VolumeMounts = in.complete(podContainer{})
+	c.Env, c.VolumeMounts = in.complete(podContainer{Name: contract.ProxyContainer})
+	if in.proxyMode == contract.ProxyModeEnv {
+		c.Args = append(c.Args, "--proxy-mode="+contract.ProxyModeEnv)
+		c.Env = append(c.Env, podUID())
+	} else {
+		// Written out, or a runAsUser of the whole pod would take the proxy's
+		// traffic into its own redirect.
+		c.SecurityContext.runAs(contract.ProxyUID)
+	}
+	for _, pair := range in.identities {
+		c.Args = append(c.Args, "--identity="+pair)
+	}
+	for _, client := range in.allowed {
+		c.Args = append(c.Args, "--allow-client-id="+client)
+	}
+	in.addEgress(&c)
 	c.VolumeMounts = append(c.VolumeMounts, noAPIToken())
 	return c
+}
+
+// addEgress is for networks that Entra is reached from through a proxy only. The
+// application's own environment stays out of it.
+func (in *injection) addEgress(c *newContainer) {
+	for _, v := range []envVar{
+		{Name: "HTTPS_PROXY", Value: in.pod.annotation(contract.ProxyEgressAnnotation, in.settings.Proxy.HTTPSProxy)},
+		{Name: "NO_PROXY", Value: in.pod.annotation(contract.ProxyNoEgressAnnotation, in.settings.Proxy.NoProxy)},
+	} {
+		if v.Value != "" {
+			c.Env = append(c.Env, v)
+		}
+	}
+	if in.proxyCA() != "" {
+		c.Args = append(c.Args, "--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)
+		c.VolumeMounts = append(c.VolumeMounts, volumeMount{Name: contract.ProxyCAVolume, MountPath: contract.ProxyCAMountPath, ReadOnly: true})
+	}
 }
 
 // proxyInitContainer sets the redirect. It holds no token and no identity.
@@ -123,12 +175,20 @@ func (in *injection) proxyInitContainer() newContainer {
 		Image:           in.settings.Proxy.InitImage,
 		ImagePullPolicy: "IfNotPresent",
 		Args:            []string{"init"},
-		Env:             []envVar{{contract.ProxyPortEnv, strconv.FormatInt(in.proxyPort, 10)}},
+		Env:             []envVar{{Name: contract.ProxyPortEnv, Value: strconv.FormatInt(in.proxyPort, 10)}},
 		Resources:       *in.settings.Proxy.InitResources,
 		VolumeMounts:    []volumeMount{noAPIToken()},
 		SecurityContext: lockedDown(),
 	}
 	c.SecurityContext.Capabilities.Add = []string{"NET_ADMIN"}
+	c.SecurityContext.runAs(0)
+	if in.upstreamImages() {
+		// Upstream's image runs a script with iptables, which takes a lock file.
+		c.Args = nil
+		c.SecurityContext.Privileged = true
+		c.SecurityContext.AllowPrivilegeEscalation = true // privileged containers must
+		c.SecurityContext.ReadOnlyRootFilesystem = false
+	}
 	return c
 }
 
@@ -140,8 +200,95 @@ func lockedDown() containerSecurity {
 	}
 }
 
+func (s *containerSecurity) runAs(uid int64) { s.RunAsUser, s.RunAsGroup = &uid, &uid }
+
 // noAPIToken takes the place of the API server's token, which the service
 // account admission plugin would otherwise mount when it runs again after us.
 func noAPIToken() volumeMount {
 	return volumeMount{Name: contract.EmptyVolume, MountPath: contract.APITokenMountPath, ReadOnly: true}
+}
+
+// endpointNames are the variables of a managed identity endpoint. They go
+// together: a client that finds only some of them takes itself to be elsewhere.
+func endpointNames() []string {
+	return []string{contract.EnvIdentityEndpoint, contract.EnvIdentityHeader, contract.EnvMSIEndpoint, contract.EnvMSISecret}
+}
+
+// endpointEnv tells container c of the proxy, in env mode. An author who sets any
+// of these variables keeps all of them as they are.
+func (in *injection) endpointEnv(c podContainer) []envVar {
+	if in.proxyMode != contract.ProxyModeEnv || c.Name == contract.ProxyContainer || setsEndpoint(c) {
+		return nil
+	}
+	var env []envVar
+	if !c.sets(contract.EnvPodUID) {
+		env = append(env, podUID())
+	}
+	uid := "$(" + contract.EnvPodUID + ")"
+	endpoint := fmt.Sprintf("http://127.0.0.1:%d/%s%s", in.proxyPort, uid, contract.ProxyEnvPath)
+	for _, name := range endpointNames() {
+		value := endpoint
+		if name == contract.EnvIdentityHeader || name == contract.EnvMSISecret {
+			value = uid
+		}
+		env = append(env, envVar{Name: name, Value: value})
+	}
+	return env
+}
+
+func setsEndpoint(c podContainer) bool { return slices.ContainsFunc(endpointNames(), c.sets) }
+
+// isOurEndpoint recognises what endpointEnv wrote in an earlier pass.
+func isOurEndpoint(c podContainer) bool {
+	return slices.ContainsFunc(c.Env, func(e podEnv) bool {
+		return e.Name == contract.EnvIdentityHeader && e.Value == "$("+contract.EnvPodUID+")"
+	})
+}
+
+func podUID() envVar {
+	v := envVar{Name: contract.EnvPodUID, ValueFrom: &valueFrom{}}
+	v.ValueFrom.FieldRef.APIVersion, v.ValueFrom.FieldRef.FieldPath = "v1", "metadata.uid"
+	return v
+}
+
+// proxyWarnings tell of what keeps a container's requests from the proxy.
+func (in *injection) proxyWarnings() []Warning {
+	if in.addsInit() && in.upstreamImages() {
+		return []Warning{{ReasonUpstreamImages, fmt.Sprintf(
+			"%s differs from %s: taken for upstream's images, so the init container is privileged; use one image of ours to do without",
+			contract.EnvProxyInitImage, contract.EnvProxyImage)}}
+	}
+	if in.proxyMode != contract.ProxyModeEnv {
+		return nil
+	}
+	var ws []Warning
+	in.pod.containers(func(_ string, _ int, c podContainer) {
+		if in.skip[c.Name] || c.Name == contract.ProxyContainer {
+			return
+		}
+		if setsEndpoint(c) && !isOurEndpoint(c) {
+			ws = append(ws, Warning{ReasonOwnEndpoint, fmt.Sprintf(
+				"container %s sets %s or one of its kind itself, so it does not use the proxy", quote(c.Name), contract.EnvIdentityEndpoint)})
+		}
+		if c.detours() {
+			ws = append(ws, Warning{ReasonHTTPProxy, fmt.Sprintf(
+				"container %s has HTTP_PROXY without 127.0.0.1 in NO_PROXY: some clients will not reach the identity proxy", quote(c.Name))})
+		}
+	})
+	return ws
+}
+
+// detours reports whether requests to loopback may leave by an HTTP proxy. Values
+// from elsewhere (valueFrom) are not seen here.
+func (c podContainer) detours() bool {
+	proxied, spared := false, false
+	for _, e := range c.Env {
+		switch strings.ToUpper(e.Name) {
+		case "HTTP_PROXY":
+			proxied = proxied || e.Value != ""
+		case "NO_PROXY":
+			spared = spared || strings.Contains(e.Value, "127.0.0.1") || e.Value == "*"
+		}
+	}
+	return proxied && !spared
 }

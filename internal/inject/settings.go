@@ -94,8 +94,18 @@ func (e CustomTokenEndpoint) caIsFile() bool {
 type Proxy struct {
 	// Image of both containers. Empty: pods that ask for the proxy are denied.
 	Image string
-	// InitImage is the image of the init container. Defaults to Image.
+	// InitImage is the image of the init container. Defaults to Image. A different
+	// one is taken for upstream's pair of images, or a mirror of it, and gets the
+	// container that these need: privileged, with a warning.
 	InitImage string
+	// Mode is contract.ProxyModeRedirect or contract.ProxyModeEnv, unless the pod
+	// says otherwise. Defaults to redirect.
+	Mode string
+	// HTTPSProxy and NoProxy are the sidecar's own, unless the pod says otherwise.
+	HTTPSProxy, NoProxy string
+	// CAConfigMap names a ConfigMap in the pod's namespace with an extra CA for the
+	// sidecar (key contract.CAKey), unless the pod says otherwise.
+	CAConfigMap string
 	// NativeSidecar makes the proxy an init container that keeps running, so
 	// that it serves the pod's own init containers and ends with a Job. The API
 	// server and every kubelet must know such containers.
@@ -140,6 +150,9 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.Proxy.InitImage == "" {
 		s.Proxy.InitImage = s.Proxy.Image
+	}
+	if s.Proxy.Mode == "" {
+		s.Proxy.Mode = contract.ProxyModeRedirect
 	}
 	if s.Proxy.LogLevel == "" {
 		s.Proxy.LogLevel = "info"

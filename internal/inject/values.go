@@ -26,10 +26,53 @@ func (in *injection) readValues() *Denial {
 			"annotation %s asks for the proxy, but the webhook has no proxy image: set %s on the webhook",
 			contract.InjectProxyAnnotation, contract.EnvProxyImage)}
 	}
+	if in.proxyMode != contract.ProxyModeRedirect && in.proxyMode != contract.ProxyModeEnv {
+		return &Denial{ReasonProxyMode, fmt.Sprintf("annotation %s is %s: allowed are %s and %s",
+			contract.ProxyModeAnnotation, quote(in.proxyMode), contract.ProxyModeRedirect, contract.ProxyModeEnv)}
+	}
 	if d := in.readProxyPort(); d != nil {
 		return d
 	}
-	return in.checkProxyUID()
+	if d := in.readIdentities(); d != nil {
+		return d
+	}
+	if in.proxyMode == contract.ProxyModeRedirect {
+		return in.checkProxyUID()
+	}
+	return nil
+}
+
+// readIdentities reads the lists that become the sidecar's arguments. What is in
+// them is for the sidecar to check, but for the form.
+func (in *injection) readIdentities() *Denial {
+	in.identities = list(in.pod.metadata.Annotations[contract.ProxyIdentitiesAnnotation])
+	in.allowed = list(in.pod.metadata.Annotations[contract.ProxyAllowedClientIDsAnnotation])
+	for _, pair := range in.identities {
+		if id, client, ok := strings.Cut(pair, "="); !ok || id == "" || !isGUID(client) {
+			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
+				"annotation %s has %s: allowed are pairs ID=CLIENT_ID, separated by semicolons, each client ID a GUID",
+				contract.ProxyIdentitiesAnnotation, quote(pair))}
+		}
+	}
+	for _, client := range in.allowed {
+		if !isGUID(client) {
+			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
+				"annotation %s has %s: allowed are client IDs, GUIDs separated by semicolons",
+				contract.ProxyAllowedClientIDsAnnotation, quote(client))}
+		}
+	}
+	return nil
+}
+
+// list splits at semicolons; blanks around items and empty items do not count.
+func list(value string) []string {
+	var items []string
+	for item := range strings.SplitSeq(value, ";") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
 }
 
 func (in *injection) readExpiration() *Denial {

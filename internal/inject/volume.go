@@ -16,8 +16,16 @@ import (
 // what we write ourselves.
 
 type envVar struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name      string     `json:"name"`
+	Value     string     `json:"value,omitempty"`
+	ValueFrom *valueFrom `json:"valueFrom,omitempty"`
+}
+
+type valueFrom struct {
+	FieldRef struct {
+		APIVersion string `json:"apiVersion"`
+		FieldPath  string `json:"fieldPath"`
+	} `json:"fieldRef"`
 }
 
 type volumeMount struct {
@@ -27,9 +35,16 @@ type volumeMount struct {
 }
 
 type volume struct {
-	Name        string       `json:"name"`
-	Projected   *projected   `json:"projected,omitempty"`
-	DownwardAPI *downwardAPI `json:"downwardAPI,omitempty"`
+	Name        string           `json:"name"`
+	Projected   *projected       `json:"projected,omitempty"`
+	DownwardAPI *downwardAPI     `json:"downwardAPI,omitempty"`
+	ConfigMap   *configMapVolume `json:"configMap,omitempty"`
+}
+
+type configMapVolume struct {
+	DefaultMode int         `json:"defaultMode"`
+	Name        string      `json:"name"`
+	Items       []keyToPath `json:"items"`
 }
 
 type projected struct {
@@ -82,7 +97,21 @@ func (in *injection) usesReservedVolume() bool {
 
 func (in *injection) usesLegacyVolume() bool { return in.settings.Layout != LayoutV16 }
 
-// tokenVolume is the wanted content of a reserved volume.
+// volume is the wanted content of a volume of ours.
+func (in *injection) volume(name string) volume {
+	switch {
+	case name == contract.EmptyVolume:
+		return emptyVolume()
+	case name == contract.LegacyVolume:
+		return in.legacyVolume()
+	case name == contract.ProxyCAVolume && in.proxyCA() != "":
+		return volume{Name: name, ConfigMap: &configMapVolume{DefaultMode: defaultFileMode, Name: in.proxyCA(), Items: []keyToPath{{contract.CAKey, contract.CAKey}}}}
+	default:
+		return in.tokenVolume(name)
+	}
+}
+
+// tokenVolume is the content of any other reserved volume.
 func (in *injection) tokenVolume(name string) volume {
 	sources := []volumeProjection{{ServiceAccountToken: &tokenProjection{
 		Audience: in.audience(), ExpirationSeconds: in.expiration, Path: contract.TokenPath,
@@ -127,24 +156,14 @@ func (in *injection) volumeOps() []Op {
 		if !isReserved(name) {
 			continue
 		}
-		want := in.tokenVolume(name)
-		if name == contract.EmptyVolume {
-			want = emptyVolume()
-		}
-		if !sameVolume(p.spec.Volumes[i], want) {
+		if want := in.volume(name); !sameVolume(p.spec.Volumes[i], want) {
 			ops = append(ops, Op{Op: "replace", Path: "/spec/volumes/" + strconv.Itoa(i), Value: want})
 		}
 	}
 	var missing []volume
 	for _, name := range in.wantedVolumes() {
-		switch {
-		case slices.Contains(p.volumeNames, name):
-		case name == contract.EmptyVolume:
-			missing = append(missing, emptyVolume())
-		case name == contract.LegacyVolume:
-			missing = append(missing, in.legacyVolume())
-		default:
-			missing = append(missing, in.tokenVolume(name))
+		if !slices.Contains(p.volumeNames, name) {
+			missing = append(missing, in.volume(name))
 		}
 	}
 	return append(ops, appendOps("/spec/volumes", len(p.volumeNames), missing)...)
@@ -161,6 +180,9 @@ func (in *injection) wantedVolumes() []string {
 	}
 	if in.addsProxy() {
 		names = append(names, contract.EmptyVolume)
+		if in.proxyCA() != "" {
+			names = append(names, contract.ProxyCAVolume)
+		}
 	}
 	// A spec copied from a mutated pod may have kept mounts without volumes.
 	in.pod.containers(func(_ string, _ int, c podContainer) {
@@ -180,7 +202,7 @@ func (in *injection) reservedVolume() string {
 		return contract.TokenVolume
 	}
 	for _, name := range in.pod.volumeNames {
-		if isReserved(name) && name != contract.EmptyVolume {
+		if holdsToken(name) {
 			return name
 		}
 	}
@@ -189,14 +211,18 @@ func (in *injection) reservedVolume() string {
 
 func isReserved(name string) bool { return strings.HasPrefix(name, contract.VolumePrefix) }
 
+// holdsToken tells the token's volume, ours or upstream's, from our other ones.
+func holdsToken(name string) bool {
+	return isReserved(name) && name != contract.EmptyVolume && name != contract.ProxyCAVolume
+}
+
 // tokenMount finds where container c has the token volume mounted, or whatever
 // its author put at our path. Upstream mounts below our path in some releases,
 // and a mount of ours around such a one would keep the container from starting.
 func tokenMount(c podContainer) (base string, found bool) {
 	for _, m := range c.VolumeMounts {
 		at := path.Clean(m.MountPath)
-		ours := isReserved(m.Name) && m.Name != contract.EmptyVolume
-		if at == contract.MountPath || ours && strings.HasPrefix(at, contract.MountPath+"/") {
+		if at == contract.MountPath || holdsToken(m.Name) && strings.HasPrefix(at, contract.MountPath+"/") {
 			return at, true
 		}
 	}
@@ -225,11 +251,14 @@ func decodeVolume(raw json.RawMessage) map[string]any {
 	if d.Decode(&v) != nil {
 		return nil
 	}
-	p, ok := v["projected"].(map[string]any)
-	if !ok {
-		if p, ok = v["downwardAPI"].(map[string]any); !ok {
-			return v
+	var p map[string]any
+	for _, source := range []string{"projected", "downwardAPI", "configMap"} {
+		if of, ok := v[source].(map[string]any); ok {
+			p = of
 		}
+	}
+	if p == nil {
+		return v
 	}
 	if _, ok := p["defaultMode"]; !ok {
 		p["defaultMode"] = json.Number(strconv.Itoa(defaultFileMode))

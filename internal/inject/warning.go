@@ -17,6 +17,9 @@ const (
 	ReasonMisplacedKey    Reason = "misplaced-key"
 	ReasonProxyNotBoolean Reason = "proxy-not-boolean"
 	ReasonSkipUnknown     Reason = "skip-unknown-container"
+	ReasonOwnEndpoint     Reason = "own-identity-endpoint"
+	ReasonHTTPProxy       Reason = "http-proxy"
+	ReasonUpstreamImages  Reason = "upstream-proxy-images"
 )
 
 const (
@@ -33,7 +36,7 @@ func (in *injection) warnings() []Warning {
 				"annotation %s names %s, but the pod has no such container", contract.SkipContainersAnnotation, quote(name))})
 		}
 	}
-	return ws
+	return append(ws, in.proxyWarnings()...)
 }
 
 func (in *injection) clientIDWarnings() []Warning {
@@ -94,7 +97,9 @@ func (in *injection) homes() []home {
 		{"label of the pod", in.pod.metadata.Labels, []string{contract.UseLabel}, false},
 		{"annotation of the pod", in.pod.metadata.Annotations, []string{
 			contract.TokenExpirationAnnotation, contract.SkipContainersAnnotation,
-			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation,
+			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation, contract.ProxyModeAnnotation,
+			contract.ProxyIdentitiesAnnotation, contract.ProxyAllowedClientIDsAnnotation,
+			contract.ProxyEgressAnnotation, contract.ProxyNoEgressAnnotation, contract.ProxyCAAnnotation,
 		}, false},
 		{"label of the service account", in.account.Labels, nil, true},
 		{"annotation of the service account", in.account.Annotations, []string{

@@ -20,6 +20,10 @@ type Flags struct {
 	layout         inject.Layout
 	customSuffix   string
 	customAudience string
+	proxyMode      string
+	proxyEgress    string
+	proxyNoEgress  string
+	proxyCA        string
 }
 
 // Register adds the flags to fs. Their values are known after fs.Parse.
@@ -29,6 +33,10 @@ func Register(fs *flag.FlagSet) *Flags {
 	fs.TextVar(&f.layout, "token-path", inject.LayoutV16, "where pods find the token: v1.6.0, v1.5.1 or both (as in those releases of upstream)")
 	fs.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "pods with the annotation "+contract.CustomTokenEndpointPrefix+"SUFFIX use the custom token endpoint")
 	fs.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of the token in pods that use the custom token endpoint")
+	fs.StringVar(&f.proxyMode, "proxy-mode", contract.ProxyModeRedirect, "how the proxy catches token requests where the pod does not say: redirect or env")
+	fs.StringVar(&f.proxyEgress, "proxy-https-proxy", "", "HTTPS_PROXY of the proxy sidecar")
+	fs.StringVar(&f.proxyNoEgress, "proxy-no-proxy", "", "NO_PROXY of the proxy sidecar")
+	fs.StringVar(&f.proxyCA, "proxy-ca-configmap", "", "ConfigMap in the pod's namespace with an extra CA (key "+contract.CAKey+") for the proxy sidecar")
 	return f
 }
 
@@ -43,12 +51,17 @@ func (f *Flags) Settings(getenv func(string) string, version string) (inject.Set
 		Proxy: inject.Proxy{
 			Image:     getenv(contract.EnvProxyImage),
 			InitImage: getenv(contract.EnvProxyInitImage),
+
+			Mode: f.proxyMode, HTTPSProxy: f.proxyEgress, NoProxy: f.proxyNoEgress, CAConfigMap: f.proxyCA,
 		},
 	}
 	if s.Proxy.Image == "" {
 		s.Proxy.Image = "azwi/proxy:" + version
 	}
 	var mistakes []error
+	if f.proxyMode != contract.ProxyModeRedirect && f.proxyMode != contract.ProxyModeEnv {
+		mistakes = append(mistakes, fmt.Errorf("--proxy-mode %q: use %s or %s", f.proxyMode, contract.ProxyModeRedirect, contract.ProxyModeEnv))
+	}
 	if s.TenantID == "" {
 		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
 	}

@@ -42,6 +42,9 @@ func TestSettings(t *testing.T) {
 		{"upper case", "", "AZURE_ENVIRONMENT=AZURECHINACLOUD", func(s *inject.Settings) { s.AuthorityHost = "https://login.chinacloudapi.cn/" }},
 		{"custom cloud, as written", "", "AZURE_AUTHORITY_HOST=https://login.example/adfs", func(s *inject.Settings) { s.AuthorityHost = "https://login.example/adfs" }},
 		{"images", "", "PROXY_IMAGE=a PROXY_INIT_IMAGE=b", func(s *inject.Settings) { s.Proxy.Image, s.Proxy.InitImage = "a", "b" }},
+		{"proxy", "--proxy-mode=env --proxy-https-proxy=http://p:1 --proxy-no-proxy=x --proxy-ca-configmap=ca", "", func(s *inject.Settings) {
+			s.Proxy.Mode, s.Proxy.HTTPSProxy, s.Proxy.NoProxy, s.Proxy.CAConfigMap = "env", "http://p:1", "x", "ca"
+		}},
 		{"audience", "--audience=x", "", func(s *inject.Settings) { s.Audience = "x" }},
 		{"one dash", "-audience x -token-path v1.5.1", "", func(s *inject.Settings) { s.Audience, s.Layout = "x", inject.LayoutV15 }},
 		{"both paths", "--token-path=both", "", func(s *inject.Settings) { s.Layout = inject.LayoutBoth }},
@@ -57,7 +60,7 @@ func TestSettings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "azwi/proxy:v1"}}
+			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "azwi/proxy:v1", Mode: "redirect"}}
 			tt.want(&want)
 			got, err := read(t, strings.Fields(tt.args), environment("AZURE_TENANT_ID=t "+tt.env))
 			if err != nil {
@@ -90,6 +93,7 @@ func TestMistakes(t *testing.T) {
 		{"selector no JSON", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_SIGNER_NAME=s AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR=a=b", []string{"no label selector in JSON"}},
 		{"token proxy with a query", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_TOKEN_PROXY=https://u:secret@p?x", []string{"AZURE_KUBERNETES_TOKEN_PROXY", "no user, query"}},
 		{"all at once", "--custom-token-endpoint-audience=x", "AZURE_ENVIRONMENT=x", []string{"AZURE_TENANT_ID", "AZURE_ENVIRONMENT", "both or neither"}},
+		{"unknown proxy mode", "--proxy-mode=magic", "AZURE_TENANT_ID=t", []string{"--proxy-mode", "redirect or env"}},
 		{"unknown token path", "--token-path=v2", "AZURE_TENANT_ID=t", []string{"token-path", "v1.6.0, v1.5.1 or both"}},
 	}
 	for _, tt := range tests {
