@@ -18,7 +18,7 @@ type shell struct {
 	env []string
 }
 
-func (c *cloud) az(t *testing.T, direct bool) shell {
+func (c *process) az(t *testing.T, direct bool) shell {
 	t.Helper()
 	// In direct mode az takes its endpoints from its own configuration.
 	env := c.environment(t, direct, "AZURE_CONFIG_DIR="+t.TempDir(), "AZURE_CORE_COLLECT_TELEMETRY=0", "AZURE_CORE_NO_COLOR=1")

@@ -73,8 +73,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A cloud is a running azwi-emulator.
-type cloud struct {
+// A process is a running azwi-emulator.
+type process struct {
 	Authority, Proxy, Admin, Dir string
 
 	issuer *emulatortest.Issuer
@@ -84,10 +84,10 @@ type cloud struct {
 }
 
 // start runs the emulator as a process of its own, as people do.
-func start(t *testing.T) *cloud {
+func start(t *testing.T) *process {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cloud{issuer: emulatortest.NewIssuer(t), tokenFile: filepath.Join(dir, "token"), certFile: filepath.Join(dir, "client.pem")}
+	c := &process{issuer: emulatortest.NewIssuer(t), tokenFile: filepath.Join(dir, "token"), certFile: filepath.Join(dir, "client.pem")}
 	c.issuer.URL = issuerURL
 	jwks, err := json.Marshal(c.issuer.JWKS())
 	if err != nil {
@@ -160,7 +160,7 @@ const (
 	secretCount = 4
 )
 
-func (c *cloud) directVault() string { return c.Authority + "vaults/demo" }
+func (c *process) directVault() string { return c.Authority + "vaults/demo" }
 
 func write(t *testing.T, path string, data []byte) {
 	t.Helper()
@@ -192,7 +192,7 @@ func clientCertificate(t *testing.T) []byte {
 
 // environment is a clean one for a client. Through the proxy it is what the
 // shell gets from DIR/env; directly, only the CA is taken from there.
-func (c *cloud) environment(t *testing.T, direct bool, more ...string) []string {
+func (c *process) environment(t *testing.T, direct bool, more ...string) []string {
 	t.Helper()
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AZURE_TENANT_ID=" + tenantID}
 	text, err := os.ReadFile(filepath.Join(c.Dir, "env"))
@@ -213,7 +213,7 @@ func (c *cloud) environment(t *testing.T, direct bool, more ...string) []string 
 }
 
 // workload is what the webhook injects into a pod.
-func (c *cloud) workload() []string {
+func (c *process) workload() []string {
 	return []string{"AZURE_CLIENT_ID=" + podID, "AZURE_FEDERATED_TOKEN_FILE=" + c.tokenFile}
 }
 

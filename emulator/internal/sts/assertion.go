@@ -301,13 +301,14 @@ func (h *Handler) checkCertificate(client directory.Client, a assertion, r *http
 	return a.checkTime(now)
 }
 
-// certificate finds the certificate by the thumbprints in the header.
+// certificate finds the certificate by the thumbprints in the header. MSAL for Go
+// writes them in plain base64 instead of base64url.
 func (a assertion) certificate(known []directory.Certificate) (*x509.Certificate, bool) {
 	header := a.signed.Signatures[0].Protected
 	named := []string{a.kid}
 	for _, name := range []jose.HeaderKey{"x5t", "x5t#S256"} {
 		if v, ok := header.ExtraHeaders[name].(string); ok {
-			named = append(named, strings.TrimRight(v, "="))
+			named = append(named, strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(v))
 		}
 	}
 	for _, c := range known {
