@@ -81,6 +81,9 @@ func (b *bench) webhooks(ctx context.Context) error {
 	b.target("p50 added, times what the webhook that does nothing adds", ratio(added, nothing.at(50)-none.at(50)), 1.4, "")
 	b.target("p50 added, times what the webhook that adds one constant adds", ratio(added, least.at(50)-none.at(50)), 1.4, "")
 	b.target("p99, times that of the webhook that does nothing", ratio(ours.at(99), nothing.at(99)), 2, "")
+	if err := b.reads(ctx, ours.namespace); err != nil {
+		return err
+	}
 	if err := b.throughput(ctx, ours); err != nil {
 		return err
 	}
