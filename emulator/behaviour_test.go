@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -141,7 +142,7 @@ func TestFaults(t *testing.T) {
 	}
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") != "2" || !bytes.Contains(body, []byte("AADSTS90055")) {
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "2" || !bytes.Contains(body, []byte("AADSTS90055")) {
 		t.Errorf("throttled: %d %v %s", resp.StatusCode, resp.Header, body)
 	}
 	if got := post(t, cloud, v2Token, form); got.Status != 200 {
@@ -453,15 +454,15 @@ func TestProxy(t *testing.T) {
 		}
 	}
 	for rawURL, want := range map[string]int{
-		"https://management.azure.com/subscriptions?api-version=2022-12-01":           401,
-		"https://management.usgovcloudapi.net/subscriptions?api-version=2022-12-01":   401,
-		"https://graph.microsoft.com/v1.0/applications":                               401,
-		"https://microsoftgraph.chinacloudapi.cn/v1.0/applications":                   401,
-		"https://emulator.vault.azure.net/secrets?api-version=7.5":                    401,
-		"https://emulator.vault.azure.cn/secrets?api-version=7.5":                     401,
-		"https://account.blob.core.windows.net/container":                             502,
-		"http://169.254.169.254/metadata/identity/oauth2/token":                       400,
-		"http://example.com/":                                                         403,
+		"https://management.azure.com/subscriptions?api-version=2022-12-01":         401,
+		"https://management.usgovcloudapi.net/subscriptions?api-version=2022-12-01": 401,
+		"https://graph.microsoft.com/v1.0/applications":                             401,
+		"https://microsoftgraph.chinacloudapi.cn/v1.0/applications":                 401,
+		"https://emulator.vault.azure.net/secrets?api-version=7.5":                  401,
+		"https://emulator.vault.azure.cn/secrets?api-version=7.5":                   401,
+		"https://account.blob.core.windows.net/container":                           502,
+		"http://169.254.169.254/metadata/identity/oauth2/token":                     400,
+		"http://example.com/": 403,
 		"http://169.254.169.254:8080/metadata/identity/oauth2/token?resource=x":       403,
 		"https://login.microsoftonline.com/common/discovery/instance?api-version=1.1": 200,
 	} {
@@ -560,5 +561,30 @@ func TestBadConfig(t *testing.T) {
 		} else if errors.Unwrap(err) == nil && name != "azurite" {
 			t.Errorf("%s: %v is not wrapped", name, err)
 		}
+	}
+}
+
+// Requests for blob hosts go to Azurite with their Host, by which it knows the
+// account.
+func TestBlobsAreForwarded(t *testing.T) {
+	t.Parallel()
+	azurite := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Host, r.URL.Path)
+	}))
+	t.Cleanup(azurite.Close)
+	cloud := emulatortest.Start(t, emulator.Config{Azurite: azurite.URL})
+	client := cloud.ProxyClient(t)
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://account.blob.core.windows.net/container/blob", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "account.blob.core.windows.net/container/blob" {
+		t.Errorf("got %q, %v", body, err)
 	}
 }

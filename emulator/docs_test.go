@@ -21,7 +21,7 @@ import (
 	"azwi/emulator/internal/seed"
 )
 
-var update = flag.Bool("update", false, "write the generated files again") //nolint:gochecknoglobals // a flag of the test
+var update = flag.Bool("update", false, "write the generated files again")
 
 // example takes the block that begins with "# name" out of docs/emulator.md.
 func example(t *testing.T, name string) []byte {
@@ -183,8 +183,7 @@ func schemaOf(t reflect.Type, doc map[string]string) map[string]any {
 		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem(), doc)}
 	case reflect.Struct:
 		properties, required := map[string]any{}, []string{}
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			property := schemaOf(f.Type, doc)
 			if text := doc[t.Name()+"."+f.Name]; text != "" {

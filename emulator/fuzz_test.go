@@ -152,7 +152,7 @@ func TestOddTokenRequests(t *testing.T) {
 		err = json.NewDecoder(resp.Body).Decode(&a)
 		resp.Body.Close()
 		client.CloseIdleConnections()
-		if err != nil || resp.StatusCode != 400 || len(a.Codes) != 1 || a.Codes[0] != tt.code {
+		if err != nil || resp.StatusCode != http.StatusBadRequest || len(a.Codes) != 1 || a.Codes[0] != tt.code {
 			t.Errorf("%s: %d %+v %v", tt.name, resp.StatusCode, a, err)
 		}
 	}

@@ -278,7 +278,7 @@ func TestManagerAuthentication(t *testing.T) {
 	_, _ = io.Copy(io.Discard, resp.Body)
 	resp.Body.Close()
 	want := `authorization_uri="https://login.windows.net/` + emulator.DefaultTenantID + `"`
-	if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 401 || !strings.Contains(got, want) {
+	if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(got, want) {
 		t.Errorf("got %d %q", resp.StatusCode, got)
 	}
 	path := subscriptionPath + "?api-version=2021-01-01"

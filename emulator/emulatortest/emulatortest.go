@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"azwi/emulator"
@@ -37,12 +38,14 @@ func Start(t testing.TB, config emulator.Config) *Server {
 		t.Fatalf("emulator: %v", err)
 	}
 	var l emulator.Listeners
+	var lc net.ListenConfig
 	for _, to := range []*net.Listener{&l.Authority, &l.Proxy, &l.Admin} {
-		if *to, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if *to, err = lc.Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
 			t.Fatalf("emulator: %v", err)
 		}
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	// The test's own context ends before its cleanups, which may still call.
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ctx, l) }()
 	t.Cleanup(func() {
@@ -81,11 +84,11 @@ func (s *Server) Client() *http.Client {
 // that Azure's own host names work.
 func (s *Server) ProxyClient(t testing.TB) *http.Client {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, s.ProxyURL, nil)
+	proxy, err := url.Parse(s.ProxyURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls(), ForceAttemptHTTP2: true, Proxy: http.ProxyURL(request.URL)}}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls(), ForceAttemptHTTP2: true, Proxy: http.ProxyURL(proxy)}}
 }
 
 func (s *Server) tls() *tls.Config {

@@ -60,7 +60,7 @@ func (b *binaries) path(t *testing.T, name string) string {
 	return filepath.Join(b.dir, name)
 }
 
-var built binaries //nolint:gochecknoglobals // shared by all tests, written by TestMain
+var built binaries // shared by all tests, written by TestMain
 
 func TestMain(m *testing.M) {
 	code := 1

@@ -1,7 +1,6 @@
 package accesstoken
 
 import (
-	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // x5t is defined as SHA-1 (RFC 7515 section 4.1.7)
@@ -187,7 +186,7 @@ func (s *Service) Verify(raw string) (Claims, error) {
 	if err != nil {
 		return Claims{}, fmt.Errorf("make signing key: %w", err)
 	}
-	parsed, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.RS256})
+	parsed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		return Claims{}, ErrInvalid
 	}
@@ -231,7 +230,7 @@ func (s *Service) PublicKeys() (*jose.JSONWebKeySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: crypto.PublicKey(key.private.Public()), KeyID: key.kid, Algorithm: string(jose.RS256), Use: "sig"}}}, nil
+	return &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.private.Public(), KeyID: key.kid, Algorithm: string(jose.RS256), Use: "sig"}}}, nil
 }
 
 // token is n random bytes in base64url.

@@ -1,6 +1,7 @@
 package arm
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -173,7 +174,7 @@ func (h *Handler) authenticate(r *request) error {
 	var err error
 	r.caller, err = h.Tokens.Verify(raw)
 	switch {
-	case err == accesstoken.ErrExpired:
+	case errors.Is(err, accesstoken.ErrExpired):
 		return unauthorized("ExpiredAuthenticationToken", "The access token expiry UTC time '%s' is earlier than current UTC time '%s'.",
 			time.Unix(r.caller.Expires, 0).UTC().Format("1/2/2006 3:04:05 PM"), h.Now().Format("1/2/2006 3:04:05 PM"))
 	case err != nil:

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -161,7 +162,7 @@ func (h *Handler) authenticate(r *request) error {
 	var err error
 	r.caller, err = h.Tokens.Verify(raw)
 	switch {
-	case err == accesstoken.ErrExpired:
+	case errors.Is(err, accesstoken.ErrExpired):
 		return unauthorized("Lifetime validation failed, the token is expired.")
 	case err != nil:
 		return unauthorized("Access token validation failure. Invalid signature.")

@@ -82,7 +82,7 @@ func (h *Handler) principalMembership(r *request, p *directory.Principal, rest [
 	switch strings.ToLower(rest[0].name) {
 	case "transitivememberof", "memberof":
 		return list(r, "directoryObjects", p.DirectoryRoles, noFilter, func(template string) any {
-			role, _ := directory.DirectoryRole(template)
+			role, _ := directory.FindEntraRole(template)
 			return map[string]any{
 				"@odata.type": "#microsoft.graph.directoryRole",
 				"id":          uuid.NewSHA1(uuid.NameSpaceURL, []byte("azwi-emulator:directoryRole/"+p.TenantID+"/"+template)).String(), "displayName": role.Name, "roleTemplateId": template,

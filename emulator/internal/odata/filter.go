@@ -90,13 +90,13 @@ type token struct {
 func scan(s string) ([]token, error) {
 	var out []token
 	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == ' ' || c == '\t':
+		switch s[i] {
+		case ' ', '\t':
 			i++
-		case c == '(' || c == ')' || c == ',' || c == ':':
+		case '(', ')', ',', ':':
 			out = append(out, token{text: s[i : i+1]})
 			i++
-		case c == '\'':
+		case '\'':
 			var b strings.Builder
 			closed := false
 			for i++; i < len(s) && !closed; i++ {

@@ -17,7 +17,7 @@ type File struct {
 	Vaults            []Vault            `json:"vaults,omitempty"`
 	// Issuers says where the keys of an issuer URL really are.
 	Issuers     map[string]Issuer `json:"issuers,omitempty"`
-	Replication Replication       `json:"replication,omitempty"`
+	Replication Replication       `json:"replication,omitzero"`
 }
 
 // Tenant is an Entra directory.

@@ -376,7 +376,7 @@ func (r *reader) servicePrincipal(field string, p ServicePrincipal) {
 	}
 	r.claim(field+".objectId", principal.ObjectID)
 	for i, role := range p.DirectoryRoles {
-		template, ok := directory.DirectoryRole(role)
+		template, ok := directory.FindEntraRole(role)
 		if !ok {
 			r.doc.Fail(fmt.Sprintf("%s.directoryRoles[%d]", field, i), "unknown directory role %q", role)
 		}

@@ -90,7 +90,7 @@ func parseAssertion(raw string) (assertion, *Error) {
 	if strings.ContainsAny(raw, " \t\r\n") || strings.Count(raw, ".") != 2 {
 		return assertion{}, fail(50027)
 	}
-	signed, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{
+	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{
 		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 		jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.HS256, jose.HS384, jose.HS512,
 	})

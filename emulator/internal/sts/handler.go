@@ -326,7 +326,7 @@ func basicAuth(r *http.Request) (id, secret string, ok bool) {
 // Connect, which MSAL adds, count for nothing here.
 func scopeResource(scope string) (string, *Error) {
 	var asked []string
-	for _, s := range strings.Fields(scope) {
+	for s := range strings.FieldsSeq(scope) {
 		if !slices.Contains([]string{"openid", "offline_access", "profile", "email"}, s) {
 			asked = append(asked, s)
 		}

@@ -2,7 +2,9 @@ package vault
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,22 +79,22 @@ func (h *Handler) serve(r *http.Request, t hosts.Target) (any, error) {
 // authenticate answers a request without a good token with the challenge, from
 // which clients learn tenant and resource.
 func (h *Handler) authenticate(r *http.Request, t hosts.Target, vault *directory.Vault) (accesstoken.Claims, error) {
-	challenge := func(code, message, extra string) error {
+	challenge := func(message, extra string) error {
 		value := fmt.Sprintf(`Bearer authorization="%s/%s", resource="https://%s"%s`, t.Authority, vault.TenantID, t.Cloud.VaultSuffix, extra)
-		return &wire.Error{Status: http.StatusUnauthorized, Code: code, Message: message, Header: http.Header{"Www-Authenticate": {value}}}
+		return &wire.Error{Status: http.StatusUnauthorized, Code: "Unauthorized", Message: message, Header: http.Header{"Www-Authenticate": {value}}}
 	}
 	raw, ok := wire.Bearer(r)
 	if !ok {
-		return accesstoken.Claims{}, challenge("Unauthorized", "AKV10000: Request is missing a Bearer or PoP token.", "")
+		return accesstoken.Claims{}, challenge("AKV10000: Request is missing a Bearer or PoP token.", "")
 	}
 	claims, err := h.Tokens.Verify(raw)
 	switch {
 	case err != nil:
-		return claims, challenge("Unauthorized", "AKV10032: Invalid token: "+err.Error()+".", `, error="invalid_token"`)
+		return claims, challenge("AKV10032: Invalid token: "+err.Error()+".", `, error="invalid_token"`)
 	case !hosts.Vault.Accepts(claims.Audience):
-		return claims, challenge("Unauthorized", "AKV10022: Invalid audience. Expected https://"+t.Cloud.VaultSuffix+", found: "+claims.Audience+".", "")
+		return claims, challenge("AKV10022: Invalid audience. Expected https://"+t.Cloud.VaultSuffix+", found: "+claims.Audience+".", "")
 	case claims.TenantID != vault.TenantID:
-		return claims, challenge("Unauthorized", "AKV10032: Invalid issuer. The token is of another tenant.", "")
+		return claims, challenge("AKV10032: Invalid issuer. The token is of another tenant.", "")
 	}
 	return claims, nil
 }
@@ -143,9 +145,9 @@ func (h *Handler) get(t hosts.Target, vault *directory.Vault, caller accesstoken
 	if !ok {
 		return nil, notFound(name)
 	}
-	for i := len(versions) - 1; i >= 0; i-- {
-		if version == "" || strings.EqualFold(versions[i].Version, version) {
-			return bundle(t, secret, versions[i], true), nil
+	for _, v := range slices.Backward(versions) {
+		if version == "" || strings.EqualFold(v.Version, version) {
+			return bundle(t, secret, v, true), nil
 		}
 	}
 	return nil, notFound(name + "/" + version)
@@ -260,7 +262,7 @@ func (h *Handler) set(r *http.Request, t hosts.Target, vault *directory.Vault, c
 		return change(s, vault.Name, func(secrets map[string][]directory.SecretVersion) {
 			key, versions, _ := find(secrets, name)
 			name = key
-			secrets[key] = append(versions[:len(versions):len(versions)], version)
+			secrets[key] = append(slices.Clip(versions), version)
 		})
 	})
 	return bundle(t, name, version, true), err
@@ -287,9 +289,7 @@ func change(s *directory.State, name string, f func(map[string][]directory.Secre
 		return &wire.Error{Status: http.StatusNotFound, Code: "VaultNotFound", Message: "The vault is gone."}
 	}
 	secrets := make(map[string][]directory.SecretVersion, len(current.Secrets)+1)
-	for k, v := range current.Secrets {
-		secrets[k] = v
-	}
+	maps.Copy(secrets, current.Secrets)
 	f(secrets)
 	changed := *current
 	changed.Secrets = secrets

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -79,9 +80,7 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: "The server could not handle the request."}
 	}
 	request, client := RequestIDs(w, r)
-	for name, values := range e.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), e.Header)
 	w.Header().Set("x-ms-error-code", e.Code)
 	JSON(w, e.Status, map[string]any{"error": map[string]any{
 		"code":    e.Code,
@@ -143,9 +142,7 @@ func NextLink(base, path string, query url.Values, param, next string) string {
 		return ""
 	}
 	q := url.Values{}
-	for k, v := range query {
-		q[k] = v
-	}
+	maps.Copy(q, query)
 	q.Set(param, next)
 	return base + path + "?" + q.Encode()
 }

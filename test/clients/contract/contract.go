@@ -51,6 +51,15 @@ func Run(t *testing.T, b Backend) {
 	t.Run("tenant of a subscription", b.tenantOfSubscription)
 }
 
+// settle waits until what was created is seen everywhere. Nothing tells when.
+func (b Backend) settle(t *testing.T) {
+	t.Helper()
+	select {
+	case <-time.After(b.Settle):
+	case <-t.Context().Done():
+	}
+}
+
 // An answer is decoded JSON with its status.
 type answer struct {
 	status int
@@ -319,9 +328,7 @@ func (b Backend) managedIdentity(t *testing.T) {
 
 	// An assertion that no credential covers is refused before its signature is
 	// looked at, with the issuer first.
-	if b.Settle > 0 {
-		time.Sleep(b.Settle)
-	}
+	b.settle(t)
 	got := b.post(t, b.TenantID, assertionForm(identity.text("properties", "clientId"), assertion("https://other.example", "two")))
 	if list := codes(got); len(list) == 0 || (list[0] != 700211 && list[0] != 70021) {
 		t.Errorf("other issuer: %d %v", got.status, list)
@@ -355,9 +362,7 @@ func (b Backend) application(t *testing.T) {
 	app := s.want(t, 201, "", "POST", "/v1.0/applications", `{"displayName":"azwi contract"}`)
 	path := "/v1.0/applications/" + app.text("id")
 	t.Cleanup(func() { s.call(t, "DELETE", path, "") })
-	if b.Settle > 0 {
-		time.Sleep(b.Settle)
-	}
+	b.settle(t)
 	fics := path + "/federatedIdentityCredentials"
 	body := func(name, subject string) string {
 		return fmt.Sprintf(`{"name":%q,"issuer":"https://contract.example","subject":%q,"audiences":[%q]}`, name, subject, audience)

@@ -39,7 +39,7 @@ func main() {
 	flag.StringVar(&o.subscription, "subscription", "", "subscription ID")
 	flag.StringVar(&o.group, "group", "", "resource group")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // this is main
 	defer cancel()
 	out, err := run(ctx, o)
 	if err != nil {
@@ -126,15 +126,15 @@ func (o options) manage(ctx context.Context, credential azcore.TokenCredential, 
 	if err != nil {
 		return err
 	}
-	identity, err := identities.CreateOrUpdate(ctx, o.group, "gosdk", armmsi.Identity{Location: to.Ptr("westeurope")}, nil)
+	identity, err := identities.CreateOrUpdate(ctx, o.group, "gosdk", armmsi.Identity{Location: new("westeurope")}, nil)
 	if err != nil {
 		return err
 	}
 	for i := range 5 {
 		_, err := credentials.CreateOrUpdate(ctx, o.group, "gosdk", fmt.Sprintf("fic-%d", i), armmsi.FederatedIdentityCredential{
 			Properties: &armmsi.FederatedIdentityCredentialProperties{
-				Issuer: to.Ptr("https://cluster.example"), Subject: to.Ptr(fmt.Sprintf("system:serviceaccount:ns:sa-%d", i)),
-				Audiences: []*string{to.Ptr("api://AzureADTokenExchange")},
+				Issuer: new("https://cluster.example"), Subject: new(fmt.Sprintf("system:serviceaccount:ns:sa-%d", i)),
+				Audiences: []*string{new("api://AzureADTokenExchange")},
 			},
 		}, nil)
 		if err != nil {

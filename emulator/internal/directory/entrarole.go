@@ -2,8 +2,8 @@ package directory
 
 import "strings"
 
-// A DirectoryRoleTemplate is a role of Entra itself, as opposed to Azure RBAC.
-type DirectoryRoleTemplate struct{ TemplateID, Name string }
+// An EntraRole is a role of Entra itself, as opposed to Azure RBAC.
+type EntraRole struct{ TemplateID, Name string }
 
 // Template IDs of the directory roles that matter to federation.
 const (
@@ -14,9 +14,9 @@ const (
 	DirectoryReaders              = "88d8e3e3-8f55-4a1e-953a-9b9898b8876b"
 )
 
-// DirectoryRoles lists them. Source: "Microsoft Entra built-in roles".
-func DirectoryRoles() []DirectoryRoleTemplate {
-	return []DirectoryRoleTemplate{
+// EntraRoles lists them. Source: "Microsoft Entra built-in roles".
+func EntraRoles() []EntraRole {
+	return []EntraRole{
 		{GlobalAdministrator, "Global Administrator"},
 		{ApplicationAdministrator, "Application Administrator"},
 		{CloudApplicationAdministrator, "Cloud Application Administrator"},
@@ -25,12 +25,12 @@ func DirectoryRoles() []DirectoryRoleTemplate {
 	}
 }
 
-// DirectoryRole finds one by template ID or name.
-func DirectoryRole(ref string) (DirectoryRoleTemplate, bool) {
-	for _, r := range DirectoryRoles() {
+// FindEntraRole finds one by template ID or name.
+func FindEntraRole(ref string) (EntraRole, bool) {
+	for _, r := range EntraRoles() {
 		if strings.EqualFold(r.TemplateID, ref) || strings.EqualFold(r.Name, ref) {
 			return r, true
 		}
 	}
-	return DirectoryRoleTemplate{}, false
+	return EntraRole{}, false
 }
