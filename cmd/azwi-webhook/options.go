@@ -12,6 +12,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/inject"
+	"azwi/internal/loglevel"
 	"azwi/internal/settings"
 	"azwi/internal/version"
 	"azwi/internal/webhook"
@@ -64,7 +65,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 		mistake(fmt.Errorf("unexpected argument %q: all settings are flags or environment variables", fs.Arg(0)))
 	}
 	var err error
-	o.logLevel, err = parseLogLevel(*logLevel)
+	o.logLevel, err = loglevel.Parse(*logLevel)
 	mistake(err)
 	o.server.MinTLS, err = parseTLSVersion(*minTLS)
 	mistake(err)
@@ -87,22 +88,6 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	mistake(err)
 	o.settings.Proxy.LogLevel = *logLevel
 	return o, errors.Join(mistakes...)
-}
-
-// parseLogLevel knows upstream's words. The empty string is what its chart writes
-// for the default.
-func parseLogLevel(s string) (slog.Level, error) {
-	switch s {
-	case "", "info":
-		return slog.LevelInfo, nil
-	case "warning", "warn":
-		return slog.LevelWarn, nil
-	case "debug":
-		return slog.LevelDebug, nil
-	case "trace", "all":
-		return slog.LevelDebug - 4, nil
-	}
-	return 0, fmt.Errorf("--log-level %q: use info, debug, trace or all", s)
 }
 
 func parseTLSVersion(s string) (uint16, error) {

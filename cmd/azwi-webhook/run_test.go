@@ -41,18 +41,13 @@ func TestUpstreamFlags(t *testing.T) {
 	if o.server.MinTLS != tls.VersionTLS12 || o.logLevel != slog.LevelDebug || o.settings.Proxy.LogLevel != "debug" || o.server.DrainDelay >= time.Nanosecond {
 		t.Errorf("got %+v", o)
 	}
-	for level, want := range map[string]slog.Level{"": slog.LevelInfo, "info": slog.LevelInfo, "trace": slog.LevelDebug - 4, "all": slog.LevelDebug - 4} {
-		if o, err := parse([]string{"--log-level=" + level}, tenantOnly, &bytes.Buffer{}); err != nil || o.logLevel != want {
-			t.Errorf("log level %q: %v, %v", level, o.logLevel, err)
-		}
-	}
 }
 
 func TestMistakesAreTold(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"--tls-min-version=2":       "1.0, 1.1, 1.2 or 1.3",
-		"--log-level=loud":          "info, debug, trace or all",
+		"--log-level=loud":          "debug, trace or all",
 		"--metrics-backend=statsd":  "prometheus",
 		"--client-names=x":          "--client-ca-file",
 		"--drain-delay=-1s":         "negative",

@@ -11,6 +11,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/inject"
+	"azwi/internal/inject/injecttest"
 )
 
 // seen is the part of a pod that the contract speaks of.
@@ -273,7 +274,7 @@ func TestContract(t *testing.T) {
 			}
 			account := inject.Account{Namespace: "shop", Name: "orders", Annotations: map[string]string{contract.ClientIDAnnotation: clientID}}
 			maps.Copy(account.Annotations, r.account)
-			settings := plainSettings()
+			settings := injecttest.Settings()
 			if r.settings != nil {
 				r.settings(&settings)
 			}
@@ -314,7 +315,7 @@ func TestProxyOnHostNetworkIsDenied(t *testing.T) {
 	t.Parallel()
 	raw := []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"},"annotations":{"azure.workload.identity/inject-proxy-sidecar":"true"}},
 		"spec":{"hostNetwork":true,"initContainers":[{"name":"azwi-proxy-init"},{"name":"azwi-proxy"}],"containers":[{"name":"app"}]}}`)
-	res := mustInject(t, raw, inject.Account{}, plainSettings())
+	res := mustInject(t, raw, inject.Account{}, injecttest.Settings())
 	if res.Denial == nil || res.Denial.Reason != inject.ReasonHostNetwork {
 		t.Fatalf("got %+v", res)
 	}
@@ -352,7 +353,7 @@ func TestWarningsFitTheAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res := mustInject(t, raw, inject.Account{Namespace: long, Name: long, Annotations: map[string]string{contract.ClientIDAnnotation: long}}, plainSettings())
+	res := mustInject(t, raw, inject.Account{Namespace: long, Name: long, Annotations: map[string]string{contract.ClientIDAnnotation: long}}, injecttest.Settings())
 	if len(res.Warnings) != 4 {
 		t.Errorf("got %d warnings: %+v", len(res.Warnings), res.Warnings)
 	}

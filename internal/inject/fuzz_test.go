@@ -4,37 +4,27 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
-	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
 	"azwi/internal/inject"
+	"azwi/internal/inject/injecttest"
 )
 
 // FuzzInject holds for every pod and every choice of settings: nothing of the pod
 // is lost or changed but the reserved volumes, a second pass finds nothing to do,
 // and nothing panics.
 func FuzzInject(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.txtar")
+	cases, err := injecttest.Cases("testdata")
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		pod, err := yaml.YAMLToJSON(archive.Files[0].Data)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(pod, "22222222-2222-2222-2222-222222222222", "7200", uint8(len(file)))
+	for i, c := range cases {
+		f.Add(c.Pod, "22222222-2222-2222-2222-222222222222", "7200", uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, clientID, expiration string, choice uint8) {
 		raw, ok := canonical(raw)
@@ -72,7 +62,7 @@ func FuzzInject(f *testing.F) {
 }
 
 func fuzzSettings(choice uint8) inject.Settings {
-	s := plainSettings()
+	s := injecttest.Settings()
 	s.Layout = inject.Layout(choice % 3)
 	s.Proxy.NativeSidecar = choice&4 != 0
 	if choice&64 != 0 {

@@ -9,18 +9,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/tools/txtar"
-	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
 	"azwi/internal/account"
 	"azwi/internal/inject"
+	"azwi/internal/inject/injecttest"
 	admission "azwi/internal/webhook"
 	"azwi/test/cluster"
 	"azwi/test/product"
@@ -33,28 +31,24 @@ import (
 func TestGoldens(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
-	files, err := filepath.Glob("../../internal/inject/testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no golden cases: %v", err)
+	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	if err != nil {
+		t.Fatal(err)
 	}
 	handlers := serveHandlers(t, c)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+	for _, g := range cases {
+		t.Run(g.Name, func(t *testing.T) {
 			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g := readGolden(t, archive)
 			namespace := newNamespace(t, c)
-			g.account.Namespace = namespace
-			handlers.add(namespace, g.settings)
-			createGoldenAccount(t, c, g.account)
+			account := g.Account
+			account.Namespace = namespace
+			handlers.add(namespace, g.Settings)
+			createGoldenAccount(t, c, account)
 			register(t, c, product.Registration{Addr: handlers.addr, Namespaces: []string{namespace}})
 
 			var created json.RawMessage
-			warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?fieldValidation=Ignore", g.pod, &created)
-			offline := parse(t, g.pod).Inject(g.account, g.settings)
+			warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?fieldValidation=Ignore", g.Pod, &created)
+			offline := parse(t, g.Pod).Inject(account, g.Settings)
 			if offline.Denial != nil {
 				if statusCode(err) != http.StatusBadRequest || !strings.Contains(err.Error(), offline.Denial.Message) {
 					t.Fatalf("got %v, want the denial %q", err, offline.Denial.Message)
@@ -71,7 +65,7 @@ func TestGoldens(t *testing.T) {
 			if diff := cmp.Diff(want, warnings); diff != "" {
 				t.Errorf("warnings -want +got:\n%s", diff)
 			}
-			if again := parse(t, created).Inject(g.account, g.settings); len(again.Patch) > 0 || again.Denial != nil {
+			if again := parse(t, created).Inject(account, g.Settings); len(again.Patch) > 0 || again.Denial != nil {
 				t.Errorf("the API server's pod is not complete: %+v\n%s", again, created)
 			}
 			var pod createdPod
@@ -81,7 +75,7 @@ func TestGoldens(t *testing.T) {
 			if len(offline.Patch) > 0 {
 				checkInjected(t, g, pod)
 			}
-			if !strings.Contains(string(g.pod), contract.MirrorPodAnnotation) { // these get no token at all
+			if !strings.Contains(string(g.Pod), contract.MirrorPodAnnotation) { // these get no token at all
 				checkProxies(t, pod)
 			}
 		})
@@ -89,9 +83,9 @@ func TestGoldens(t *testing.T) {
 }
 
 // checkInjected asks of every container what no golden case may lack.
-func checkInjected(t *testing.T, g golden, pod createdPod) {
+func checkInjected(t *testing.T, g *injecttest.Case, pod createdPod) {
 	t.Helper()
-	skip := string(g.pod)
+	skip := string(g.Pod)
 	for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
 		if c.Name == contract.ProxyInitContainer || strings.Contains(skip, "skip-containers") {
 			continue
@@ -118,35 +112,6 @@ func checkProxies(t *testing.T, pod createdPod) {
 			t.Errorf("container %s has %v at the API server's token path, want the empty volume", c.Name, volumes)
 		}
 	}
-}
-
-type golden struct {
-	pod      []byte
-	account  inject.Account
-	settings inject.Settings
-}
-
-func readGolden(t *testing.T, archive *txtar.Archive) golden {
-	t.Helper()
-	g := golden{account: inject.Account{Name: "orders"}, settings: inject.Settings{
-		TenantID: product.TenantID, AuthorityHost: "https://login.microsoftonline.com/",
-		Proxy: inject.Proxy{Image: "azwi/proxy:v1", NativeSidecar: true},
-	}}
-	for _, f := range archive.Files {
-		var err error
-		switch f.Name {
-		case "pod.yaml":
-			g.pod, err = yaml.YAMLToJSON(f.Data)
-		case "account.yaml":
-			err = yaml.UnmarshalStrict(f.Data, &g.account)
-		case "settings.yaml":
-			err = yaml.UnmarshalStrict(f.Data, &g.settings)
-		}
-		if err != nil {
-			t.Fatal(f.Name, err)
-		}
-	}
-	return g
 }
 
 func parse(t *testing.T, raw []byte) *inject.Pod {

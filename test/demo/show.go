@@ -201,6 +201,7 @@ func (d *demo) federate(ctx context.Context) error {
 	}, nil); err != nil {
 		return err
 	}
+	d.say("   by the platform team's service principal, with Azure's own Go SDK:")
 	d.say("   issuer    %s", d.control.Issuer)
 	d.say("   subject   %s", subject)
 	d.say("   audience  %s", audience)

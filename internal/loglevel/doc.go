@@ -1,0 +1,2 @@
+// Package loglevel reads --log-level with the words that upstream's programs know.
+package loglevel
