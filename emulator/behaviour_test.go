@@ -165,6 +165,16 @@ func TestFaults(t *testing.T) {
 	if hits < 30 || hits > 70 {
 		t.Errorf("%d of 100 requests were hit, want about half", hits)
 	}
+	// A client's reaction to one certain error.
+	set("faults:\n- {service: authority, status: 400, code: '53003', message: Access has been blocked.}\n- {service: vault, status: 405, code: Odd, message: Not here.}\n")
+	if got := post(t, cloud, v2Token, form); got.Status != 400 || got.Codes[0] != 53003 || !strings.HasPrefix(got.Description, "AADSTS53003: Access has been blocked. Trace ID: ") {
+		t.Errorf("chosen code: %+v", got)
+	}
+	session{cloud, ""}.want(t, 405, "Odd", "GET", "/vaults/emulator/secrets?api-version=7.5", "")
+	cloud.Admin(t, http.MethodPut, "/faults", map[string]any{"faults": []any{}}, nil)
+	if got := post(t, cloud, v2Token, form); got.Status != 200 {
+		t.Errorf("without faults: %+v", got)
+	}
 	set("faults:\n- {path: '*/openid-configuration', cut: true}\n- {path: '*/token', delay: 150ms}\n")
 	get, err := http.NewRequestWithContext(t.Context(), http.MethodGet, cloud.AuthorityURL+emulator.DefaultTenantID+"/v2.0/.well-known/openid-configuration", nil)
 	if err != nil {
@@ -178,7 +188,7 @@ func TestFaults(t *testing.T) {
 	if got := post(t, cloud, v2Token, form); got.Status != 200 || time.Since(started) < 150*time.Millisecond {
 		t.Errorf("slow: %d after %v", got.Status, time.Since(started))
 	}
-	for _, bad := range []string{"faults: [{status: 200}]", "faults: [{}]", "faults: [{share: 2, status: 500}]", "faults: [{issuer: x, cut: true}]", "x"} {
+	for _, bad := range []string{"faults: [{status: 200}]", "faults: [{}]", "faults: [{share: 2, status: 500}]", "faults: [{issuer: x, cut: true}]", "faults: [{cut: true, code: x}]", "faults: [{service: authority, status: 400, code: x}]", "x"} {
 		if err := cloud.SetFaults([]byte(bad)); err == nil {
 			t.Errorf("%s is accepted", bad)
 		}

@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -73,6 +74,32 @@ func TestApplicationCredentials(t *testing.T) {
 		t.Errorf("after PATCH: %v", got)
 	}
 	s.want(t, 404, "Request_ResourceNotFound", "PATCH", fics+"(name='upsert')", `{}`)
+	upsert := func(want int, description string) {
+		t.Helper()
+		body := strings.Replace(graphFIC("upsert", "u"), "{", `{"description":"`+description+`",`, 1)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, cloud.AuthorityURL+strings.TrimPrefix(fics, "/")+"(name='upsert')", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.token)
+		req.Header.Set("Prefer", "create-if-missing")
+		client := cloud.Client()
+		defer client.CloseIdleConnections()
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("upsert: %d, want %d", resp.StatusCode, want)
+		}
+	}
+	upsert(201, "created")
+	upsert(204, "updated")
+	if got := s.want(t, 200, "", "GET", fics+"/upsert", ""); got["description"] != "updated" {
+		t.Errorf("after the upserts: %v", got)
+	}
+	s.want(t, 204, "", "DELETE", fics+"/upsert", "")
 	// A flexible credential is for the beta only.
 	flexible := `{"name":"flexible","issuer":"https://i.example","audiences":["api://AzureADTokenExchange"],"claimsMatchingExpression":{"value":"claims['sub'] matches 'a*'","languageVersion":1}}`
 	s.want(t, 400, "Request_BadRequest", "POST", fics, flexible)

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -145,10 +146,17 @@ func (e *Emulator) fail(w http.ResponseWriter, r *http.Request, t hosts.Target, 
 		w.Header().Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}
 	if t.Service == hosts.Authority {
-		sts.WriteError(w, r, t.Authority, e.clock.Now(), sts.Busy(f.Status))
+		answer := sts.Busy(f.Status)
+		if code, err := strconv.Atoi(f.Code); err == nil {
+			answer.Code, answer.Kind = code, "invalid_grant"
+		}
+		answer.Text = cmp.Or(f.Message, answer.Text)
+		sts.WriteError(w, r, t.Authority, e.clock.Now(), answer)
 		return true
 	}
-	code := strings.ReplaceAll(http.StatusText(f.Status), " ", "")
-	wire.Fail(w, r, &wire.Error{Status: f.Status, Code: code, Message: "azwi-emulator: the fault " + f.Name + " was ordered."})
+	wire.Fail(w, r, &wire.Error{
+		Status: f.Status, Code: cmp.Or(f.Code, strings.ReplaceAll(http.StatusText(f.Status), " ", "")),
+		Message: cmp.Or(f.Message, "azwi-emulator: the fault "+f.Name+" was ordered."),
+	})
 	return true
 }

@@ -160,6 +160,7 @@ func (h *Handler) putIdentity(r *request, path string) (answer, error) {
 		}
 		if created {
 			s.PutIdentity(stored, stored.Principal(h.Now().Truncate(time.Second)))
+			h.Replicas.Created(stored.PrincipalID)
 		} else {
 			s.PutIdentity(stored, nil)
 		}
@@ -169,7 +170,6 @@ func (h *Handler) putIdentity(r *request, path string) (answer, error) {
 		return answer{}, err
 	}
 	if created {
-		h.Replicas.Created(stored.PrincipalID)
 		return answer{http.StatusCreated, identityBody(stored)}, nil
 	}
 	return ok(identityBody(stored))
@@ -285,13 +285,13 @@ func (h *Handler) putCredential(r *request, identity *directory.Identity, name s
 		changed := *current
 		changed.Credentials, before = with, old
 		s.PutIdentity(&changed, nil)
+		if before == nil || *before != c {
+			h.Replicas.Changed(identity.ClientID, before, &c)
+		}
 		return nil
 	})
 	if err != nil {
 		return answer{}, err
-	}
-	if before == nil || *before != c {
-		h.Replicas.Changed(identity.ClientID, before, &c)
 	}
 	status := http.StatusCreated
 	if before != nil {
@@ -319,12 +319,14 @@ func (h *Handler) deleteCredential(r *request, identity *directory.Identity, nam
 			}
 		}
 		s.PutIdentity(&changed, nil)
+		if removed != nil {
+			h.Replicas.Changed(identity.ClientID, removed, nil)
+		}
 		return nil
 	})
 	if err != nil || removed == nil {
 		return answer{status: http.StatusNoContent}, err
 	}
-	h.Replicas.Changed(identity.ClientID, removed, nil)
 	return answer{status: http.StatusOK}, nil
 }
 

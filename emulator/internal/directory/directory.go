@@ -336,9 +336,16 @@ func (d *Directory) Replace(state *State) {
 	d.changed()
 }
 
-// MarshalJSON writes the whole state.
+// MarshalJSON writes the whole state. Since objects are immutable, copies of the
+// maps are enough to write it while others go on.
 func (d *Directory) MarshalJSON() ([]byte, error) {
 	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return json.Marshal(d.state)
+	s := State{
+		DefaultTenant: d.state.DefaultTenant, Tenants: maps.Clone(d.state.Tenants), Subscriptions: maps.Clone(d.state.Subscriptions),
+		Groups: maps.Clone(d.state.Groups), Identities: maps.Clone(d.state.Identities), Applications: maps.Clone(d.state.Applications),
+		Principals: maps.Clone(d.state.Principals), RoleDefinitions: maps.Clone(d.state.RoleDefinitions),
+		RoleAssignments: maps.Clone(d.state.RoleAssignments), Vaults: maps.Clone(d.state.Vaults),
+	}
+	d.mu.RUnlock()
+	return json.Marshal(&s)
 }

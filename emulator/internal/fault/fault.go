@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,11 @@ type Fault struct {
 
 	// Status of the answer, 400 to 599.
 	Status int `json:"status,omitempty"`
+	// Code is the error code of the answer, for the authority a number after
+	// AADSTS. Absent is one that fits the status.
+	Code string `json:"code,omitempty"`
+	// Message is the text of the answer.
+	Message string `json:"message,omitempty"`
 	// RetryAfter is rounded up to seconds in the header of that name.
 	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 	// Delay before the answer, in real time. Without status or cut the request is
@@ -82,6 +88,12 @@ func check(doc *document.Document, field string, f *Fault) {
 		doc.Fail(field, "has no effect: want status, delay or cut")
 	case f.Status != 0 && f.Cut:
 		doc.Fail(field+".cut", "excludes status")
+	}
+	if f.Status == 0 && (f.Code != "" || f.Message != "" || f.RetryAfter != 0) {
+		doc.Fail(field, "code, message and retryAfter need a status")
+	}
+	if _, err := strconv.ParseUint(f.Code, 10, 32); f.Service == "authority" && f.Code != "" && err != nil {
+		doc.Fail(field+".code", "is not a number, as that after AADSTS")
 	}
 	if f.Status != 0 && (f.Status < 400 || f.Status > 599) {
 		doc.Fail(field+".status", "is not between 400 and 599")

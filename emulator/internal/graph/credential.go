@@ -161,12 +161,12 @@ func (h *Handler) addCredential(r *request, app *directory.Application, c direct
 			return fail(http.StatusConflict, "Request_MultipleObjectsWithSameKeyValue", "FederatedIdentityCredential with name %s already exists.", c.Name)
 		}
 		a.Credentials = with
+		h.Replicas.Changed(app.AppID, nil, &c)
 		return nil
 	})
 	if err != nil {
 		return answer{}, err
 	}
-	h.Replicas.Changed(app.AppID, nil, &c)
 	return answer{http.StatusCreated, r.entity("applications('"+app.ObjectID+"')/federatedIdentityCredentials", r.credentialBody(c))}, nil
 }
 
@@ -191,25 +191,22 @@ func (h *Handler) updateCredential(r *request, app *directory.Application, old d
 			return notFound(old.ID)
 		}
 		a.Credentials = with
+		if changed != old {
+			h.Replicas.Changed(app.AppID, &old, &changed)
+		}
 		return nil
 	})
-	if err == nil && changed != old {
-		h.Replicas.Changed(app.AppID, &old, &changed)
-	}
 	return noContent(err)
 }
 
 func (h *Handler) deleteCredential(app *directory.Application, name string) (answer, error) {
-	var removed *directory.Credential
-	err := h.change(app, func(a *directory.Application, _ *directory.State) error {
-		a.Credentials, removed = directory.WithoutCredential(a.Credentials, name)
+	return noContent(h.change(app, func(a *directory.Application, _ *directory.State) error {
+		without, removed := directory.WithoutCredential(a.Credentials, name)
 		if removed == nil {
 			return notFound(name)
 		}
-		return nil
-	})
-	if err == nil {
+		a.Credentials = without
 		h.Replicas.Changed(app.AppID, removed, nil)
-	}
-	return noContent(err)
+		return nil
+	}))
 }

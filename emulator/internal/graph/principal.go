@@ -175,12 +175,12 @@ func (h *Handler) createPrincipal(r *request) (answer, error) {
 			ObjectID: uuid.NewString(), AppID: app.AppID, TenantID: r.caller.TenantID, Name: app.Name, Tags: body.Tags, Created: h.Now().Truncate(time.Second),
 		}
 		s.PutPrincipal(p)
+		h.Replicas.Created(p.ObjectID)
 		out = principalBody(p, s)
 		return nil
 	})
 	if err != nil {
 		return answer{}, err
 	}
-	h.Replicas.Created(p.ObjectID)
 	return answer{http.StatusCreated, r.entity("servicePrincipals", out)}, nil
 }

@@ -95,7 +95,9 @@ func (m *Model) Reset() {
 }
 
 // Changed tells the model that a federated credential of a client was created
-// (before is nil), changed or deleted (after is nil).
+// (before is nil), changed or deleted (after is nil). It is called while the
+// directory is being updated, so that no request sees the change before its
+// delay.
 func (m *Model) Changed(clientID string, before, after *directory.Credential) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -1,0 +1,188 @@
+package directory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What is stored comes back, whatever is added to State later.
+func TestStateIsWrittenWhole(t *testing.T) {
+	t.Parallel()
+	s := NewState()
+	v := reflect.ValueOf(s).Elem()
+	for i, f := range reflect.VisibleFields(v.Type()) {
+		switch {
+		case !f.IsExported():
+		case f.Type.Kind() == reflect.String:
+			v.Field(i).SetString("x")
+		case f.Type.Kind() == reflect.Map:
+			v.Field(i).SetMapIndex(reflect.ValueOf("x"), reflect.New(f.Type.Elem().Elem()))
+		default:
+			t.Fatalf("teach this test the kind of %s", f.Name)
+		}
+	}
+	text, err := json.Marshal(New(s, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range fields {
+		if value == "" || value == nil || reflect.DeepEqual(value, map[string]any{}) {
+			t.Errorf("%s was not written", name)
+		}
+	}
+}
+
+func TestIndexesAreRebuilt(t *testing.T) {
+	t.Parallel()
+	s := NewState()
+	s.PutTenant(&Tenant{ID: "t", Domain: "d"})
+	s.PutApplication(&Application{ObjectID: "o", AppID: "a", TenantID: "t"})
+	s.PutPrincipal(&Principal{ObjectID: "p", AppID: "a", TenantID: "t"})
+	s.RoleDefinitions["r"] = &RoleDefinition{GUID: "r", Actions: []string{"*"}}
+	s.PutAssignment(&RoleAssignment{GUID: "g", Scope: "/subscriptions/s", Role: "r", PrincipalID: "p"})
+	s.PutVault(&Vault{Name: "v", SubscriptionID: "s", ResourceGroup: "g"})
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read State
+	if err := json.Unmarshal(text, &read); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, &read, cmp.AllowUnexported(State{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	s := NewState()
+	for _, d := range BuiltInRoles() {
+		s.RoleDefinitions[d.GUID] = d
+	}
+	assign := func(principal, role, scope string) {
+		r, ok := s.Role(role)
+		if !ok {
+			t.Fatalf("no role %s", role)
+		}
+		s.PutAssignment(&RoleAssignment{GUID: principal + role, Scope: scope, Role: r.GUID, PrincipalID: principal})
+	}
+	assign("owner", "Owner", "/")
+	assign("contributor", "Contributor", "/subscriptions/S")
+	assign("secrets", "Key Vault Secrets User", "/subscriptions/s/resourceGroups/rg")
+	const rg = "/subscriptions/s/resourcegroups/RG"
+	for _, tt := range []struct {
+		principal, scope, action string
+		data, want               bool
+	}{
+		{"owner", rg, "Microsoft.Authorization/roleAssignments/write", false, true},
+		{"owner", rg, "Microsoft.KeyVault/vaults/secrets/getSecret/action", true, false}, // data is apart
+		{"contributor", rg, "Microsoft.ManagedIdentity/userAssignedIdentities/write", false, true},
+		{"contributor", rg, "microsoft.authorization/roleassignments/WRITE", false, false}, // notActions
+		{"contributor", rg, "Microsoft.Authorization/roleAssignments/read", false, true},
+		{"contributor", "/subscriptions/other", "Microsoft.Authorization/roleAssignments/read", false, false},
+		{"contributor", "/subscriptions/s2", "Microsoft.Authorization/roleAssignments/read", false, false}, // no prefix of a name
+		{"secrets", rg + "/providers/Microsoft.KeyVault/vaults/v/secrets/x", "Microsoft.KeyVault/vaults/secrets/getSecret/action", true, true},
+		{"secrets", rg, "Microsoft.KeyVault/vaults/secrets/setSecret/action", true, false},
+		{"secrets", "/subscriptions/s", "Microsoft.KeyVault/vaults/secrets/getSecret/action", true, false},
+		{"nobody", rg, "Microsoft.KeyVault/vaults/secrets/getSecret/action", true, false},
+	} {
+		if got := Allowed(s.RolesAt(tt.principal, tt.scope), tt.action, tt.data); got != tt.want {
+			t.Errorf("%s %s at %s: %v", tt.principal, tt.action, tt.scope, got)
+		}
+	}
+}
+
+// A notAction takes away from its own role only.
+func TestNotActionsAreOfOneRole(t *testing.T) {
+	t.Parallel()
+	roles := []*RoleDefinition{{Actions: []string{"*"}, NotActions: []string{"A/b/write"}}, {Actions: []string{"A/*/write"}}}
+	if !Allowed(roles, "A/b/write", false) {
+		t.Error("the second role grants it")
+	}
+	if Allowed(roles[:1], "A/b/write", false) {
+		t.Error("the first role does not grant it")
+	}
+}
+
+func TestWithCredential(t *testing.T) {
+	t.Parallel()
+	var list []Credential
+	for n := range MaxCredentials {
+		var err error
+		if list, _, err = WithCredential(list, Credential{Name: fmt.Sprint(n), Issuer: "i", Subject: fmt.Sprint(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := list[3]
+	if _, _, err := WithCredential(list, Credential{Name: "more", Issuer: "i", Subject: "more"}); !errors.Is(err, ErrCredentialTooMany) {
+		t.Errorf("one too many: %v", err)
+	}
+	if _, _, err := WithCredential(list, Credential{Name: "3", Issuer: "i", Subject: "4"}); !errors.Is(err, ErrCredentialDuplicate) {
+		t.Errorf("subject of another: %v", err)
+	}
+	with, old, err := WithCredential(list, Credential{Name: "3", Issuer: "i", Subject: "changed"})
+	if err != nil || old == nil || *old != before || with[3].Subject != "changed" {
+		t.Errorf("change: %v %v %v", with[3], old, err)
+	}
+	if list[3] != before {
+		t.Error("the stored list was changed")
+	}
+	without, removed := WithoutCredential(list, "3")
+	if removed == nil || *removed != before || len(without) != MaxCredentials-1 || list[3] != before {
+		t.Errorf("removed %v, %d left", removed, len(without))
+	}
+}
+
+func TestMatchExpression(t *testing.T) {
+	t.Parallel()
+	claims := map[string]any{"sub": "system:serviceaccount:ns:web", "env": "it's", "n": 1.0}
+	for expression, want := range map[string]bool{
+		"claims['sub'] eq 'system:serviceaccount:ns:web'":                      true,
+		"claims['sub'] eq 'system:serviceaccount:ns:WEB'":                      false,
+		"claims['sub'] matches 'system:serviceaccount:*:web'":                  true,
+		"claims['sub'] matches 'system:serviceaccount:n?:web'":                 true,
+		"claims['sub'] matches 'system:serviceaccount:?:web'":                  false,
+		"claims['sub'] matches '*' and claims['env'] eq 'it''s'":               true,
+		"claims['sub'] matches '*' and claims['other'] matches '*'":            false,
+		"claims['n'] matches '*'":                                              false,
+		"claims['sub'] matches 'system:*' and claims['sub'] matches '*:other'": false,
+	} {
+		if got, err := MatchExpression(expression, claims); err != nil || got != want {
+			t.Errorf("%s: %v, %v", expression, got, err)
+		}
+	}
+	for _, bad := range []string{"", "sub eq 'x'", "claims['sub'] ne 'x'", "claims['sub'] eq x", "claims['sub'] eq 'x' or claims['sub'] eq 'y'", "claims['sub'] eq 'x' and", "claims['sub", "claims[''] eq 'x'"} {
+		if err := CheckExpression(bad); !errors.Is(err, ErrExpression) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// A pattern without wildcards matches itself only, and one around a text matches
+// it.
+func FuzzGlob(f *testing.F) {
+	f.Add("abc", "b")
+	f.Add("a*b?c", "axxbyc")
+	f.Fuzz(func(t *testing.T, pattern, s string) {
+		if !strings.ContainsAny(pattern, "*?") && glob(pattern, s) != (pattern == s) {
+			t.Fatalf("%q matches %q: %v", pattern, s, glob(pattern, s))
+		}
+		if !glob("*"+pattern+"*", "x"+pattern+"y") {
+			t.Fatalf("*%q* does not match around itself", pattern)
+		}
+		if !glob("*", s) {
+			t.Fatalf("* does not match %q", s)
+		}
+	})
+}
