@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"strings"
 	"testing"
@@ -84,9 +85,7 @@ func TestClientCertificate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			claims := map[string]any{"iss": webAppID, "sub": webAppID, "aud": endpoint, "exp": time.Now().Add(time.Minute).Unix(), "nbf": time.Now().Unix()}
-			for k, v := range tt.claims {
-				claims[k] = v
-			}
+			maps.Copy(claims, tt.claims)
 			payload, err := json.Marshal(claims)
 			if err != nil {
 				t.Fatal(err)

@@ -377,6 +377,7 @@ func (e *Emulator) Serve(ctx context.Context, l Listeners) error {
 func (e *Emulator) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, TLSConfig: e.TLSConfig(),
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 		ErrorLog:       slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),

@@ -3,6 +3,7 @@ package emulator
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -136,9 +137,8 @@ func (e *Emulator) fail(w http.ResponseWriter, r *http.Request, t hosts.Target, 
 	}
 	switch {
 	case f.Cut:
-		// The documented way to close a connection, of either HTTP version,
-		// without an answer.
-		panic(http.ErrAbortHandler)
+		cut(w, r)
+		return true
 	case f.Status == 0:
 		return false
 	}
@@ -159,4 +159,20 @@ func (e *Emulator) fail(w http.ResponseWriter, r *http.Request, t hosts.Target, 
 		Message: cmp.Or(f.Message, "azwi-emulator: the fault "+f.Name+" was ordered."),
 	})
 	return true
+}
+
+// connKey finds the connection in the context of a request to Serve.
+type connKey struct{}
+
+// cut closes the connection without an answer.
+func cut(w http.ResponseWriter, r *http.Request) {
+	conn, ok := r.Context().Value(connKey{}).(net.Conn)
+	if !ok { // some other server that uses the handler
+		var err error
+		if conn, _, err = http.NewResponseController(w).Hijack(); err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+	}
+	_ = conn.Close()
 }

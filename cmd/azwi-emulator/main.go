@@ -1,4 +1,4 @@
-// The azwi-emulator command serves the emulated cloud on loopback: Microsoft
+// Command azwi-emulator serves the emulated cloud on loopback: Microsoft
 // Entra's token service, Graph, Resource Manager and Key Vault.
 package main
 

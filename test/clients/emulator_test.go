@@ -194,7 +194,7 @@ func clientCertificate(t *testing.T) []byte {
 // shell gets from DIR/env; directly, only the CA is taken from there.
 func (c *process) environment(t *testing.T, direct bool, more ...string) []string {
 	t.Helper()
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AZURE_TENANT_ID=" + tenantID}
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1", "AZURE_TENANT_ID=" + tenantID}
 	text, err := os.ReadFile(filepath.Join(c.Dir, "env"))
 	if err != nil {
 		t.Fatal(err)
