@@ -90,18 +90,7 @@ func TestClientCertificate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: tt.alg, Key: key}, (&jose.SignerOptions{}).WithHeader(tt.header, tt.print))
-			if err != nil {
-				t.Fatal(err)
-			}
-			signed, err := signer.Sign(payload)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := signed.CompactSerialize()
-			if err != nil {
-				t.Fatal(err)
-			}
+			raw := signed(t, jose.SigningKey{Algorithm: tt.alg, Key: key}, (&jose.SignerOptions{}).WithHeader(tt.header, tt.print), payload)
 			got := post(t, cloud, v2Token, exchange(webAppID, raw))
 			switch {
 			case tt.code == 0 && got.Status != 200:

@@ -299,15 +299,21 @@ func hmac(t *testing.T, issuer *emulatortest.Issuer) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil)
+	return signed(t, jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil, payload)
+}
+
+// signed is a JWT of any kind.
+func signed(t *testing.T, key jose.SigningKey, options *jose.SignerOptions, payload []byte) string {
+	t.Helper()
+	signer, err := jose.NewSigner(key, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := signer.Sign(payload)
+	object, err := signer.Sign(payload)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := signed.CompactSerialize()
+	raw, err := object.CompactSerialize()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
 )
 
 // A Key signs access tokens: RSA with 2048 bits, and the certificate that x5t
 // names.
 type Key struct {
-	private *rsa.PrivateKey
+	private *rsaKey
 	cert    *x509.Certificate
 	kid     string
 	signer  jose.Signer
@@ -31,7 +32,7 @@ const keyLifetime = 5 * 365 * 24 * time.Hour
 
 // NewKey makes a key.
 func NewKey() (*Key, error) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	private, err := generateRSA()
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func NewKey() (*Key, error) {
 	return newKey(private, der)
 }
 
-func newKey(private *rsa.PrivateKey, der []byte) (*Key, error) {
+func newKey(private *rsaKey, der []byte) (*Key, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
@@ -56,24 +57,20 @@ func newKey(private *rsa.PrivateKey, der []byte) (*Key, error) {
 	sum := sha1.Sum(der)
 	k := &Key{private: private, cert: cert, kid: base64.RawURLEncoding.EncodeToString(sum[:])}
 	k.signer, err = jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: private, KeyID: k.kid}},
+		jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: cryptosigner.Opaque(private), KeyID: k.kid}},
 		(&jose.SignerOptions{}).WithType("JWT").WithHeader("x5t", k.kid))
 	return k, err
 }
 
 // stored is a key in the state directory.
 type stored struct {
-	PKCS8       []byte `json:"pkcs8"`
-	Certificate []byte `json:"certificate"`
+	Primes      []*big.Int `json:"primes"`
+	Certificate []byte     `json:"certificate"`
 }
 
 // MarshalJSON writes the key, private part included.
 func (k *Key) MarshalJSON() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(k.private)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(stored{der, k.cert.Raw})
+	return json.Marshal(stored{k.private.primes(), k.cert.Raw})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -82,17 +79,16 @@ func (k *Key) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	private, err := x509.ParsePKCS8PrivateKey(s.PKCS8)
+	private, err := newRSA(s.Primes)
+	if err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	read, err := newKey(private, s.Certificate)
 	if err != nil {
 		return err
 	}
-	key, ok := private.(*rsa.PrivateKey)
-	if !ok {
-		return errors.New("signing key is not RSA")
-	}
-	read, err := newKey(key, s.Certificate)
-	if err != nil {
-		return err
+	if public, ok := read.cert.PublicKey.(*rsa.PublicKey); !ok || !public.Equal(private.Public()) {
+		return errors.New("the signing key does not belong to its certificate")
 	}
 	*k = *read
 	return nil
@@ -214,7 +210,7 @@ func (s *Service) JWKS(issuer string) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make signing key: %w", err)
 	}
-	public := key.private.PublicKey
+	public := key.private.public
 	encode := base64.RawURLEncoding.EncodeToString
 	return map[string]any{"keys": []map[string]any{{
 		"kty": "RSA", "use": "sig", "kid": key.kid, "x5t": key.kid,

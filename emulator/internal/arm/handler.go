@@ -61,16 +61,7 @@ func ok(body any) (answer, error) { return answer{http.StatusOK, body}, nil }
 // Serve answers a request.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t hosts.Target) {
 	a, err := h.serve(r, t)
-	if err != nil {
-		wire.Fail(w, r, err)
-		return
-	}
-	wire.RequestIDs(w, r)
-	if a.body == nil {
-		w.WriteHeader(a.status)
-		return
-	}
-	wire.JSON(w, a.status, a.body)
+	wire.Respond(w, r, a.status, a.body, err)
 }
 
 func (h *Handler) serve(r *http.Request, t hosts.Target) (answer, error) {

@@ -68,16 +68,7 @@ func noContent(err error) (answer, error) { return answer{status: http.StatusNoC
 // Serve answers a request.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t hosts.Target) {
 	a, err := h.serve(r, t)
-	if err != nil {
-		wire.Fail(w, r, err)
-		return
-	}
-	wire.RequestIDs(w, r)
-	if a.body == nil {
-		w.WriteHeader(a.status)
-		return
-	}
-	wire.JSON(w, a.status, a.body)
+	wire.Respond(w, r, a.status, a.body, err)
 }
 
 func fail(status int, code, format string, args ...any) error {

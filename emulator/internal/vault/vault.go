@@ -32,12 +32,7 @@ type Handler struct {
 // Serve answers a request to the vault that t names.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, t hosts.Target) {
 	answer, err := h.serve(r, t)
-	if err != nil {
-		wire.Fail(w, r, err)
-		return
-	}
-	wire.RequestIDs(w, r)
-	wire.JSON(w, http.StatusOK, answer)
+	wire.Respond(w, r, http.StatusOK, answer, err)
 }
 
 func (h *Handler) serve(r *http.Request, t hosts.Target) (any, error) {

@@ -29,7 +29,22 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// JSON writes v. Answers are never cached: they depend on the caller.
+// Respond writes err, or else status with body, which nil leaves empty.
+func Respond(w http.ResponseWriter, r *http.Request, status int, body any, err error) {
+	switch {
+	case err != nil:
+		Fail(w, r, err)
+	case body == nil:
+		RequestIDs(w, r)
+		w.WriteHeader(status)
+	default:
+		RequestIDs(w, r)
+		JSON(w, status, body)
+	}
+}
+
+// JSON writes v. Answers are never cached unless Cache-Control is set already:
+// they depend on the caller.
 func JSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -39,7 +54,9 @@ func JSON(w http.ResponseWriter, status int, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-cache")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-cache")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
@@ -104,7 +121,7 @@ func ReadJSON(r *http.Request, v any) error {
 		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge", Message: "The request body is too large."}
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: '" + err.Error() + "'."}
+		return &Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized."}
 	}
 	return nil
 }
