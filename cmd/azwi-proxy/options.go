@@ -1,0 +1,254 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"azwi/contract"
+	"azwi/internal/entra"
+	"azwi/internal/proxy"
+	"azwi/internal/redirect"
+)
+
+// podUIDEnv is the secret of the App Service forms, from the downward API. An
+// environment variable, as command lines show in process lists.
+const podUIDEnv = "AZWI_POD_UID"
+
+// options are the flags and environment of the sidecar and its probe, checked.
+type options struct {
+	version  bool
+	logLevel slog.Level
+	port     int
+
+	probe        bool
+	probeTimeout time.Duration
+	waitForToken time.Duration
+	waitResource string
+
+	tokenFile   string
+	identities  proxy.Identities
+	secret      string
+	lax         bool
+	exchange    entra.ExchangerConfig
+	grace       time.Duration
+	cacheFile   string
+	metricsAddr string
+	blockIMDS   bool
+	imdsURL     *url.URL
+}
+
+func parse(args []string, getenv func(string) string, stderr io.Writer) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("azwi-proxy", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, "Usage: azwi-proxy [flags]           serve tokens\n"+
+			"       azwi-proxy --probe [flags]   wait until the proxy in this pod is ready\n"+
+			"       azwi-proxy init [flags]      redirect the pod's metadata traffic to the proxy\n\nFlags:\n")
+		fs.PrintDefaults()
+	}
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
+	fs.IntVar(&o.port, "proxy-port", contract.DefaultProxyPort, "port on 127.0.0.1 and ::1")
+	logLevel := fs.String("log-level", "info", "info, warn, debug or trace")
+	fs.BoolVar(&o.probe, "probe", false, "wait until the proxy is ready, then exit")
+	fs.DurationVar(&o.probeTimeout, "probe-timeout", 30*time.Second, "how long --probe waits for the proxy")
+	fs.DurationVar(&o.waitForToken, "wait-for-token", 0, "with --probe: wait for so long until there is a first token (default: do not)")
+	fs.StringVar(&o.waitResource, "wait-for-resource", "", "the resource of that token (default Azure Resource Manager)")
+	var mappings, allowed list
+	fs.Var(&mappings, "identity", "`ID=CLIENT_ID[@TENANT_ID]`: whose token a request for this object, resource or client ID gets; may be repeated")
+	fs.Var(&allowed, "allow-client-id", "serve this client ID and no others; may be repeated (default any)")
+	compat := fs.String("compat", "", "v1.6: take requests without Metadata header and give the default identity for unknown IDs, as upstream's proxy did")
+	fs.DurationVar(&o.grace, "replication-grace", 2*time.Minute, "how long a missing federated credential counts as not yet replicated")
+	fs.StringVar(&o.cacheFile, "cache-file", "", "keep tokens in this file over restarts (default: do not)")
+	fs.StringVar(&o.exchange.ExtraCAFile, "ca-file", "", "PEM file of CAs to trust beside the system's")
+	fs.StringVar(&o.metricsAddr, "metrics-addr", "", "host:port of /metrics (default: none)")
+	fs.BoolVar(&o.blockIMDS, "block-imds", false, "answer 404 to all that does not ask for a token, instead of asking the real metadata service")
+	imdsURL := fs.String("imds-url", "http://"+contract.IMDSAddress, "the real metadata service")
+	if err := fs.Parse(args); err != nil {
+		return o, flagError(err)
+	}
+	if o.version {
+		return o, nil
+	}
+	var mistakes []error
+	mistake := func(err error) {
+		if err != nil {
+			mistakes = append(mistakes, err)
+		}
+	}
+	mistake(noArguments(fs))
+	var err error
+	o.logLevel, err = parseLogLevel(*logLevel)
+	mistake(err)
+	if o.port < 0 || o.port > 65535 {
+		mistake(fmt.Errorf("--proxy-port %d is no port", o.port))
+	}
+	o.exchange.AuthorityHost = getenv(contract.EnvAuthorityHost)
+	if o.waitResource == "" {
+		o.waitResource = resourceManager(o.exchange.AuthorityHost)
+	}
+	if o.probe {
+		return o, errors.Join(mistakes...)
+	}
+
+	if *compat != "" && *compat != "v1.6" {
+		mistake(fmt.Errorf("--compat %q: v1.6 is the only one", *compat))
+	}
+	o.lax = *compat == "v1.6"
+	if o.waitForToken != 0 {
+		mistake(errors.New("--wait-for-token needs --probe"))
+	}
+	if o.grace == 0 {
+		o.grace = -1 // none, where zero would be the default
+	}
+	if o.imdsURL, err = url.Parse(*imdsURL); err != nil || o.imdsURL.Scheme != "http" || o.imdsURL.Host == "" || strings.Trim(o.imdsURL.Path, "/") != "" {
+		mistake(fmt.Errorf("--imds-url %q: write http://HOST[:PORT]", *imdsURL))
+	}
+	o.identities, err = parseIdentities(getenv, mappings, allowed, o.lax)
+	mistake(err)
+	if o.tokenFile = getenv(contract.EnvFederatedTokenFile); o.tokenFile == "" {
+		mistake(errors.New(contract.EnvFederatedTokenFile + " is not set: the pod lacks the label " + contract.UseLabel + "=" + contract.UseLabelValue + ", or the webhook did not see it"))
+	}
+	if o.secret = getenv(podUIDEnv); o.secret != "" && !proxy.ValidID(o.secret) {
+		mistake(errors.New(podUIDEnv + " is no UID"))
+	}
+	o.exchange.TokenProxy = entra.TokenProxy{
+		URL: getenv(contract.EnvTokenProxy), SNIName: getenv(contract.EnvSNIName),
+		CAFile: getenv(contract.EnvCAFile), CAData: getenv(contract.EnvCAData),
+	}
+	return o, errors.Join(mistakes...)
+}
+
+func parseIdentities(getenv func(string) string, mappings, allowed []string, fallBack bool) (proxy.Identities, error) {
+	ids := proxy.Identities{
+		Default: proxy.Identity{ClientID: strings.ToLower(getenv(contract.EnvClientID)), TenantID: getenv(contract.EnvTenantID)},
+		Mapped:  map[string]proxy.Identity{}, FallBack: fallBack,
+	}
+	var mistakes []error
+	if !proxy.ValidID(ids.Default.TenantID) {
+		mistakes = append(mistakes, errors.New(contract.EnvTenantID+" is not set, or is no tenant ID"))
+	}
+	if ids.Default.ClientID != "" && !proxy.ValidID(ids.Default.ClientID) {
+		mistakes = append(mistakes, errors.New(contract.EnvClientID+" is no client ID"))
+	}
+	for _, m := range mappings {
+		id, identity, err := proxy.ParseMapping(m)
+		if err != nil {
+			mistakes = append(mistakes, err)
+			continue
+		}
+		if other, ok := ids.Mapped[id]; ok && other != identity {
+			mistakes = append(mistakes, fmt.Errorf("--identity gives %s two client IDs", id))
+		}
+		ids.Mapped[id] = identity
+	}
+	for _, id := range allowed {
+		if !proxy.ValidID(id) {
+			mistakes = append(mistakes, fmt.Errorf("--allow-client-id %q is no client ID", id))
+		}
+		ids.Allowed = append(ids.Allowed, strings.ToLower(id))
+	}
+	return ids, errors.Join(mistakes...)
+}
+
+// resourceManager is the audience of Azure Resource Manager in an authority's
+// cloud: every tenant has it.
+func resourceManager(authorityHost string) string {
+	clouds := entra.Clouds()
+	for _, c := range clouds {
+		if strings.TrimSuffix(c.AuthorityHost, "/") == strings.TrimSuffix(authorityHost, "/") {
+			return c.ResourceManagerAudiences[0]
+		}
+	}
+	return clouds[0].ResourceManagerAudiences[0]
+}
+
+// list is a flag that may be repeated; commas separate items, and blanks are
+// dropped.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+func (l *list) Set(s string) error {
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	return nil
+}
+
+// initOptions are those of the init container.
+type initOptions struct {
+	logLevel slog.Level
+	remove   bool
+	redirect redirect.Config
+}
+
+func parseInit(args []string, getenv func(string) string, stderr io.Writer) (initOptions, error) {
+	var o initOptions
+	fs := flag.NewFlagSet("azwi-proxy init", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	port := contract.DefaultProxyPort
+	var portError error
+	if s := getenv(contract.ProxyPortEnv); s != "" {
+		if port, portError = strconv.Atoi(s); portError != nil {
+			portError = fmt.Errorf("%s %q is no port", contract.ProxyPortEnv, s)
+		}
+	}
+	fs.IntVar(&o.redirect.Port, "proxy-port", port, "port of the proxy; the environment variable "+contract.ProxyPortEnv+" sets the default")
+	fs.IntVar(&o.redirect.UID, "proxy-uid", contract.ProxyUID, "user of the proxy, whose traffic is not redirected")
+	fs.BoolVar(&o.remove, "remove", false, "undo the redirect")
+	logLevel := fs.String("log-level", "info", "info, warn, debug or trace")
+	if err := fs.Parse(args); err != nil {
+		return o, flagError(err)
+	}
+	var err error
+	o.logLevel, err = parseLogLevel(*logLevel)
+	err = errors.Join(noArguments(fs), portError, err)
+	if o.redirect.Port < 1 || o.redirect.Port > 65535 {
+		err = errors.Join(err, fmt.Errorf("--proxy-port %d is no port", o.redirect.Port))
+	}
+	if o.redirect.UID < 1 {
+		err = errors.Join(err, errors.New("--proxy-uid must be above 0: root's traffic has to be redirected too"))
+	}
+	return o, err
+}
+
+func flagError(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return errors.New("see --help") // the flag set has printed the mistake
+}
+
+func noArguments(fs *flag.FlagSet) error {
+	if fs.NArg() == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: all settings are flags or environment variables", fs.Arg(0))
+}
+
+// parseLogLevel knows upstream's words, as the webhook does.
+func parseLogLevel(s string) (slog.Level, error) {
+	switch s {
+	case "", "info":
+		return slog.LevelInfo, nil
+	case "warning", "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	case "debug":
+		return slog.LevelDebug, nil
+	case "trace", "all":
+		return slog.LevelDebug - 4, nil
+	}
+	return 0, fmt.Errorf("--log-level %q: use info, warn, debug or trace", s)
+}
