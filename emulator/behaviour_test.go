@@ -282,6 +282,14 @@ func TestDirectoryKeepsState(t *testing.T) {
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
 	}
+	var log lockedBuffer
+	third, err := emulator.New(emulator.Config{Dir: dir, Seed: []byte(managed + atOnce), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil || !strings.Contains(log.String(), "the seed has changed since the state was made") {
+		t.Fatalf("another seed: %v, log %s", err, log.String())
+	}
+	if err := third.Close(); err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 2 {
 		t.Fatalf("files %v, %v", files, err)

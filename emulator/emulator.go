@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"azwi/emulator/internal/accesstoken"
@@ -107,6 +108,8 @@ type Emulator struct {
 	blobs     http.Handler
 
 	saver *saver
+	// began is the hash of the seed that the state began with.
+	began atomic.Pointer[[32]byte]
 }
 
 // New makes an emulator. It reads the state in Config.Dir if there is one; the
@@ -127,11 +130,11 @@ func New(config Config) (*Emulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.makeCertificates(); err != nil {
-		return nil, err
-	}
 	kept, err := e.restore(start)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.makeCertificates(); err != nil {
 		return nil, err
 	}
 	e.log.Info("emulator made", "randomSeed", e.random, "restored", kept.Key != nil)

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,6 +62,8 @@ func (e *Emulator) Reset() error {
 	e.replicas.Reset()
 	e.issuers.Forget()
 	e.journal.Clear()
+	given := sha256.Sum256(e.config.Seed)
+	e.began.Store(&given)
 	e.directory.Replace(start.State)
 	return nil
 }

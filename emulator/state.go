@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -23,15 +24,19 @@ const stateVersion = 1
 
 // kept is the state file.
 type kept struct {
-	Version int              `json:"version"`
-	Clock   time.Duration    `json:"clockOffset"`
-	Key     *accesstoken.Key `json:"signingKey"`
-	State   *directory.State `json:"directory"`
+	Version int           `json:"version"`
+	Clock   time.Duration `json:"clockOffset"`
+	// Seed is the hash of the seed that the state began with.
+	Seed  [32]byte         `json:"seed"`
+	Key   *accesstoken.Key `json:"signingKey"`
+	State *directory.State `json:"directory"`
 }
 
 // restore reads the state file; without one the seed's objects are the state.
 func (e *Emulator) restore(start *seed.Seed) (kept, error) {
 	k := kept{State: start.State}
+	given := sha256.Sum256(e.config.Seed)
+	e.began.Store(&given)
 	if e.config.Dir == "" {
 		return k, nil
 	}
@@ -49,6 +54,10 @@ func (e *Emulator) restore(start *seed.Seed) (kept, error) {
 	// What is built in comes from the program, not from an older state.
 	for _, d := range directory.BuiltInRoles() {
 		read.State.RoleDefinitions[d.GUID] = d
+	}
+	e.began.Store(&read.Seed)
+	if read.Seed != given {
+		e.log.Warn("the seed has changed since the state was made: POST /reset, or another folder, takes its objects", "state", path)
 	}
 	e.clock.Advance(read.Clock)
 	return read, nil
@@ -123,9 +132,10 @@ func (e *Emulator) save() error {
 	file := struct {
 		Version int                  `json:"version"`
 		Clock   time.Duration        `json:"clockOffset"`
+		Seed    [32]byte             `json:"seed"`
 		Key     *accesstoken.Key     `json:"signingKey"`
 		State   *directory.Directory `json:"directory"`
-	}{stateVersion, e.clock.Offset(), key, e.directory}
+	}{stateVersion, e.clock.Offset(), *e.began.Load(), key, e.directory}
 	if err := statefile.WriteJSON(filepath.Join(e.config.Dir, stateFile), file); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}

@@ -54,8 +54,7 @@ func replace(path string, data []byte, mode fs.FileMode) error {
 	return os.Rename(tmp, path)
 }
 
-// systemRoots reads the system's bundle, from where Go looks for it. The bundle
-// of an earlier run, which the environment may name, is not the system's.
+// systemRoots reads the system's bundle, from where Go looks for it.
 func systemRoots(dir string) []byte {
 	for _, path := range []string{
 		os.Getenv("SSL_CERT_FILE"),
@@ -65,7 +64,7 @@ func systemRoots(dir string) []byte {
 		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 		"/etc/ssl/cert.pem",
 	} {
-		if path == "" || path == filepath.Join(dir, bundleFile) {
+		if path == "" || path == filepath.Join(dir, bundleFile) || isEmulators(filepath.Dir(path)) {
 			continue
 		}
 		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")) {
@@ -73,6 +72,13 @@ func systemRoots(dir string) []byte {
 		}
 	}
 	return nil
+}
+
+// isEmulators reports whether a folder is of some emulator, whose bundle the
+// shell may have sourced.
+func isEmulators(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, tokenFile))
+	return err == nil
 }
 
 // exports are the lines for a shell's dot command.

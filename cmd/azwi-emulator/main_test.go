@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,8 +137,10 @@ func TestBundleKeepsRoots(t *testing.T) {
 		t.Errorf("bundle: %v\n%s", err, got)
 	}
 	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, bundleFile))
-	if n := bytes.Count(systemRoots(dir), e.CA()); n != 0 {
-		t.Error("an earlier run's bundle counts as the system's")
+	for _, next := range []string{dir, t.TempDir()} {
+		if bytes.Contains(systemRoots(next), e.CA()) {
+			t.Error("an emulator's bundle counts as the system's")
+		}
 	}
 }
 
@@ -169,6 +172,14 @@ func TestUsage(t *testing.T) {
 				t.Errorf("stdout: %s", stdout.String())
 			}
 		})
+	}
+}
+
+func TestRemoteHostsAreCertified(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"--insecure-allow-remote", "--listen", "192.0.2.1:0", "--proxy-listen", "0.0.0.0:0", "--host", "emulator.test"}, io.Discard)
+	if err != nil || !slices.Equal(o.hosts, []string{"emulator.test", "192.0.2.1"}) {
+		t.Errorf("hosts %v, %v", o.hosts, err)
 	}
 }
 

@@ -60,8 +60,8 @@ type Fault struct {
 	Cut bool `json:"cut,omitempty"`
 }
 
-// maxDelay bounds Delay.
-const maxDelay = 10 * time.Minute
+// maxDelay bounds Delay. It is below the emulator's own timeout for answers.
+const maxDelay = 90 * time.Second
 
 // Read reads a faults file, YAML or JSON. name stands in errors.
 func Read(name string, text []byte) (File, error) {

@@ -18,8 +18,10 @@ const (
 	size = 1000
 	// maxBody is how much of a JSON body is, in bytes.
 	maxBody = 16 << 10
-	// maxValue bounds every other text.
-	maxValue = 2048
+	// maxValue bounds every other text, maxFields how many fields a query or form
+	// is remembered with.
+	maxValue  = 2048
+	maxFields = 64
 )
 
 // An Entry is one request and its outcome.
@@ -191,7 +193,10 @@ func clip(s string) string { return s[:min(len(s), maxValue)] }
 func redact(values url.Values) map[string][]string {
 	out := make(map[string][]string, len(values))
 	for name, list := range values {
-		for _, v := range list {
+		if len(out) >= maxFields {
+			break
+		}
+		for _, v := range list[:min(len(list), maxFields)] {
 			if secret(name) {
 				v = redacted
 			}
