@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"azwi/emulator"
 )
@@ -82,9 +83,10 @@ func (o options) serve(ctx context.Context, stdout, stderr io.Writer) (err error
 	if err := json.NewEncoder(stdout).Encode(ready); err != nil {
 		return err
 	}
-	// A large seed leaves a multiple of what it makes; without this the memory
-	// would stay occupied for minutes.
-	go debug.FreeOSMemory()
+	// Reading a large seed and writing the first state leave a multiple of what
+	// they make, which without this would stay occupied for minutes.
+	tidy := time.AfterFunc(2*time.Second, debug.FreeOSMemory)
+	defer tidy.Stop()
 	return e.Serve(ctx, listeners)
 }
 
