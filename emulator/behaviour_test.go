@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"azwi/emulator"
 	"azwi/emulator/emulatortest"
 )
@@ -604,5 +606,34 @@ func TestBlobsAreForwarded(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "account.blob.core.windows.net/container/blob" {
 		t.Errorf("got %q, %v", body, err)
+	}
+}
+
+// An application's own API verifies tokens with the published keys alone.
+func TestTokensVerifyWithPublishedKeys(t *testing.T) {
+	t.Parallel()
+	cloud := emulatortest.Start(t, emulator.Config{})
+	_, configuration := get(t, cloud, cloud.AuthorityURL+emulator.DefaultTenantID+"/v2.0/.well-known/openid-configuration", "")
+	jwks := text(t, configuration, "jwks_uri")
+	_, published := get(t, cloud, jwks, "")
+	raw, err := json.Marshal(published)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(raw, &set); err != nil { // checks x5c and x5t against the key
+		t.Fatal(err)
+	}
+	token, err := jose.ParseSignedCompact(operator(t, cloud, armResource).token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := token.Signatures[0].Protected
+	keys := set.Key(header.KeyID)
+	if len(keys) != 1 || header.ExtraHeaders["x5t"] != header.KeyID || header.ExtraHeaders["typ"] != "JWT" {
+		t.Fatalf("header %+v, %d keys", header, len(keys))
+	}
+	if _, err := token.Verify(keys[0]); err != nil {
+		t.Error(err)
 	}
 }

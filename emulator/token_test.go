@@ -287,6 +287,42 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
+// A managed identity stands for an application; no other token of Entra does, and
+// none stands for a managed identity.
+func TestManagedIdentityAsCredential(t *testing.T) {
+	t.Parallel()
+	issuer := emulatortest.NewIssuer(t)
+	const self = "https://login.microsoftonline.com/" + emulator.DefaultTenantID + "/v2.0"
+	const pod, app, target = "66666666-0000-4000-8000-000000000001", "66666666-0000-4000-8000-000000000002", "66666666-0000-4000-8000-000000000003"
+	const principal = "66666666-0000-4000-8000-000000000005"
+	cloud := emulatortest.Start(t, emulator.Config{Seed: fmt.Appendf(nil, `
+managedIdentities:
+  - {name: pod, clientId: %[1]s, principalId: %[6]s, federatedCredentials: [{name: pod, issuer: %[4]q, subject: "system:serviceaccount:default:web"}]}
+  - {name: target, clientId: %[3]s, federatedCredentials: [{name: pod, issuer: %[5]q, subject: %[6]q}]}
+applications:
+  - {name: app, appId: %[2]s, secrets: [{value: s}], federatedCredentials: [{name: pod, issuer: %[5]q, subject: %[6]q}, {name: self, issuer: %[5]q, subject: "66666666-0000-4000-8000-000000000004"}]}
+servicePrincipals:
+  - {name: app, appId: %[2]s, objectId: 66666666-0000-4000-8000-000000000004}
+`, pod, app, target, issuer.URL, self, principal)})
+	first := exchange(pod, issuer.Token(t, "default", "web", nil))
+	first.Set("scope", contract.DefaultAudience+"/.default")
+	token := post(t, cloud, v2Token, first).AccessToken
+	if token == "" {
+		t.Fatal("no token for the exchange")
+	}
+	second := post(t, cloud, v2Token, exchange(app, token))
+	if second.Status != 200 || claimsOf(t, second.AccessToken)["appid"] != app {
+		t.Errorf("the application's token: %+v", second)
+	}
+	if got := post(t, cloud, v2Token, exchange(target, token)); got.Status != 401 || got.Codes[0] != 700222 {
+		t.Errorf("for a managed identity: %+v", got)
+	}
+	secret := url.Values{"grant_type": {"client_credentials"}, "client_id": {app}, "client_secret": {"s"}, "scope": {contract.DefaultAudience + "/.default"}}
+	if got := post(t, cloud, v2Token, exchange(app, post(t, cloud, v2Token, secret).AccessToken)); got.Status != 401 || got.Codes[0] != 700226 {
+		t.Errorf("with an application's token: %+v", got)
+	}
+}
+
 func unsigned(t *testing.T, issuer *emulatortest.Issuer) string {
 	t.Helper()
 	parts := strings.Split(issuer.Token(t, "default", "web", nil), ".")

@@ -351,6 +351,11 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 		}
 		return c, nil
 	}
+	if slices.ContainsFunc(entra.Clouds(), func(c entra.Cloud) bool { return strings.EqualFold(c.FederationAudience, resource) }) {
+		// A managed identity's token that stands for an application elsewhere: its
+		// federated credential names the issuer of version 2.
+		return version2(c, t, tenant), nil
+	}
 	if isFirstParty(resource) || slices.ContainsFunc(tenant.Resources, func(r string) bool { return hosts.SameResource(r, resource) }) {
 		return c, nil
 	}
@@ -370,11 +375,18 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 		return c, fail(500011, resource, tenant.ID)
 	}
 	if app.TokenVersion == 2 {
-		c.Version, c.Audience = "2.0", app.AppID
-		c.Issuer = strings.TrimSuffix(t.Cloud.AuthorityHost, "/") + "/" + tenant.ID + "/v2.0"
-		c.IDP, c.AZP, c.AppID, c.AppDisplay = "", c.AppID, "", ""
+		c = version2(c, t, tenant)
+		c.Audience = app.AppID
 	}
 	return c, nil
+}
+
+// version2 makes the claims those of a token of version 2.
+func version2(c accesstoken.Claims, t hosts.Target, tenant *directory.Tenant) accesstoken.Claims {
+	c.Version = "2.0"
+	c.Issuer = strings.TrimSuffix(t.Cloud.AuthorityHost, "/") + "/" + tenant.ID + "/v2.0"
+	c.IDP, c.AZP, c.AppID, c.AppDisplay = "", c.AppID, "", ""
+	return c
 }
 
 // isFirstParty knows services of Azure that are not emulated but whose tokens
@@ -382,7 +394,7 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 func isFirstParty(resource string) bool {
 	name := strings.ToLower(strings.Trim(strings.TrimPrefix(resource, "https://"), "/"))
 	switch name {
-	case "api://azureadtokenexchange", "graph.windows.net", "storage.azure.com", "database.windows.net",
+	case "graph.windows.net", "storage.azure.com", "database.windows.net",
 		"ossrdbms-aad.database.windows.net", "servicebus.azure.net", "eventhubs.azure.net", "cosmos.azure.com",
 		"cognitiveservices.azure.com", "ai.azure.com", "search.azure.com", "monitor.azure.com", "api.loganalytics.io",
 		"containerregistry.azure.net", "appconfig.azure.com", "azconfig.io", "redis.azure.com", "batch.core.windows.net",
