@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -167,22 +166,4 @@ func TestMatchExpression(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-}
-
-// A pattern without wildcards matches itself only, and one around a text matches
-// it.
-func FuzzGlob(f *testing.F) {
-	f.Add("abc", "b")
-	f.Add("a*b?c", "axxbyc")
-	f.Fuzz(func(t *testing.T, pattern, s string) {
-		if !strings.ContainsAny(pattern, "*?") && glob(pattern, s) != (pattern == s) {
-			t.Fatalf("%q matches %q: %v", pattern, s, glob(pattern, s))
-		}
-		if !glob("*"+pattern+"*", "x"+pattern+"y") {
-			t.Fatalf("*%q* does not match around itself", pattern)
-		}
-		if !glob("*", s) {
-			t.Fatalf("* does not match %q", s)
-		}
-	})
 }

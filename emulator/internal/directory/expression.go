@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"azwi/emulator/internal/glob"
 )
 
 // ErrExpression is a claimsMatchingExpression that can't be understood.
@@ -27,7 +29,7 @@ func MatchExpression(expression string, claims map[string]any) (bool, error) {
 	}
 	for _, t := range terms {
 		value, ok := claims[t.claim].(string)
-		if !ok || (t.matches && !glob(t.value, value)) || (!t.matches && t.value != value) {
+		if !ok || (t.matches && !glob.Match(t.value, value)) || (!t.matches && t.value != value) {
 			return false, nil
 		}
 	}
@@ -93,26 +95,4 @@ func quoted(s string) (value, rest string, ok bool) {
 		return b.String(), s[i+1:], b.Len() > 0
 	}
 	return "", s, false
-}
-
-// glob matches s against a pattern with * and ?. It takes no more than
-// len(pattern)*len(s) steps.
-func glob(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

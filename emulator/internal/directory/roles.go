@@ -1,6 +1,10 @@
 package directory
 
-import "strings"
+import (
+	"strings"
+
+	"azwi/emulator/internal/glob"
+)
 
 // BuiltInRoles are the roles of Azure that the emulator knows, with the
 // permissions that matter here. Source: "Azure built-in roles".
@@ -109,7 +113,7 @@ func Allowed(roles []*RoleDefinition, action string, data bool) bool {
 
 func matchesAny(patterns []string, action string) bool {
 	for _, p := range patterns {
-		if glob(strings.ToLower(p), strings.ToLower(action)) {
+		if glob.MatchFold(p, action) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"azwi/emulator/internal/document"
+	"azwi/emulator/internal/glob"
 	"azwi/emulator/internal/random"
 )
 
@@ -141,7 +142,7 @@ func (s *Set) Replace(f File) {
 func (s *Set) Pick(service string, r *http.Request, path string) (Fault, bool) {
 	return s.pick(func(f Fault) bool {
 		return f.Issuer == "" && (f.Service == "" || f.Service == service) &&
-			(f.Method == "" || strings.EqualFold(f.Method, r.Method)) && (f.Path == "" || fits(f.Path, path))
+			(f.Method == "" || strings.EqualFold(f.Method, r.Method)) && (f.Path == "" || glob.MatchFold(f.Path, path))
 	})
 }
 
@@ -165,24 +166,4 @@ func (s *Set) pick(wanted func(Fault) bool) (Fault, bool) {
 		}
 	}
 	return Fault{}, false
-}
-
-// fits matches a path against a pattern, whatever the case.
-func fits(pattern, path string) bool {
-	parts := strings.Split(strings.ToLower(pattern), "*")
-	rest, ok := strings.CutPrefix(strings.ToLower(path), parts[0])
-	if !ok {
-		return false
-	}
-	if len(parts) == 1 {
-		return rest == ""
-	}
-	for _, part := range parts[1 : len(parts)-1] {
-		_, after, found := strings.Cut(rest, part)
-		if !found {
-			return false
-		}
-		rest = after
-	}
-	return strings.HasSuffix(rest, parts[len(parts)-1])
 }
