@@ -190,7 +190,7 @@ func TestManagedIdentities(t *testing.T) {
 // identities they are not.
 func TestConcurrentCredentialWrites(t *testing.T) {
 	t.Parallel()
-	const seed = managed + "replication: {writeTime: 1s}\nmanagedIdentities: [{name: one}, {name: two}]\n"
+	const seed = managed + "replication: {writeTime: 3s}\nmanagedIdentities: [{name: one}, {name: two}]\n"
 	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(seed)})
 	s := operator(t, cloud, armResource)
 	var mu sync.Mutex
