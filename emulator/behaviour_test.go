@@ -238,6 +238,8 @@ func TestVault(t *testing.T) {
 		{"other case", "GET", "/secrets/GREETING?api-version=7.5", pod, 200},
 		{"missing", "GET", "/secrets/none?api-version=7.5", pod, 404},
 		{"no version", "GET", "/secrets/greeting", pod, 400},
+		{"odd version", "GET", "/secrets/greeting?api-version=8", pod, 400},
+		{"later version", "GET", "/secrets/greeting?api-version=2026-04-01", pod, 200},
 		{"no token", "GET", "/secrets/greeting?api-version=7.5", "", 401},
 		{"no role", "GET", "/secrets/greeting?api-version=7.5", app, 403},
 		{"user may not write", "PUT", "/secrets/greeting?api-version=7.5", pod, 403},
