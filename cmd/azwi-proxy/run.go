@@ -132,7 +132,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		return err
 	}
 	attrs := []any{
-		"version", version.String(), "port", server.Port(), "tenantID", o.identities.Default.TenantID, "clientID", o.identities.Default.ClientID,
+		"version", version.String(), "addr", server.Addr().String(), "tenantID", o.identities.Default.TenantID, "clientID", o.identities.Default.ClientID,
 		"authorityHost", o.exchange.AuthorityHost, "tokenProxy", o.exchange.TokenProxy.URL != "", "tokenFile", o.tokenFile,
 		"appServiceForms", o.secret != "", "blockIMDS", o.blockIMDS, "lax", o.lax,
 	}

@@ -64,6 +64,9 @@ func NewServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	return s, nil
 }
 
+// Addr is the IPv4 address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listeners[0].Addr() }
+
 // Port is the port that the server listens on.
 func (s *Server) Port() int { return s.listeners[0].Addr().(*net.TCPAddr).Port }
 
