@@ -41,6 +41,9 @@ const (
 	// CustomTokenEndpointPrefix followed by the configured suffix asks for the
 	// custom token endpoint (identity binding). Pod annotation, boolean.
 	CustomTokenEndpointPrefix = Prefix + "use-"
+	// RefusedAnnotation holds why a pod is denied, from the mutating policy to the
+	// validating one. No pod that exists has it.
+	RefusedAnnotation = Prefix + "refused"
 	// MirrorPodAnnotation marks the API server's mirror of a static pod, which
 	// the kubelet would not recognise if it were changed. Kubernetes' own.
 	MirrorPodAnnotation = "kubernetes.io/config.mirror"

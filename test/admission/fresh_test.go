@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"azwi/contract"
+	"azwi/test/handlers"
 	"azwi/test/product"
 )
 
@@ -18,7 +19,7 @@ func TestFreshAccounts(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	g, ctx := errgroup.WithContext(t.Context())
 	g.SetLimit(atATime)
@@ -52,7 +53,7 @@ func TestChangedAnnotation(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	g, ctx := errgroup.WithContext(t.Context())
 	for a := range accounts {

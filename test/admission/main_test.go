@@ -99,25 +99,6 @@ func startWebhook(t *testing.T, config product.WebhookConfig) *product.Webhook {
 	return w
 }
 
-// register registers a webhook for the test's namespace and removes it afterwards.
-func register(t *testing.T, c *cluster.Cluster, r product.Registration) {
-	t.Helper()
-	if r.Name == "" {
-		r.Name = r.Namespaces[0]
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	t.Cleanup(func() {
-		path := "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + r.Name
-		if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), "DELETE", path, nil, nil); err != nil {
-			t.Errorf("remove the registration: %v", err)
-		}
-	})
-	if err := product.Register(ctx, c, r); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func createAccount(ctx context.Context, c *cluster.Cluster, namespace, name, clientID string) error {
 	_, err := c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", object{
 		"metadata": object{"name": name, "annotations": object{contract.ClientIDAnnotation: clientID}},

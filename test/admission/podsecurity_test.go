@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"azwi/contract"
+	"azwi/test/handlers"
 	"azwi/test/product"
 )
 
@@ -16,7 +17,7 @@ func TestPodSecurity(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 	patch := object{"metadata": object{"labels": object{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	if _, err := c.Admin.Do(t.Context(), "PATCH", "/api/v1/namespaces/"+namespace, patch, nil); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"azwi/contract"
+	"azwi/test/handlers"
 	"azwi/test/product"
 )
 
@@ -19,7 +20,7 @@ func TestWarningsAreAudited(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 	var created createdPod
 	warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods", podOf("audited", "default"), &created)
 	if err != nil {

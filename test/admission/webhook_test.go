@@ -21,6 +21,7 @@ import (
 
 	"azwi/contract"
 	"azwi/test/cluster"
+	"azwi/test/handlers"
 	"azwi/test/product"
 )
 
@@ -31,10 +32,10 @@ func TestReinvocation(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	ours := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Name: "a-" + namespace, Addr: ours.Addr, Namespaces: []string{namespace}})
-	other := serveTLS(t, c, http.HandlerFunc(addContainer))
+	handlers.Register(t, c, product.Registration{Name: "a-" + namespace, Addr: ours.Addr, Namespaces: []string{namespace}})
+	other := handlers.ServeTLS(t, c, http.HandlerFunc(addContainer))
 	// Names are called in order, so this one sees our pod and we see its.
-	register(t, c, product.Registration{Name: "b-" + namespace, Addr: other, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Name: "b-" + namespace, Addr: other, Namespaces: []string{namespace}})
 
 	if err := createAccount(t.Context(), c, namespace, "orders", guid(1)); err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func TestCertificateReload(t *testing.T) {
 	}
 	// The API server trusts old and new, as during any rotation.
 	both := append(append([]byte{}, c.CA.PEM...), next.PEM...)
-	register(t, c, product.Registration{Addr: process.Addr, CABundle: both, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, CABundle: both, Namespaces: []string{namespace}})
 
 	pair, err := next.Server("127.0.0.1")
 	if err != nil {
@@ -186,7 +187,7 @@ func TestClientCertificate(t *testing.T) {
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace,
 		Args: []string{"--client-ca-file=" + c.CAFile, "--client-names=kube-apiserver"}})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 
 	ask := func(client *http.Client) (int, error) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+process.Addr+contract.WebhookPath, strings.NewReader("{}"))
@@ -222,7 +223,7 @@ func TestRollingUpdate(t *testing.T) {
 	args := []string{"--drain-delay=1s"}
 	old := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace, Dir: dir, Args: args})
 	forwarder := newForwarder(t, old.Addr)
-	register(t, c, product.Registration{Addr: forwarder.addr(), Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: forwarder.addr(), Namespaces: []string{namespace}})
 	if err := createAccount(t.Context(), c, namespace, "orders", guid(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +365,7 @@ func TestPriorityAndFairness(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	process := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
-	register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
+	handlers.Register(t, c, product.Registration{Addr: process.Addr, Namespaces: []string{namespace}})
 	const accounts = 40
 	for i := range accounts {
 		if err := createAccount(t.Context(), c, namespace, fmt.Sprintf("sa-%d", i), guid(i)); err != nil {

@@ -1,0 +1,654 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"azwi/contract"
+	"azwi/internal/inject"
+)
+
+// generator holds the settings and what inject does with the samples.
+type generator struct {
+	config  Config
+	sampler sampler
+	plain   added // without proxy
+	always  added // of an account without annotations
+	custom  added // with the custom token endpoint, if there is one
+	proxy   map[string]added
+}
+
+func newGenerator(c Config) (*generator, error) {
+	if c.Version == "" {
+		return nil, errors.New("Version is required")
+	}
+	g := &generator{config: c, proxy: map[string]added{}}
+	var err error
+	if g.sampler, err = newSampler(c.Settings); err != nil {
+		return nil, err
+	}
+	if g.plain, err = g.sampler.add(nil); err != nil {
+		return nil, err
+	}
+	if g.hasCustom() {
+		if g.custom, err = g.sampler.add(map[string]string{c.Settings.CustomTokenEndpoint.Annotation: "true"}); err != nil {
+			return nil, err
+		}
+		if !startsWith(g.custom.env, g.plain.env) {
+			return nil, errors.New("the custom token endpoint changes the environment instead of adding to it")
+		}
+	}
+	if !g.hasProxy() {
+		return g, nil
+	}
+	for _, mode := range []string{contract.ProxyModeRedirect, contract.ProxyModeEnv} {
+		if g.proxy[mode], err = g.sampler.add(map[string]string{
+			contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: mode, contract.ProxyCAAnnotation: holeCA,
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if !startsWith(g.proxy[contract.ProxyModeEnv].env, g.plain.env) {
+		return nil, errors.New("env mode changes the environment instead of adding to it")
+	}
+	return g, nil
+}
+
+func startsWith(list, prefix []any) bool {
+	return len(list) >= len(prefix) && reflect.DeepEqual(list[:len(prefix)], prefix)
+}
+
+func (g *generator) hasCustom() bool { return g.config.Settings.CustomTokenEndpoint.Annotation != "" }
+func (g *generator) hasProxy() bool  { return g.config.Settings.Proxy.Image != "" }
+
+func (g *generator) usesLegacy() bool {
+	_, ok := g.plain.volumes[contract.LegacyVolume]
+	return ok
+}
+
+// reservedAlways and reservedForCustom report whether pods get the volume of the
+// v1.6.0 layout: all of them, or those with the custom token endpoint.
+func (g *generator) reservedAlways() bool { return has(g.plain.volumes, contract.TokenVolume) }
+func (g *generator) reservedForCustom() bool {
+	return g.hasCustom() && has(g.custom.volumes, contract.TokenVolume)
+}
+
+func has(m map[string]any, key string) bool { _, ok := m[key]; return ok }
+
+// holes are the pod's own values in what the samples get.
+func (g *generator) holes() holes {
+	return holes{
+		holeClient: "variables.clientID", holeTenant: "variables.tenantID", holeCA: "variables.proxyCA",
+		sampleSeconds: "variables.expiration", samplePort: "string(variables.proxyPort)",
+	}
+}
+
+// integer is the port as a number, where holes has it as text.
+func (h holes) integer() holes {
+	h = maps.Clone(h)
+	h[samplePort] = "variables.proxyPort"
+	return h
+}
+
+// variables collects the expressions of a policy, in order.
+type variables []namedExpression
+
+func (v *variables) add(name, format string, args ...any) {
+	*v = append(*v, namedExpression{name, fmt.Sprintf(format, args...)})
+}
+
+// annotation reads one of the pod's annotations, as an optional value.
+func annotation(key string) string { return "variables.podAnnotations[?" + quote(key) + "]" }
+
+// items splits at semicolons, without blanks around items and without empty ones.
+func items(key string) string {
+	return annotation(key) + `.orValue("").split(";").map(s, s.trim()).filter(s, s != "")`
+}
+
+// number matches what strconv.ParseInt takes and is not certainly out of range.
+const number = `"^[+]?0*[0-9]{1,5}$"`
+
+// quoted shows a value that somebody else chose as inject's quote does.
+func quoted(value string) expr {
+	return expr(fmt.Sprintf(`strings.quote(size(%[1]s) > 64 ? %[1]s.substring(0, 64) + "..." : %[1]s)`, value))
+}
+
+// podVariables are those that need nothing but the pod: what its annotations say
+// and what it has.
+func (g *generator) podVariables() variables {
+	var v variables
+	v.add("podAnnotations", "object.metadata.?annotations.orValue({})")
+	v.add("skipped", "%s", items(contract.SkipContainersAnnotation))
+	v.add("wantsProxy", `%s in variables.podAnnotations &&
+  !(variables.podAnnotations[%[1]s].trim().lowerAscii() in ["false", "f", "0", "no", "n", "off"])`, quote(contract.InjectProxyAnnotation))
+	mode := g.config.Settings.Proxy.Mode
+	if mode == "" {
+		mode = contract.ProxyModeRedirect
+	}
+	v.add("proxyMode", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyModeAnnotation), quote(mode))
+	if g.hasCustom() {
+		v.add("customEndpoint", `%s.orValue("").lowerAscii() == "true"`, annotation(g.config.Settings.CustomTokenEndpoint.Annotation))
+	}
+	v.add("initContainers", "object.spec.?initContainers.orValue([])")
+	v.add("containers", "object.spec.?containers.orValue([])")
+	v.add("containerNames", "(variables.initContainers + variables.containers).map(c, c.name)")
+	v.add("volumes", "object.spec.?volumes.orValue([])")
+	v.add("volumeNames", "variables.volumes.map(v, v.name)")
+	v.add("tokenVolume", `(variables.volumeNames.filter(n, n == %s) +
+ variables.volumeNames.filter(n, %s) + [%[1]s])[0]`, quote(contract.TokenVolume), holdsToken("n"))
+	v.add("targets", "%s", g.targets())
+	return v
+}
+
+func isReserved(name string) string {
+	return name + ".startsWith(" + quote(contract.VolumePrefix) + ")"
+}
+
+// holdsToken tells the token's volume, ours or upstream's, from our other ones.
+func holdsToken(name string) string {
+	return isReserved(name) + " && !(" + name + " in " + names([]string{contract.EmptyVolume, contract.ProxyCAVolume}) + ")"
+}
+
+// targets are the containers to complete: where in the pod, the variables they
+// set, and where they have the token mounted already (or whatever their author put
+// at our path).
+func (g *generator) targets() string {
+	fields := []string{
+		`"path": dyn(t.path)`, `"name": dyn(t.container.name)`,
+		`"env": dyn(t.container.?env.orValue([]).map(e, e.name))`,
+		`"mounts": dyn(size(t.container.?volumeMounts.orValue([])))`,
+		fmt.Sprintf(`"tokenAt": dyn(t.container.?volumeMounts.orValue([])
+  .map(m, {"name": string(m.name), "path": %s})
+  .filter(m, m.path == %s || %s && m.path.startsWith(%s))
+  .map(m, m.path))`, cleaned("m.mountPath"), quote(contract.MountPath), holdsToken("m.name"), quote(contract.MountPath+"/")),
+	}
+	if g.usesLegacy() {
+		fields = append(fields, fmt.Sprintf(`"hasLegacy": dyn(t.container.?volumeMounts.orValue([])
+  .exists(m, %s == %s))`, cleaned("m.mountPath"), quote(contract.LegacyMountPath)))
+	}
+	return fmt.Sprintf(`(variables.initContainers.transformList(i, c, {"path": dyn("/spec/initContainers/" + string(i)), "container": dyn(c)}) +
+ variables.containers.transformList(i, c, {"path": dyn("/spec/containers/" + string(i)), "container": dyn(c)}))
+.filter(t, !(t.container.name in variables.skipped) && t.container.name != %s)
+.map(t, %s)`, quote(contract.ProxyInitContainer), wrap("{", fields, "}"))
+}
+
+// cleaned is path.Clean, but for "..".
+func cleaned(path string) string {
+	return fmt.Sprintf(`(%[1]s.startsWith("/") ? "/" : "") + %[1]s.split("/").filter(s, !(s in ["", "."])).join("/")`, path)
+}
+
+// mutating is the policy that injects.
+func (g *generator) mutating() (policySpec, error) {
+	v := g.podVariables()
+	v.add("accountAnnotations", "params.metadata.?annotations.orValue({})")
+	v.add("clientID", `string(variables.accountAnnotations[?%s].orValue(""))`, quote(contract.ClientIDAnnotation))
+	v.add("tenantID", `variables.accountAnnotations[?%s].orValue("") != "" ? string(variables.accountAnnotations[%[1]s]) : %s`,
+		quote(contract.TenantIDAnnotation), quote(g.config.Settings.TenantID))
+	v.add("expirationText", `%s.orValue("") != "" ?
+  string(variables.podAnnotations[%s]) :
+  string(variables.accountAnnotations[?%[2]s].orValue(""))`, annotation(contract.TokenExpirationAnnotation), quote(contract.TokenExpirationAnnotation))
+	v.add("expiration", `variables.expirationText.matches(%s) ? int(variables.expirationText) : %d`, number, contract.DefaultTokenExpiration)
+	if g.hasProxy() {
+		g.proxyVariables(&v)
+	}
+	denial, err := g.denial()
+	if err != nil {
+		return policySpec{}, err
+	}
+	v.add("refusal", "%s", denial)
+	v.add("env", "%s", g.env())
+	v.add("wantedVolumes", "%s", g.wantedVolumes())
+	v.add("ourVolumes", `(variables.volumeNames.filter(n, %s) + variables.wantedVolumes).distinct().map(n,
+%s)`, isReserved("n"), indent(g.volume()))
+	before, after, first := g.proxyContainers(&v)
+	v.add("additions", "%s", g.additions(after))
+
+	ops := []string{
+		fmt.Sprintf(`variables.volumes.transformList(i, v, %s,
+  JSONPatch{op: "replace", path: "/spec/volumes/" + string(i), value: variables.ourVolumes.filter(o, o.name == v.name)[0]})`, isReserved("v.name")),
+		`variables.additions.map(a, a.toEmpty ?
+  [JSONPatch{op: "add", path: a.path, value: a.items}] :
+  a.items.map(item, JSONPatch{op: "add", path: a.path + "/-", value: item})).flatten()`,
+	}
+	if first != "" {
+		ops = append(ops, prepend("containers", first))
+	}
+	if before != "" {
+		ops = append(ops, fmt.Sprintf(`(size(variables.initContainers) == 0 ?
+  (size(%[1]s) == 0 ? [] : [JSONPatch{op: "add", path: "/spec/initContainers", value: %[1]s}]) :
+%[2]s)`, before, indent(prepend("initContainers", before))))
+	}
+	p := spec().withAccount()
+	p.ReinvocationPolicy = "IfNeeded"
+	p.Variables = v
+	p.Mutations = []mutation{{"JSONPatch", jsonPatch{fmt.Sprintf("variables.refusal != \"\" ?\n%s :\n%s", indent(refuse()), strings.Join(ops, " +\n"))}}}
+	return p, nil
+}
+
+// refuse leaves the reason in the pod for the validating policy, which denies it:
+// so the account is read once, and a pod is denied for what was seen then.
+func refuse() string {
+	return fmt.Sprintf(`[JSONPatch{op: "add", path: "/metadata/annotations", value: {%[1]s: variables.refusal}}]
+  .filter(o, size(variables.podAnnotations) == 0) +
+[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey(%[1]s), value: variables.refusal}]
+  .filter(o, size(variables.podAnnotations) != 0)`, quote(contract.RefusedAnnotation))
+}
+
+func prepend(list, items string) string {
+	return fmt.Sprintf(`%s.transformList(i, c, JSONPatch{op: "add", path: "/spec/%s/" + string(i), value: c})`, items, list)
+}
+
+// denial is the text with which inject denies the pod, or the empty string.
+func (g *generator) denial() (string, error) {
+	s := g.sampler
+	var cases []string
+	var failed error
+	add := func(condition string, reason inject.Reason, p samplePod, h holes) {
+		text, err := s.denial(reason, p)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			return
+		}
+		cases = append(cases, condition+" ?\n"+indent(h.fill(text)))
+	}
+	annotated := func(key, value string) samplePod {
+		return samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true", key: value}}
+	}
+	badExpiration := fmt.Sprintf(`variables.expirationText != "" && !(variables.expirationText.matches(%s) && variables.expiration >= %d && variables.expiration <= %d)`,
+		number, contract.MinTokenExpiration, contract.MaxTokenExpiration)
+	expiration := holes{quote(holeValue): quoted("variables.expirationText"), holeNamespace: "params.metadata.namespace", holeAccount: "params.metadata.name"}
+	add(badExpiration+fmt.Sprintf(` && %s.orValue("") != ""`, annotation(contract.TokenExpirationAnnotation)),
+		inject.ReasonTokenExpiration, samplePod{annotations: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
+	add(badExpiration, inject.ReasonTokenExpiration, samplePod{account: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
+	cases = append(cases, "!variables.wantsProxy ?\n  \"\"")
+	add("object.spec.?hostNetwork.orValue(false)", inject.ReasonHostNetwork, samplePod{
+		annotations: map[string]string{contract.InjectProxyAnnotation: "true"}, spec: map[string]any{"hostNetwork": true},
+	}, nil)
+	if !g.hasProxy() {
+		text, err := s.denial(inject.ReasonProxyImage, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true"}})
+		return strings.Join(append(cases, quote(text)), " :\n"), errors.Join(failed, err)
+	}
+	add("!(variables.proxyMode in "+names([]string{contract.ProxyModeRedirect, contract.ProxyModeEnv})+")", inject.ReasonProxyMode,
+		annotated(contract.ProxyModeAnnotation, holeValue), holes{quote(holeValue): quoted("variables.proxyMode")})
+	add("variables.proxyPort < 1 || variables.proxyPort > 65535", inject.ReasonProxyPort,
+		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(variables.podAnnotations[` + quote(contract.ProxyPortAnnotation) + `])`)})
+	for _, l := range []struct{ variable, key, pattern string }{
+		{"proxyIdentities", contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "$"},
+		{"proxyAllowed", contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
+	} {
+		bad := fmt.Sprintf("variables.%s.filter(s, !s.matches(%s))", l.variable, quote(l.pattern))
+		add(fmt.Sprintf("size(%s) > 0", bad), inject.ReasonProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
+	}
+	uid := fmt.Sprintf(`(variables.initContainers + variables.containers).filter(c,
+  !(c.name in %s) &&
+  c.?securityContext.?runAsUser.or(object.spec.?securityContext.?runAsUser).orValue(-1) == %d).map(c, c.name)`,
+		names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
+	add(fmt.Sprintf("variables.proxyMode == %s && size(%s) > 0", quote(contract.ProxyModeRedirect), uid), inject.ReasonProxyUID, samplePod{
+		annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect},
+		spec: map[string]any{"containers": []any{map[string]any{
+			"name": holeValue, "securityContext": map[string]any{"runAsUser": contract.ProxyUID},
+		}}},
+	}, holes{quote(holeValue): quoted("(" + uid + ")[0]")})
+	return strings.Join(append(cases, `""`), " :\n"), failed
+}
+
+const guid = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+
+func (g *generator) proxyVariables(v *variables) {
+	v.add("proxyPort", `!(%[1]s in variables.podAnnotations) ? %[2]d :
+variables.podAnnotations[%[1]s].matches(%[3]s) ? int(variables.podAnnotations[%[1]s]) : 0`,
+		quote(contract.ProxyPortAnnotation), contract.DefaultProxyPort, number)
+	v.add("proxyIdentities", "%s", items(contract.ProxyIdentitiesAnnotation))
+	v.add("proxyAllowed", "%s", items(contract.ProxyAllowedClientIDsAnnotation))
+	v.add("proxyCA", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyCAAnnotation), quote(g.config.Settings.Proxy.CAConfigMap))
+	v.add("addsInit", `variables.proxyMode == %s && !(%s in variables.containerNames)`, quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer))
+	v.add("addsSidecar", `variables.wantsProxy && !(%s in variables.containerNames)`, quote(contract.ProxyContainer))
+}
+
+// env is the environment of a container that sets none of it.
+func (g *generator) env() string {
+	s := literal(g.plain.env, g.holes())
+	if extra := g.customEnv(); len(extra) > 0 {
+		s = "(" + s + " +\n(variables.customEndpoint ? " + literal(extra, g.holes()) + " : []))"
+	}
+	return s + `.filter(e, e.value != "")`
+}
+
+func (g *generator) customEnv() []any {
+	if !g.hasCustom() {
+		return nil
+	}
+	return g.custom.env[len(g.plain.env):]
+}
+
+// endpointEnv is what env mode adds behind the rest.
+func (g *generator) endpointEnv() []any {
+	if !g.hasProxy() {
+		return nil
+	}
+	return g.proxy[contract.ProxyModeEnv].env[len(g.plain.env):]
+}
+
+func envNames(env []any) []string {
+	all := make([]string, len(env))
+	for i, e := range env {
+		all[i] = nameOf(e)
+	}
+	return all
+}
+
+// additions are what is appended to the pod's lists.
+func (g *generator) additions(after string) string {
+	parts := []string{
+		fmt.Sprintf(`variables.targets.map(t, {
+  "path": dyn(t.path + "/env"),
+  "toEmpty": dyn(size(t.env) == 0),
+  "items": dyn(%s)
+})`, g.missingEnv()),
+		fmt.Sprintf(`variables.targets.map(t, {
+  "path": dyn(t.path + "/volumeMounts"),
+  "toEmpty": dyn(t.mounts == 0),
+  "items": dyn(%s)
+})`, g.missingMounts()),
+		`[{
+  "path": dyn("/spec/volumes"),
+  "toEmpty": dyn(size(variables.volumes) == 0),
+  "items": dyn(variables.ourVolumes.filter(v, !(v.name in variables.volumeNames)))
+}]`,
+	}
+	if after != "" {
+		parts = append(parts, fmt.Sprintf(`[{
+  "path": dyn("/spec/initContainers"),
+  "toEmpty": dyn(size(variables.initContainers) == 0),
+  "items": dyn(%s)
+}]`, after))
+	}
+	return "(" + strings.Join(parts, " +\n ") + ")\n.filter(a, size(a.items) > 0)"
+}
+
+// missingEnv is what target t lacks.
+func (g *generator) missingEnv() string {
+	lacks := "!(e.name in t.env)"
+	// The SDKs refuse file and data together, so the author's choice of one keeps us
+	// from adding the other.
+	for ours, theirs := range map[string]string{contract.EnvCAFile: contract.EnvCAData, contract.EnvCAData: contract.EnvCAFile} {
+		if slices.Contains(envNames(g.customEnv()), ours) {
+			lacks += fmt.Sprintf(" && !(e.name == %s && %s in t.env)", quote(ours), quote(theirs))
+		}
+	}
+	s := fmt.Sprintf("variables.env.filter(e, %s)", lacks)
+	if files := g.filesBelowMount(); len(files) > 0 {
+		s += fmt.Sprintf(`.map(e, e.name in %s && size(t.tokenAt) > 0 ?
+    dyn({"name": string(e.name), "value": string(t.tokenAt[0]) + string(e.value).substring(%d)}) : e)`, names(files), len(contract.MountPath))
+	}
+	if endpoint := g.endpointEnv(); len(endpoint) > 0 {
+		own := slices.DeleteFunc(envNames(endpoint), func(n string) bool { return n == contract.EnvPodUID })
+		s += fmt.Sprintf(` +
+  (variables.proxyMode == %s && t.name != %s && !t.env.exists(n, n in %s) ?
+%s.filter(e, !(e.name in t.env)) : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), names(own), indent(indent(literal(endpoint, g.holes()))))
+	}
+	return s
+}
+
+// filesBelowMount are the variables that name files in the reserved volume.
+func (g *generator) filesBelowMount() []string {
+	var found []string
+	for _, e := range slices.Concat(g.plain.env, g.customEnv()) {
+		if value, _ := e.(map[string]any)["value"].(string); strings.HasPrefix(value, contract.MountPath+"/") {
+			found = append(found, nameOf(e))
+		}
+	}
+	return found
+}
+
+func mount(name expr, path string) string {
+	return "dyn(" + literal(map[string]any{"name": name, "mountPath": path, "readOnly": true}, nil) + ")"
+}
+
+// missingMounts are those of the token volumes that target t lacks.
+func (g *generator) missingMounts() string {
+	return g.mounts("size(t.tokenAt) == 0", "!t.hasLegacy")
+}
+
+// mounts of the token volumes, each under a condition.
+func (g *generator) mounts(reserved, legacy string) string {
+	var parts []string
+	switch token := mount("variables.tokenVolume", contract.MountPath); {
+	case g.reservedAlways():
+		parts = append(parts, fmt.Sprintf("(%s ? [%s] : [])", reserved, token))
+	case g.reservedForCustom():
+		parts = append(parts, fmt.Sprintf("(variables.customEndpoint && %s ? [%s] : [])", reserved, token))
+	}
+	if g.usesLegacy() {
+		parts = append(parts, fmt.Sprintf("(%s ? [%s] : [])", legacy, mount(expr(quote(contract.LegacyVolume)), contract.LegacyMountPath)))
+	}
+	return strings.Join(parts, " + ")
+}
+
+// wantedVolumes names the volumes that mounts, old and new, refer to.
+func (g *generator) wantedVolumes() string {
+	var parts []string
+	switch {
+	case g.reservedAlways():
+		parts = append(parts, "[variables.tokenVolume]")
+	case g.reservedForCustom():
+		parts = append(parts, "(variables.customEndpoint ? [variables.tokenVolume] : [])")
+	}
+	if g.usesLegacy() {
+		parts = append(parts, "["+quote(contract.LegacyVolume)+"]")
+	}
+	if g.hasProxy() {
+		parts = append(parts, fmt.Sprintf(`(variables.addsSidecar || variables.addsInit ?
+  [%s] + (variables.proxyCA != "" ? [%s] : []) : [])`, quote(contract.EmptyVolume), quote(contract.ProxyCAVolume)))
+	}
+	parts = append(parts, fmt.Sprintf(`(variables.initContainers + variables.containers)
+  .map(c, c.?volumeMounts.orValue([]).map(m, m.name)).flatten().filter(n, %s)`, isReserved("n")))
+	return strings.Join(parts, " +\n")
+}
+
+// volume is the wanted content of the volume named n.
+func (g *generator) volume() string {
+	h := g.holes()
+	named := func(volume any) map[string]any {
+		v := maps.Clone(volume.(map[string]any))
+		v["name"] = expr("n")
+		return v
+	}
+	content := func(name string) string {
+		plain, ok := g.plain.volumes[name]
+		custom, okCustom := g.custom.volumes[name]
+		switch {
+		case ok && okCustom && !reflect.DeepEqual(plain, custom):
+			return "variables.customEndpoint ?\n" + indent(literal(named(custom), h)) + " :\n" + indent(literal(named(plain), h))
+		case ok:
+			return literal(named(plain), h)
+		default:
+			return literal(named(custom), h)
+		}
+	}
+	var cases []string
+	if g.usesLegacy() {
+		cases = append(cases, "n == "+quote(contract.LegacyVolume)+" ? ("+content(contract.LegacyVolume)+")")
+	}
+	if g.hasProxy() {
+		proxied := g.proxy[contract.ProxyModeRedirect].volumes
+		cases = append(cases,
+			"n == "+quote(contract.EmptyVolume)+" ? "+literal(named(proxied[contract.EmptyVolume]), h),
+			"n == "+quote(contract.ProxyCAVolume)+` && variables.proxyCA != "" ? `+literal(named(proxied[contract.ProxyCAVolume]), h))
+	} else {
+		cases = append(cases, "n == "+quote(contract.EmptyVolume)+" ? "+
+			literal(map[string]any{"name": expr("n"), "downwardAPI": map[string]any{"defaultMode": 0o644}}, h))
+	}
+	cases = append(cases, g.reservedContent(named, content))
+	return strings.Join(cases, " :\n")
+}
+
+// reservedContent is that of any other reserved volume, which a pod may bring along
+// even where the layout has none.
+func (g *generator) reservedContent(named func(any) map[string]any, content func(string) string) string {
+	if g.reservedAlways() {
+		return "(" + content(contract.TokenVolume) + ")"
+	}
+	reserved, err := g.reservedSample("")
+	if err != nil {
+		return ""
+	}
+	plain := literal(named(reserved), g.holes())
+	if !g.hasCustom() {
+		return plain
+	}
+	if reserved, err = g.reservedSample(g.config.Settings.CustomTokenEndpoint.Annotation); err != nil {
+		return ""
+	}
+	return "(variables.customEndpoint ?\n" + indent(literal(named(reserved), g.holes())) + " :\n" + indent(plain) + ")"
+}
+
+// reservedSample asks for the reserved volume of a layout that has none, as a pod
+// that mounts it gets it.
+func (g *generator) reservedSample(annotation string) (any, error) {
+	annotations := map[string]string{contract.TokenExpirationAnnotation: sampleSeconds}
+	if annotation != "" {
+		annotations[annotation] = "true"
+	}
+	result, err := g.sampler.inject(samplePod{annotations: annotations, spec: map[string]any{"containers": []any{map[string]any{
+		"name": "app", "volumeMounts": []any{map[string]any{"name": contract.TokenVolume, "mountPath": contract.MountPath}},
+	}}}})
+	if err != nil {
+		return nil, err
+	}
+	volumes := map[string]any{}
+	for _, op := range result.Patch {
+		if op.Path == "/spec/volumes" {
+			items, err := generic(op.Value)
+			if err != nil {
+				return nil, err
+			}
+			if err := byName(volumes, items); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !has(volumes, contract.TokenVolume) {
+		return nil, errors.New("a mount of the reserved volume brings none")
+	}
+	return volumes[contract.TokenVolume], nil
+}
+
+// proxyContainers adds the variables of the proxy's containers and returns the
+// lists of those to put before the init containers, after them, and before the
+// containers.
+func (g *generator) proxyContainers(v *variables) (before, after, first string) {
+	if !g.hasProxy() {
+		return "", "", ""
+	}
+	redirect, env := g.proxy[contract.ProxyModeRedirect].containers, g.proxy[contract.ProxyModeEnv].containers
+	v.add("proxyInit", "variables.addsInit ?\n[%s] : []", literal(redirect[contract.ProxyInitContainer], g.holes()))
+	v.add("sidecar", "variables.addsSidecar ?\n[%s] : []", g.sidecar(redirect[contract.ProxyContainer], env[contract.ProxyContainer]))
+	if g.config.Settings.Proxy.NativeSidecar {
+		v.add("firstInitContainers", "variables.proxyInit + variables.sidecar")
+		return "variables.firstInitContainers", "", ""
+	}
+	return "", "variables.proxyInit", "variables.sidecar"
+}
+
+// sidecar joins the samples of both modes and puts the pod's own arguments,
+// variables and mounts in.
+func (g *generator) sidecar(redirect, env any) string {
+	h := g.holes()
+	isEnv := "variables.proxyMode == " + quote(contract.ProxyModeEnv)
+	joined := map[string]any{}
+	for key, value := range redirect.(map[string]any) {
+		other := env.(map[string]any)[key]
+		switch {
+		case key == "args" || key == "env" || key == "volumeMounts":
+		case key == "ports":
+			joined[key] = expr(literal(value, h.integer()))
+		case reflect.DeepEqual(value, other):
+			joined[key] = value
+		default:
+			joined[key] = expr(isEnv + " ?\n" + literal(other, h) + " :\n" + literal(value, h))
+		}
+	}
+	proxy := g.config.Settings.Proxy
+	joined["args"] = expr(fmt.Sprintf(`%s +
+(%s ? ["--proxy-mode=env"] : []) +
+variables.proxyIdentities.map(s, "--identity=" + s) +
+variables.proxyAllowed.map(s, "--allow-client-id=" + s) +
+(variables.proxyCA != "" ? [%s] : [])`, literal(redirect.(map[string]any)["args"].([]any)[:2], h), isEnv, quote("--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)))
+	podUID := g.endpointEnv()[:1]
+	joined["env"] = expr(fmt.Sprintf(`variables.env +
+(%s ? %s : []) +
+[dyn({"name": "HTTPS_PROXY", "value": string(%s.orValue(%s))}),
+ dyn({"name": "NO_PROXY", "value": string(%s.orValue(%s))})].filter(e, e.value != "")`, isEnv, literal(podUID, h),
+		annotation(contract.ProxyEgressAnnotation), quote(proxy.HTTPSProxy), annotation(contract.ProxyNoEgressAnnotation), quote(proxy.NoProxy)))
+	joined["volumeMounts"] = expr(fmt.Sprintf(`%s +
+(variables.proxyCA != "" ? [%s] : []) +
+[%s]`, g.mounts("true", "true"), mount(expr(quote(contract.ProxyCAVolume)), contract.ProxyCAMountPath), mount(expr(quote(contract.EmptyVolume)), contract.APITokenMountPath)))
+	return literal(joined, h)
+}
+
+// validating is the policy that denies what was refused and what was not injected.
+func (g *generator) validating() policySpec {
+	v := g.podVariables()
+	required := "t.env.exists(n, n == %s)"
+	var checks []string
+	for _, name := range g.requiredEnv() {
+		checks = append(checks, fmt.Sprintf(required, quote(name)))
+	}
+	volumes := []string{}
+	switch {
+	case g.reservedAlways():
+		checks = append(checks, "size(t.tokenAt) > 0")
+		volumes = append(volumes, "variables.tokenVolume in variables.volumeNames")
+	case g.reservedForCustom():
+		checks = append(checks, "(!variables.customEndpoint || size(t.tokenAt) > 0)")
+		volumes = append(volumes, "(!variables.customEndpoint || variables.tokenVolume in variables.volumeNames)")
+	}
+	if g.usesLegacy() {
+		checks = append(checks, "t.hasLegacy")
+		volumes = append(volumes, quote(contract.LegacyVolume)+" in variables.volumeNames")
+	}
+	v.add("injected", `variables.targets.all(t, %s) &&
+%s &&
+(!variables.wantsProxy || %s in variables.containerNames) &&
+(variables.proxyMode != %s || %s in variables.containerNames)`,
+		strings.Join(checks, " &&\n  "), strings.Join(volumes, " &&\n"),
+		quote(contract.ProxyContainer), quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer))
+	hint := "not yet visible to admission, or gone"
+	if g.config.LabelledAccounts {
+		hint += ", or without the label " + contract.UseLabel + `: "` + contract.UseLabelValue + `"`
+	}
+	p := spec()
+	p.Variables = v
+	p.Validations = []validation{
+		{
+			Expression:        "!(" + quote(contract.RefusedAnnotation) + " in variables.podAnnotations)",
+			MessageExpression: annotation(contract.RefusedAnnotation) + `.orValue("")`,
+			Reason:            "Invalid",
+		},
+		{
+			Expression: "variables.injected",
+			MessageExpression: `"workload identity was not injected: service account " + object.metadata.namespace + "/" + object.spec.?serviceAccountName.orValue("default") + ` +
+				quote(" is "+hint+"; try again"),
+			Reason: "Forbidden",
+		},
+	}
+	p.AuditAnnotations = []auditAnnotation{
+		{"engine", quote("policy")},
+		{"version", quote(g.config.Version)},
+	}
+	return p
+}
+
+// requiredEnv is what every container has after injection, whatever its account.
+func (g *generator) requiredEnv() []string {
+	return slices.DeleteFunc(envNames(g.plain.env), func(name string) bool {
+		return name == contract.EnvClientID || name == contract.EnvTenantID && g.config.Settings.TenantID == ""
+	})
+}
+
+func (c Config) header() string { return "# azwi policy\n" }

@@ -1,0 +1,237 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"azwi/contract"
+	"azwi/internal/inject"
+)
+
+const (
+	mostKeyWarnings = 8  // as inject has it
+	mostWarnings    = 12 // a policy gives one warning for each of its validations
+	shortestTypo    = 6  // as inject has it: shorter words are near too many others
+)
+
+// warning is the policy whose binding warns. It sees the pod as it was injected.
+func (g *generator) warning() (policySpec, error) {
+	v := g.podVariables()
+	v.add("podLabels", "object.metadata.?labels.orValue({})")
+	v.add("accountLabels", "params.metadata.?labels.orValue({})")
+	v.add("accountAnnotations", "params.metadata.?annotations.orValue({})")
+	v.add("clientID", `variables.accountAnnotations[?%s].orValue("")`, quote(contract.ClientIDAnnotation))
+	places := inject.Places()
+	if len(places) != 4 {
+		return policySpec{}, fmt.Errorf("keys are read in %d places, not 4", len(places))
+	}
+	v.add("knownKeys", "%s", knownKeys(places))
+	v.add("strangeKeys", "%s", strangeKeys(places))
+	keys, err := g.keyWarnings()
+	if err != nil {
+		return policySpec{}, err
+	}
+	v.add("allKeyWarnings", "%s", keys)
+	v.add("keyWarnings", "variables.allKeyWarnings.slice(0, size(variables.allKeyWarnings) < %d ? size(variables.allKeyWarnings) : %[1]d)", mostKeyWarnings)
+	rest, err := g.otherWarnings()
+	if err != nil {
+		return policySpec{}, err
+	}
+	v.add("warnings", "%s", strings.Join(append([]string{"variables.keyWarnings"}, rest...), " +\n"))
+
+	p := spec().withAccount()
+	p.Variables = v
+	for i := range mostWarnings {
+		p.Validations = append(p.Validations, validation{
+			Expression:        fmt.Sprintf("size(variables.warnings) <= %d", i),
+			MessageExpression: fmt.Sprintf(`size(variables.warnings) > %d ? variables.warnings[%[1]d] : ""`, i),
+			Reason:            "Invalid",
+		})
+	}
+	return p, nil
+}
+
+// letters is s in lower case without anything but letters and digits; keys hold no
+// other characters than those replaced.
+func letters(s string) string {
+	return s + `.lowerAscii().replace("-", "").replace("_", "").replace(".", "").replace("/", "")`
+}
+
+func lettersOf(s string) string {
+	return strings.NewReplacer("-", "", "_", "", ".", "", "/", "").Replace(strings.ToLower(s))
+}
+
+// knownKeys are all keys that are read somewhere, in the order in which near misses
+// are looked for.
+func knownKeys(places []inject.Place) string {
+	var entries, seen []string
+	for _, p := range places {
+		for _, key := range p.Keys {
+			if slices.Contains(seen, key) {
+				continue
+			}
+			seen = append(seen, key)
+			var at []string
+			for _, q := range places {
+				if slices.Contains(q.Keys, key) {
+					at = append(at, q.Name)
+				}
+			}
+			bare := key == contract.ClientIDAnnotation || key == contract.TenantIDAnnotation
+			entries = append(entries, fmt.Sprintf(`{"key": dyn(%s), "letters": dyn(%s), "bare": dyn(%t), "places": dyn(%s)}`,
+				quote(key), quote(lettersOf(strings.TrimPrefix(key, contract.Prefix))), bare, names(at)))
+		}
+	}
+	return "[\n" + indent(strings.Join(entries, ",\n")) + "\n]"
+}
+
+// strangeKeys are the keys that look like ours but are not read where they are.
+func strangeKeys(places []inject.Place) string {
+	var parts []string
+	for i, variable := range []string{"podLabels", "podAnnotations", "accountLabels", "accountAnnotations"} {
+		p := places[i]
+		bare := "false"
+		if p.Bare {
+			bare = letters("k") + " in " + names([]string{"clientid", "tenantid"})
+		}
+		parts = append(parts, fmt.Sprintf(`variables.%s.map(k, string(k))
+.filter(k, !(k in %s) && !k.startsWith(%s) && (k.contains("/") ? [%s].exists(p, %s) : %s))
+.sort().map(k, {"home": %s, "key": k, "letters": %s})`,
+			variable, names(p.Keys), quote(contract.CustomTokenEndpointPrefix),
+			letters(`k.split("/")[0]`), near("p", quote(lettersOf(contract.Prefix))), bare,
+			quote(p.Name), letters(`k.substring(k.indexOf("/") + 1)`)))
+	}
+	return strings.Join(parts, " +\n")
+}
+
+// near reports whether at most two letters have to be added, dropped or changed to
+// make b of a. The longest common prefix never needs a change (Levenshtein).
+func near(a, b string) string {
+	step := func(s, i string) string {
+		return fmt.Sprintf("%[1]s.substring(%[2]s < size(%[1]s) ? %[2]s + 1 : %[2]s)", s, i)
+	}
+	rest := func(s, i string) string { return fmt.Sprintf("%s.substring(%s)", s, i) }
+	common := func(a, b string) string {
+		return fmt.Sprintf("size(lists.range(size(%[1]s) < size(%[2]s) ? size(%[1]s) : size(%[2]s)).filter(n, %[1]s.substring(0, n + 1) == %[2]s.substring(0, n + 1)))", a, b)
+	}
+	one := fmt.Sprintf("[%s].exists(j, %s == %s || %s == %s || %s == %s)", common("r[0]", "r[1]"),
+		step("r[0]", "j"), step("r[1]", "j"), step("r[0]", "j"), rest("r[1]", "j"), rest("r[0]", "j"), step("r[1]", "j"))
+	return fmt.Sprintf(`size(%[1]s) <= size(%[2]s) + 2 && size(%[2]s) <= size(%[1]s) + 2 && [%[3]s].exists(i,
+  [[%[4]s, %[5]s], [%[4]s, %[6]s], [%[7]s, %[5]s]]
+  .exists(r, %[8]s))`, a, b, common(a, b), step(a, "i"), step(b, "i"), rest(b, "i"), rest(a, "i"), one)
+}
+
+// keyWarnings are the texts for the strange keys.
+func (g *generator) keyWarnings() (string, error) {
+	const misspelt = contract.Prefix + "skip_containers"
+	nearMiss, err := g.sampler.warning(inject.ReasonNearMissKey, samplePod{account: map[string]string{misspelt: "x"}})
+	if err != nil {
+		return "", err
+	}
+	misplaced, err := g.sampler.warning(inject.ReasonMisplacedKey, samplePod{account: map[string]string{contract.SkipContainersAnnotation: "x"}})
+	if err != nil {
+		return "", err
+	}
+	h := holes{
+		"annotation of the service account":      "c.home",
+		"annotation of the pod":                  "(c.home in k.places ? c.home : k.places[0])",
+		contract.SkipContainersAnnotation:        "k.key",
+		quote(misspelt):                          quoted("c.key"),
+		quote(contract.SkipContainersAnnotation): quoted("c.key"),
+	}
+	return fmt.Sprintf(`variables.strangeKeys.map(c, variables.knownKeys
+  .filter(k, c.letters == k.letters && (c.key.contains("/") || k.bare) ||
+    c.key.contains("/") && size(k.letters) >= %d && %s)
+  .map(k, c.key != k.key ?
+%s :
+    k.key != %s ?
+%s :
+    ""))
+.filter(texts, size(texts) > 0 && texts[0] != "")
+.map(texts, texts[0])`,
+		shortestTypo, near("c.letters", "k.letters"), indent(indent(indent(h.fill(nearMiss)))), quote(contract.UseLabel), indent(indent(indent(h.fill(misplaced))))), nil
+}
+
+// otherWarnings are lists of texts, in inject's order.
+func (g *generator) otherWarnings() ([]string, error) {
+	account := holes{holeNamespace: "params.metadata.namespace", holeAccount: "params.metadata.name", quote(holeValue): quoted("variables.clientID")}
+	notGUID, err := g.sampler.warning(inject.ReasonClientIDNotGUID, samplePod{account: map[string]string{contract.ClientIDAnnotation: holeValue}})
+	if err != nil {
+		return nil, err
+	}
+	missing, err := g.sampler.warning(inject.ReasonClientIDMissing, samplePod{})
+	if err != nil {
+		return nil, err
+	}
+	unknown, err := g.sampler.warning(inject.ReasonSkipUnknown, samplePod{annotations: map[string]string{contract.SkipContainersAnnotation: holeValue}})
+	if err != nil {
+		return nil, err
+	}
+	ours := names([]string{contract.ProxyContainer, contract.ProxyInitContainer})
+	warnings := []string{
+		fmt.Sprintf(`[%s].filter(text, variables.clientID != "" && !variables.clientID.matches(%s))`, account.fill(notGUID), quote("^"+guid+"$")),
+		fmt.Sprintf(`[%s].filter(text, variables.clientID == "" &&
+  variables.targets.exists(t, t.name != %s && !t.env.exists(n, n == %s)))`, account.fill(missing), quote(contract.ProxyContainer), quote(contract.EnvClientID)),
+		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !(n in variables.containerNames) && !(n in %s)).map(n,
+  %s)`, ours, holes{quote(holeValue): quoted("n")}.fill(unknown)),
+	}
+	if !g.hasProxy() {
+		return warnings, nil
+	}
+	proxy, err := g.proxyWarnings()
+	if err != nil {
+		return nil, err
+	}
+	notBoolean, err := g.sampler.warning(inject.ReasonProxyNotBoolean, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: holeValue}})
+	if err != nil {
+		return nil, err
+	}
+	value := annotation(contract.InjectProxyAnnotation) + `.orValue("")`
+	return append(append(warnings, proxy...), fmt.Sprintf(`(variables.wantsProxy && !(%s.trim().lowerAscii() in ["true", "t", "1", "yes", "y", "on"]) ?
+  [%s] : [])`, value, holes{quote(holeValue): quoted("string(" + value + ")")}.fill(notBoolean))), nil
+}
+
+// proxyWarnings tell of what keeps a container's requests from the proxy.
+func (g *generator) proxyWarnings() ([]string, error) {
+	proxy := g.config.Settings.Proxy
+	var warnings []string
+	if proxy.InitImage != "" && proxy.InitImage != proxy.Image {
+		text, err := g.sampler.warning(inject.ReasonUpstreamImages, samplePod{annotations: map[string]string{
+			contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect,
+		}})
+		if err != nil {
+			return nil, err
+		}
+		warnings = append(warnings, fmt.Sprintf(`[%s].filter(text, variables.proxyMode == %s &&
+  variables.initContainers.exists(c, c.name == %s && c.image == %s))`, quote(text), quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer), quote(proxy.InitImage)))
+	}
+	container := func(reason inject.Reason, env string) (string, error) {
+		text, err := g.sampler.warning(reason, samplePod{
+			annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeEnv},
+			spec: map[string]any{"containers": []any{map[string]any{
+				"name": holeValue, "env": []any{map[string]any{"name": env, "value": "x"}},
+			}}},
+		})
+		return holes{quote(holeValue): quoted("c.name")}.fill(text), err
+	}
+	own, err := container(inject.ReasonOwnEndpoint, contract.EnvIdentityEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	detour, err := container(inject.ReasonHTTPProxy, "HTTP_PROXY")
+	if err != nil {
+		return nil, err
+	}
+	endpoint := slices.DeleteFunc(envNames(g.endpointEnv()), func(n string) bool { return n == contract.EnvPodUID })
+	return append(warnings, fmt.Sprintf(`(variables.proxyMode == %s ? (variables.initContainers + variables.containers)
+  .filter(c, !(c.name in variables.skipped) && c.name != %s)
+  .map(c, {"name": dyn(c.name), "env": dyn(c.?env.orValue([]))})
+  .map(c,
+    [%s].filter(text, c.env.exists(e, e.name in %s) &&
+      !c.env.exists(e, e.name == %s && e.?value.orValue("") == %s)) +
+    [%s].filter(text, c.env.exists(e, e.name.upperAscii() == "HTTP_PROXY" && e.?value.orValue("") != "") &&
+      !c.env.exists(e, e.name.upperAscii() == "NO_PROXY" && (e.?value.orValue("").contains("127.0.0.1") || e.?value.orValue("") == "*"))))
+  .flatten() : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer),
+		own, names(endpoint), quote(contract.EnvIdentityHeader), quote("$("+contract.EnvPodUID+")"), detour)), nil
+}

@@ -1,0 +1,134 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"azwi/internal/account"
+	"azwi/internal/inject"
+	"azwi/internal/webhook"
+	"azwi/test/cluster"
+	"azwi/test/product"
+)
+
+// A Set serves one webhook handler for each namespace, all at one address.
+type Set struct {
+	cluster  *cluster.Cluster
+	addr     string
+	accounts *account.Reader
+	metrics  *webhook.Metrics
+
+	mu          sync.Mutex
+	byNamespace map[string]http.Handler
+}
+
+// Serve serves until the test ends.
+func Serve(t *testing.T, c *cluster.Cluster) *Set {
+	t.Helper()
+	accounts, err := account.NewReader(account.Config{Client: c.Admin.HTTP, Host: c.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Set{cluster: c, accounts: accounts, metrics: webhook.NewMetrics(), byNamespace: map[string]http.Handler{}}
+	w.addr = ServeTLS(t, c, w)
+	return w
+}
+
+// ServeTLS serves a handler with a certificate of the cluster's CA until the test
+// ends, and returns its address.
+func ServeTLS(t *testing.T, c *cluster.Cluster, h http.Handler) string {
+	t.Helper()
+	pair, err := c.CA.Server("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(h)
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// Register makes the API server call the handler, with these settings, for the
+// namespace's pods until the test ends.
+func (w *Set) Register(t *testing.T, namespace string, settings inject.Settings) {
+	t.Helper()
+	w.mu.Lock()
+	w.byNamespace[namespace] = &webhook.Handler{
+		Accounts: w.accounts, Settings: settings, Metrics: w.metrics, Logger: slog.New(slog.DiscardHandler),
+	}
+	w.mu.Unlock()
+	Register(t, w.cluster, product.Registration{Addr: w.addr, Namespaces: []string{namespace}})
+}
+
+// Register registers a webhook, by default under the name of its first namespace,
+// until the test ends.
+func Register(t *testing.T, c *cluster.Cluster, r product.Registration) {
+	t.Helper()
+	if r.Name == "" {
+		r.Name = r.Namespaces[0]
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	t.Cleanup(func() {
+		path := "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/" + r.Name
+		if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), "DELETE", path, nil, nil); err != nil {
+			t.Errorf("remove the registration: %v", err)
+		}
+	})
+	if err := product.Register(ctx, c, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *Set) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var review struct{ Request struct{ Namespace string } }
+	if err == nil {
+		err = json.Unmarshal(body, &review)
+	}
+	w.mu.Lock()
+	handler := w.byNamespace[review.Request.Namespace]
+	w.mu.Unlock()
+	if err != nil || handler == nil {
+		http.Error(rw, fmt.Sprintf("no handler for namespace %q: %v", review.Request.Namespace, err), http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	handler.ServeHTTP(rw, r)
+}
+
+// CreateAccount creates a service account in its namespace.
+func CreateAccount(t *testing.T, c *cluster.Cluster, a inject.Account) {
+	t.Helper()
+	type object = map[string]any
+	_, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+a.Namespace+"/serviceaccounts",
+		object{"metadata": object{"name": a.Name, "annotations": a.Annotations, "labels": a.Labels}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Parse reads a pod as the webhook does.
+func Parse(t *testing.T, raw []byte) *inject.Pod {
+	t.Helper()
+	pod, err := inject.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}

@@ -1,0 +1,122 @@
+package policy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"azwi/internal/inject/injecttest"
+	"azwi/internal/policy"
+	"azwi/test/cluster"
+	"azwi/test/handlers"
+)
+
+// TestGoldens creates the pod of every golden case of package inject on the real
+// API server, once through the webhook and once through the policies. The pods must
+// be equal, field by field, and so must the texts of denials and warnings. CEL
+// forces these differences, none of which is in a pod:
+//
+//   - The API server puts the policy's name before the text of a denial or warning.
+//   - A denial has the status 422 (refused) or 403 (not injected) instead of 400.
+func TestGoldens(t *testing.T) {
+	t.Parallel()
+	c := control.Start(t)
+	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	webhooks := handlers.Serve(t, c)
+	for _, g := range cases {
+		t.Run(g.Name, func(t *testing.T) {
+			t.Parallel()
+			account := g.Account
+			account.Namespace = newNamespace(t, c)
+			handlers.CreateAccount(t, c, account)
+			webhooks.Register(t, account.Namespace, g.Settings)
+			byWebhook := create(t, c, account.Namespace, g.Pod)
+
+			account.Namespace = newNamespace(t, c)
+			handlers.CreateAccount(t, c, account)
+			install(t, c, account.Namespace, policy.Config{Settings: g.Settings})
+			byPolicy := create(t, c, account.Namespace, g.Pod)
+
+			if diff := cmp.Diff(byWebhook.pod, byPolicy.pod); diff != "" {
+				t.Errorf("pods differ, -webhook +policy:\n%s", diff)
+			}
+			offline := handlers.Parse(t, g.Pod).Inject(account, g.Settings)
+			if offline.Denial != nil {
+				if byPolicy.code != http.StatusUnprocessableEntity || !strings.HasSuffix(byPolicy.message, ": "+offline.Denial.Message) {
+					t.Errorf("denial by policy: %d %q, want %q", byPolicy.code, byPolicy.message, offline.Denial.Message)
+				}
+				return
+			}
+			if byPolicy.message != "" {
+				t.Errorf("denied by policy: %s", byPolicy.message)
+			}
+			if len(byPolicy.warnings) != len(offline.Warnings) {
+				t.Fatalf("%d warnings by policy, want %d: %q", len(byPolicy.warnings), len(offline.Warnings), byPolicy.warnings)
+			}
+			for i, w := range offline.Warnings {
+				if got := byPolicy.warnings[i]; !strings.HasSuffix(got, ": "+w.Message) {
+					t.Errorf("warning %q, want %q", got, w.Message)
+				}
+			}
+		})
+	}
+}
+
+// outcome is what came of a pod.
+type outcome struct {
+	pod      any // as created, without what is another at each creation
+	warnings []string
+	code     int // of the denial
+	message  string
+}
+
+func create(t *testing.T, c *cluster.Cluster, namespace string, pod []byte) outcome {
+	t.Helper()
+	var created json.RawMessage
+	warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?fieldValidation=Ignore", pod, &created)
+	if err != nil {
+		status, ok := errors.AsType[*cluster.StatusError](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		return outcome{code: status.Code, message: status.Message, warnings: warnings}
+	}
+	return outcome{pod: comparable(t, created, namespace), warnings: warnings}
+}
+
+// comparable drops what differs between two creations of the same pod, and the
+// random part of the API token's volume.
+func comparable(t *testing.T, raw []byte, namespace string) any {
+	t.Helper()
+	var pod struct {
+		Metadata map[string]any `json:"metadata"`
+		Spec     map[string]any `json:"spec"`
+		Status   map[string]any `json:"status"`
+	}
+	if err := json.Unmarshal(raw, &pod); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"uid", "creationTimestamp", "resourceVersion", "namespace", "managedFields"} {
+		delete(pod.Metadata, key)
+	}
+	text, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const volume = "kube-api-access-"
+	if _, after, ok := strings.Cut(string(text), volume); ok {
+		text = []byte(strings.ReplaceAll(string(text), volume+after[:5], volume+"*"))
+	}
+	var out any
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), namespace, "shop")), &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package product
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"azwi/contract"
+	"azwi/internal/policy"
+	"azwi/test/cluster"
+)
+
+const registration = "/apis/admissionregistration.k8s.io/v1/"
+
+// InstallPolicy creates what c generates, restricted to the namespaces, and returns
+// when all of it is in force in the first one, which has a service account default.
+func InstallPolicy(ctx context.Context, k *cluster.Cluster, c policy.Config, namespaces ...string) error {
+	c.Version = "test"
+	c.Namespaces = &policy.Selector{MatchExpressions: []policy.SelectorRequirement{{
+		Key: "kubernetes.io/metadata.name", Operator: "In", Values: namespaces,
+	}}}
+	objects, err := policy.Generate(c)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		body, err := jsonOf(o)
+		if err != nil {
+			return err
+		}
+		if _, err := k.Admin.Do(ctx, "POST", registration+o.Resource(), body, nil); err != nil {
+			return fmt.Errorf("create %s %s: %w", o.Kind, o.Metadata.Name, err)
+		}
+	}
+	return waitInForce(ctx, k, c, namespaces[0])
+}
+
+// RemovePolicy removes what InstallPolicy created, the mutating policy first.
+func RemovePolicy(ctx context.Context, k *cluster.Cluster, c policy.Config) error {
+	c.Version = "test"
+	objects, err := policy.Generate(c)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, o := range slices.Backward(objects) {
+		_, err := k.Admin.Do(ctx, "DELETE", registration+o.Resource()+"/"+o.Metadata.Name, nil, nil)
+		failed = errors.Join(failed, err)
+	}
+	return failed
+}
+
+func jsonOf(o policy.Object) ([]byte, error) {
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var generic any
+	if err := yaml.Unmarshal(text, &generic); err != nil {
+		return nil, err
+	}
+	return json.Marshal(generic)
+}
+
+// waitInForce creates pods, without keeping them, until each of the policies has
+// been seen to work: refuse, inject, warn.
+func waitInForce(ctx context.Context, k *cluster.Cluster, c policy.Config, namespace string) error {
+	account := object{"metadata": object{"name": "policy-probe", "labels": object{contract.UseLabel: contract.UseLabelValue}}}
+	if _, err := k.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", account, nil); err != nil {
+		return err
+	}
+	pod := func(annotations object) object {
+		return object{
+			"metadata": object{"name": "probe", "labels": object{contract.UseLabel: contract.UseLabelValue}, "annotations": annotations},
+			"spec":     object{"serviceAccountName": "policy-probe", "containers": []object{{"name": "app", "image": "app:1"}}},
+		}
+	}
+	path := "/api/v1/namespaces/" + namespace + "/pods?dryRun=All"
+	for {
+		var created json.RawMessage
+		warnings, err := k.Admin.Do(ctx, "POST", path, pod(nil), &created)
+		_, denied := k.Admin.Do(ctx, "POST", path, pod(object{contract.RefusedAnnotation: "for a test"}), nil)
+		if err == nil && denied != nil && len(warnings) > 0 && bytes.Contains(created, []byte(contract.EnvFederatedTokenFile)) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("the policy %s is not in force: %w; warnings %q, pod %s", c.Name, ctx.Err(), warnings, created), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
