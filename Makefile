@@ -11,8 +11,10 @@ CLIENTS  := $(wildcard test/clients/run)
 BUILD   = CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 LDFLAGS = -s -w -X $(MODULE)/internal/version.value=$(VERSION)
 
-# The modules that hold our tests; the second one runs a real control plane.
+# The modules that make test runs; the second one needs a real control plane.
 MODULES = . test
+# Those that are linted and kept tidy.
+ALL_MODULES = $(MODULES) test/clients
 TOOL    = go tool -modfile=$(CURDIR)/test/tools/go.mod
 
 API_PORT  ?= 16443
@@ -62,7 +64,7 @@ kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need
 
 .PHONY: lint
 lint: ## Run the linters and vet
-	@code=0; for m in $(MODULES); do echo "lint, module folder $$m"; \
+	@code=0; for m in $(ALL_MODULES); do echo "lint, module folder $$m"; \
 		(cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
 
 .PHONY: vulncheck
@@ -70,8 +72,11 @@ vulncheck: ## Look for known vulnerabilities in what the binaries use
 	@$(TOOL) govulncheck ./...
 
 .PHONY: bench
-bench: build kube ## Measure the webhook on a real API server
+bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better on an idle machine)
 	@go -C test run ./bench
+	@echo; echo "## The emulator: token exchanges on one core, and start to ready"
+	@go test -run='^$$' -bench='Exchange|Refusal' -benchtime=3s -cpu=1 ./emulator
+	@go test -run='^$$' -bench=Start -benchtime=3x ./cmd/azwi-emulator
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
