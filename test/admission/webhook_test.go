@@ -3,7 +3,6 @@ package admission_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +32,7 @@ func TestReinvocation(t *testing.T) {
 	namespace := newNamespace(t, c)
 	ours := startWebhook(t, product.WebhookConfig{Cluster: c, User: namespace})
 	handlers.Register(t, c, product.Registration{Name: "a-" + namespace, Addr: ours.Addr, Namespaces: []string{namespace}})
-	other := handlers.ServeTLS(t, c, http.HandlerFunc(addContainer))
+	other := handlers.ServeTLS(t, c, http.HandlerFunc(handlers.AddContainer))
 	// Names are called in order, so this one sees our pod and we see its.
 	handlers.Register(t, c, product.Registration{Name: "b-" + namespace, Addr: other, Namespaces: []string{namespace}})
 
@@ -72,36 +71,6 @@ func TestReinvocation(t *testing.T) {
 	if volumes != 2 { // token and empty
 		t.Errorf("%d reserved volumes: %+v", volumes, created.Spec.Volumes)
 	}
-}
-
-// addContainer is somebody else's webhook: it names the pod and adds a container at
-// either end, unless they are there.
-func addContainer(w http.ResponseWriter, r *http.Request) {
-	var review struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Request    struct {
-			UID    string          `json:"uid"`
-			Object json.RawMessage `json:"object"`
-		} `json:"request"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	response := object{"uid": review.Request.UID, "allowed": true}
-	if raw := string(review.Request.Object); !strings.Contains(raw, `"added-init"`) && strings.Contains(raw, "initContainers") {
-		patch, _ := json.Marshal([]object{
-			{"op": "add", "path": "/metadata/name", "value": "renamed"},
-			{"op": "add", "path": "/spec/initContainers/0", "value": object{"name": "added-init", "image": "a:1"}},
-			{"op": "add", "path": "/spec/containers/-", "value": object{"name": "added", "image": "a:1"}},
-		})
-		response["patch"], response["patchType"] = patch, "JSONPatch"
-	} else if !strings.Contains(raw, "initContainers") { // the probe of product.Register
-		patch, _ := json.Marshal([]object{{"op": "add", "path": "/metadata/labels/" + contract.EnvTenantID, "value": "x"}})
-		response["patch"], response["patchType"] = patch, "JSONPatch"
-	}
-	_ = json.NewEncoder(w).Encode(object{"apiVersion": review.APIVersion, "kind": review.Kind, "response": response})
 }
 
 // TestCertificateReload replaces the mounted certificate, by one of another CA,

@@ -10,16 +10,20 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"azwi/contract"
 	"azwi/internal/account"
 	"azwi/internal/inject"
 	"azwi/internal/webhook"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )
+
+type object = map[string]any
 
 // A Set serves one webhook handler for each namespace, all at one address.
 type Set struct {
@@ -115,7 +119,6 @@ func (w *Set) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 // CreateAccount creates a service account in its namespace.
 func CreateAccount(t *testing.T, c *cluster.Cluster, a inject.Account) {
 	t.Helper()
-	type object = map[string]any
 	_, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+a.Namespace+"/serviceaccounts",
 		object{"metadata": object{"name": a.Name, "annotations": a.Annotations, "labels": a.Labels}}, nil)
 	if err != nil {
@@ -131,4 +134,34 @@ func Parse(t *testing.T, raw []byte) *inject.Pod {
 		t.Fatal(err)
 	}
 	return pod
+}
+
+// AddContainer is somebody else's webhook: it names the pod and adds a container at
+// either end, unless they are there.
+func AddContainer(w http.ResponseWriter, r *http.Request) {
+	var review struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Request    struct {
+			UID    string          `json:"uid"`
+			Object json.RawMessage `json:"object"`
+		} `json:"request"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	response := object{"uid": review.Request.UID, "allowed": true}
+	if raw := string(review.Request.Object); !strings.Contains(raw, `"added-init"`) && strings.Contains(raw, "initContainers") {
+		patch, _ := json.Marshal([]object{
+			{"op": "add", "path": "/metadata/name", "value": "renamed"},
+			{"op": "add", "path": "/spec/initContainers/0", "value": object{"name": "added-init", "image": "a:1"}},
+			{"op": "add", "path": "/spec/containers/-", "value": object{"name": "added", "image": "a:1"}},
+		})
+		response["patch"], response["patchType"] = patch, "JSONPatch"
+	} else if !strings.Contains(raw, "initContainers") { // the probe of product.Register
+		patch, _ := json.Marshal([]object{{"op": "add", "path": "/metadata/labels/" + contract.EnvTenantID, "value": "x"}})
+		response["patch"], response["patchType"] = patch, "JSONPatch"
+	}
+	_ = json.NewEncoder(w).Encode(object{"apiVersion": review.APIVersion, "kind": review.Kind, "response": response})
 }

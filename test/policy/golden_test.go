@@ -54,6 +54,9 @@ func TestGoldens(t *testing.T) {
 				}
 				return
 			}
+			if byWebhook.pod == nil || byWebhook.message != "" {
+				t.Fatalf("denied by webhook: %s", byWebhook.message)
+			}
 			if byPolicy.message != "" {
 				t.Errorf("denied by policy: %s", byPolicy.message)
 			}

@@ -1,0 +1,155 @@
+package policy_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"azwi/contract"
+	"azwi/internal/inject/injecttest"
+	"azwi/internal/policy"
+	"azwi/test/cluster"
+	"azwi/test/handlers"
+	"azwi/test/product"
+)
+
+// TestReinvocation has somebody else's mutating policy and webhook add containers
+// after ours has run: the new ones are injected too, and nothing twice.
+func TestReinvocation(t *testing.T) {
+	t.Parallel()
+	c := control.Start(t)
+	namespace := newNamespace(t, c)
+	install(t, c, namespace, policy.Config{Settings: injecttest.Settings()})
+	addByPolicy(t, c, "z-"+namespace, namespace)
+	handlers.Register(t, c, product.Registration{
+		Addr: handlers.ServeTLS(t, c, http.HandlerFunc(handlers.AddContainer)), Namespaces: []string{namespace},
+	})
+	if err := createAccount(t.Context(), c, namespace, "orders", guid(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	waitIdentity(t, c, namespace, "orders", guid(1))
+	pod := podOf("orders")
+	pod["metadata"].(object)["annotations"] = object{contract.InjectProxyAnnotation: "true"}
+	var created createdPod
+	if _, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", pod, &created); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, container := range slices.Concat(created.Spec.InitContainers, created.Spec.Containers) {
+		names = append(names, container.Name)
+		if container.Name == contract.ProxyInitContainer {
+			continue
+		}
+		identities, mounts := 0, 0
+		for _, e := range container.Env {
+			if e.Name == contract.EnvClientID && e.Value == guid(1) {
+				identities++
+			}
+		}
+		for _, m := range container.VolumeMounts {
+			if m.MountPath == contract.MountPath {
+				mounts++
+			}
+		}
+		if identities != 1 || mounts != 1 {
+			t.Errorf("container %s has %d identities and %d mounts of the token", container.Name, identities, mounts)
+		}
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, " "); got != "added added-by-policy added-init app azwi-proxy azwi-proxy-init" {
+		t.Errorf("containers are %s", got)
+	}
+	volumes := 0
+	for _, v := range created.Spec.Volumes {
+		if strings.HasPrefix(v.Name, contract.VolumePrefix) {
+			volumes++
+		}
+	}
+	if volumes != 2 { // token and empty
+		t.Errorf("%d reserved volumes: %+v", volumes, created.Spec.Volumes)
+	}
+}
+
+// addByPolicy adds a container to the namespace's pods by a mutating policy, which
+// comes after ours by its name.
+func addByPolicy(t *testing.T, c *cluster.Cluster, name, namespace string) {
+	t.Helper()
+	const path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpol"
+	create := func(resource string, spec object) {
+		t.Helper()
+		if _, err := c.Admin.Do(t.Context(), "POST", path+resource, object{"metadata": object{"name": name}, "spec": spec}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("icies", object{
+		"failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded",
+		"matchConstraints": object{
+			"namespaceSelector": object{"matchLabels": object{"kubernetes.io/metadata.name": namespace}},
+			"resourceRules":     []object{{"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE"}, "resources": []string{"pods"}}},
+		},
+		"mutations": []object{{"patchType": "JSONPatch", "jsonPatch": object{"expression": `object.spec.containers.exists(c, c.name == "added-by-policy") ? [] :
+			[JSONPatch{op: "add", path: "/spec/containers/-", value: {"name": "added-by-policy", "image": "a:1"}}]`}}},
+	})
+	create("icybindings", object{"policyName": name})
+	probe := object{"metadata": object{"name": "probe"}, "spec": object{"containers": []object{{"name": "app", "image": "a:1"}}}}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for { // until it is in force
+		var raw json.RawMessage
+		_, err := c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", probe, &raw)
+		if err == nil && bytes.Contains(raw, []byte("added-by-policy")) {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the other policy is not in force: %v", err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, resource := range []string{"icybindings", "icies"} {
+			if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), "DELETE", path+resource+"/"+name, nil, nil); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestBothEngines installs webhook and policy for one namespace: the pod is as with
+// one of them.
+func TestBothEngines(t *testing.T) {
+	t.Parallel()
+	c := control.Start(t)
+	webhooks := handlers.Serve(t, c)
+	var pods []any
+	for _, both := range []bool{false, true} {
+		namespace := newNamespace(t, c)
+		install(t, c, namespace, policy.Config{Settings: injecttest.Settings()})
+		if both {
+			webhooks.Register(t, namespace, injecttest.Settings())
+		}
+		if err := createAccount(t.Context(), c, namespace, "orders", guid(1), nil); err != nil {
+			t.Fatal(err)
+		}
+		waitIdentity(t, c, namespace, "orders", guid(1))
+		pod := podOf("orders")
+		pod["metadata"].(object)["annotations"] = object{contract.InjectProxyAnnotation: "true"}
+		raw, err := json.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := create(t, c, namespace, raw)
+		if got.message != "" {
+			t.Fatal(got.message)
+		}
+		pods = append(pods, got.pod)
+	}
+	if diff := cmp.Diff(pods[0], pods[1]); diff != "" {
+		t.Errorf("-policy alone +both:\n%s", diff)
+	}
+}
