@@ -650,5 +650,3 @@ func (g *generator) requiredEnv() []string {
 		return name == contract.EnvClientID || name == contract.EnvTenantID && g.config.Settings.TenantID == ""
 	})
 }
-
-func (c Config) header() string { return "# azwi policy\n" }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"azwi/contract"
 	"azwi/internal/policy"
 	"azwi/test/cluster"
@@ -30,7 +28,7 @@ func InstallPolicy(ctx context.Context, k *cluster.Cluster, c policy.Config, nam
 		return err
 	}
 	for _, o := range objects {
-		body, err := jsonOf(o)
+		body, err := o.JSON()
 		if err != nil {
 			return err
 		}
@@ -50,22 +48,10 @@ func RemovePolicy(ctx context.Context, k *cluster.Cluster, c policy.Config) erro
 	}
 	var failed error
 	for _, o := range slices.Backward(objects) {
-		_, err := k.Admin.Do(ctx, "DELETE", registration+o.Resource()+"/"+o.Metadata.Name, nil, nil)
+		_, err := k.Admin.Do(ctx, "DELETE", o.Path(), nil, nil)
 		failed = errors.Join(failed, err)
 	}
 	return failed
-}
-
-func jsonOf(o policy.Object) ([]byte, error) {
-	text, err := yaml.Marshal(o)
-	if err != nil {
-		return nil, err
-	}
-	var generic any
-	if err := yaml.Unmarshal(text, &generic); err != nil {
-		return nil, err
-	}
-	return json.Marshal(generic)
 }
 
 // waitInForce creates pods, without keeping them, until each of the policies has

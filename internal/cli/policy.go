@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"azwi/internal/loglevel"
+	"azwi/internal/policy"
+	"azwi/internal/settings"
+	"azwi/internal/version"
+)
+
+func newPolicy(s Streams) *cobra.Command {
+	c := &cobra.Command{
+		Use: "policy", Short: "Inject by admission policies of the API server, without a webhook", Args: cobra.NoArgs,
+		Long: `Inject by admission policies of the API server, without a webhook (Kubernetes 1.36 and later).
+
+The settings are those of azwi-webhook: the same flags, and in the environment
+AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
+PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.`,
+	}
+	c.AddCommand(newPolicyGenerate(s), newPolicyVerify(s))
+	return c
+}
+
+// policyOptions are the flags of all commands on policies.
+type policyOptions struct {
+	settings         *settings.Flags
+	logLevel         string
+	name             string
+	labelledAccounts bool
+	namespaces       string
+}
+
+func (o *policyOptions) register(c *cobra.Command) {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	o.settings = settings.Register(fs)
+	c.Flags().AddGoFlagSet(fs)
+	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	c.Flags().StringVar(&o.name, "name", policy.DefaultName, "name of the policies and bindings")
+	c.Flags().BoolVar(&o.labelledAccounts, "labelled-accounts", false, "inject only for service accounts with the label azure.workload.identity/use=true; faster in namespaces with hundreds of accounts")
+	c.Flags().StringVar(&o.namespaces, "namespace-selector", "", "label selector of the namespaces where the policies apply (default all)")
+}
+
+func (o *policyOptions) config(getenv func(string) string) (policy.Config, error) {
+	c := policy.Config{Name: o.name, LabelledAccounts: o.labelledAccounts, Version: version.String()}
+	var mistakes []error
+	if _, err := loglevel.Parse(o.logLevel); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	var err error
+	if c.Settings, err = o.settings.Settings(getenv, version.String()); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	c.Settings.Proxy.LogLevel = o.logLevel
+	// Every API server with these policies, and every kubelet that it supports,
+	// knows native sidecars.
+	c.Settings.Proxy.NativeSidecar = true
+	if o.namespaces != "" {
+		if c.Namespaces, err = selector(o.namespaces); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("--namespace-selector: %w", err))
+		}
+	}
+	return c, errors.Join(mistakes...)
+}
+
+func selector(text string) (*policy.Selector, error) {
+	parsed, err := metav1.ParseToLabelSelector(text)
+	if err != nil {
+		return nil, err
+	}
+	s := policy.Selector{MatchLabels: parsed.MatchLabels}
+	for _, e := range parsed.MatchExpressions {
+		s.MatchExpressions = append(s.MatchExpressions, policy.SelectorRequirement{Key: e.Key, Operator: string(e.Operator), Values: e.Values})
+	}
+	return &s, nil
+}
+
+func newPolicyGenerate(s Streams) *cobra.Command {
+	var o policyOptions
+	c := &cobra.Command{
+		Use: "generate", Short: "Print the policies and bindings as YAML", Args: cobra.NoArgs,
+		Long: `Print the policies and bindings as YAML, in the order in which to create them.
+
+  azwi policy generate | kubectl apply -f -
+
+To remove them, remove what injects before what denies; see docs/policy.md.`,
+		RunE: func(*cobra.Command, []string) error { return generatePolicy(o, s) },
+	}
+	o.register(c)
+	return c
+}
+
+func generatePolicy(o policyOptions, s Streams) error {
+	config, err := o.config(s.Getenv)
+	if err != nil {
+		return err
+	}
+	objects, err := policy.Generate(config)
+	if err != nil {
+		return err
+	}
+	text, err := config.YAML(objects)
+	if err != nil {
+		return err
+	}
+	_, err = s.Out.Write(text)
+	return err
+}
+
+func newPolicyVerify(s Streams) *cobra.Command {
+	var o policyOptions
+	var kubeconfig, kubeContext string
+	c := &cobra.Command{
+		Use: "verify", Short: "Compare what is installed with what generate would print", Args: cobra.NoArgs,
+		Long: `Compare what is installed with what generate would print, from the same flags and
+environment. Each difference is a line.
+
+Exit code: 0 no difference, 2 differences, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return verifyPolicy(c.Context(), o, kubeconfig, kubeContext, s)
+		},
+	}
+	o.register(c)
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
+	c.Flags().StringVar(&kubeContext, "context", "", "context of the kubeconfig (default its current one)")
+	return c
+}
+
+func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext string, s Streams) error {
+	config, err := o.config(s.Getenv)
+	if err != nil {
+		return err
+	}
+	objects, err := policy.Generate(config)
+	if err != nil {
+		return err
+	}
+	api, err := newAPIServer(kubeconfig, kubeContext)
+	if err != nil {
+		return err
+	}
+	var differences []string
+	for _, object := range objects {
+		var installed map[string]any
+		found, err := api.get(ctx, object.Path(), &installed)
+		if err != nil {
+			return err
+		}
+		if !found {
+			differences = append(differences, object.Kind+" "+object.Metadata.Name+": not installed")
+			continue
+		}
+		different, err := object.Differences(installed)
+		if err != nil {
+			return err
+		}
+		differences = append(differences, different...)
+	}
+	for _, d := range differences {
+		fmt.Fprintln(s.Out, d)
+	}
+	if len(differences) > 0 {
+		return errDifferences
+	}
+	_, err = fmt.Fprintf(s.Out, "%d objects are as generated\n", len(objects))
+	return err
+}
