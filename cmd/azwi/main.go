@@ -1,4 +1,4 @@
-// Command azwi sets up workload identity in clusters and in Entra.
+// Command azwi federates Kubernetes service accounts with Azure identities.
 package main
 
 import (
@@ -16,5 +16,5 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return cli.Run(ctx, args, cli.Streams{In: stdin, Out: stdout, Err: stderr, Getenv: os.Getenv})
+	return cli.Run(ctx, args, cli.Streams{In: stdin, Out: stdout, Err: stderr}, os.Getenv)
 }

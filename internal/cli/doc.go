@@ -1,4 +1,5 @@
-// Package cli is the command azwi: its commands, their flags and what they print.
-// A command is a struct of its options, a constructor that declares the flags, and
-// a function that runs it; what it does is done by other packages.
+// Package cli is azwi's command line: one file for each noun and verb, with its
+// options, its constructor and its run function. It turns flags into the
+// configuration of other packages and their results into text or JSON. It holds
+// no knowledge of Azure or Kubernetes of its own.
 package cli

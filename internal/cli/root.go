@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"azwi/internal/version"
+)
+
+// Exit codes of azwi.
+const (
+	ExitOK           = 0
+	ExitError        = 1
+	ExitDifferent    = 2
+	ExitNotPermitted = 3
+	ExitTimeout      = 4
+)
+
+// Streams are what a command reads and writes. Results go to Out, everything
+// else to Err.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// An exitError gives an error an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// A root is what all commands share.
+type root struct {
+	Streams
+	getenv func(string) string
+	debug  bool
+	log    *slog.Logger
+	level  *slog.LevelVar
+}
+
+// Run runs azwi with its arguments, without the program's name, and returns the
+// exit code.
+func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
+	level := new(slog.LevelVar)
+	r := &root{
+		Streams: streams, getenv: getenv, level: level,
+		log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level})),
+	}
+	cmd := newRootCommand(r)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintln(streams.Err, "azwi:", err)
+	if coded, ok := errors.AsType[*exitError](err); ok {
+		return coded.code
+	}
+	return ExitError
+}
+
+func newRootCommand(r *root) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "azwi",
+		Short:         "Federate Kubernetes service accounts with Azure identities",
+		Version:       version.String(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			if r.debug {
+				r.level.Set(slog.LevelDebug)
+			}
+		},
+	}
+	cmd.SetIn(r.In)
+	cmd.SetOut(r.Out)
+	cmd.SetErr(r.Err)
+	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
+	cmd.AddCommand(newVersionCommand(r))
+	return cmd
+}
