@@ -15,7 +15,7 @@ import (
 	"azwi/internal/version"
 )
 
-func newPolicy(s Streams) *cobra.Command {
+func newPolicyCommand(r *root) *cobra.Command {
 	c := &cobra.Command{
 		Use: "policy", Short: "Inject by admission policies of the API server, without a webhook", Args: cobra.NoArgs,
 		Long: `Inject by admission policies of the API server, without a webhook (Kubernetes 1.36 and later).
@@ -24,7 +24,7 @@ The settings are those of azwi-webhook: the same flags, and in the environment
 AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
 PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.`,
 	}
-	c.AddCommand(newPolicyGenerate(s), newPolicyVerify(s))
+	c.AddCommand(newPolicyGenerate(r), newPolicyVerify(r))
 	return c
 }
 
@@ -81,7 +81,7 @@ func selector(text string) (*policy.Selector, error) {
 	return &s, nil
 }
 
-func newPolicyGenerate(s Streams) *cobra.Command {
+func newPolicyGenerate(r *root) *cobra.Command {
 	var o policyOptions
 	c := &cobra.Command{
 		Use: "generate", Short: "Print the policies and bindings as YAML", Args: cobra.NoArgs,
@@ -90,14 +90,14 @@ func newPolicyGenerate(s Streams) *cobra.Command {
   azwi policy generate | kubectl apply -f -
 
 To remove them, remove what injects before what denies; see docs/policy.md.`,
-		RunE: func(*cobra.Command, []string) error { return generatePolicy(o, s) },
+		RunE: func(*cobra.Command, []string) error { return generatePolicy(o, r) },
 	}
 	o.register(c)
 	return c
 }
 
-func generatePolicy(o policyOptions, s Streams) error {
-	config, err := o.config(s.Getenv)
+func generatePolicy(o policyOptions, r *root) error {
+	config, err := o.config(r.getenv)
 	if err != nil {
 		return err
 	}
@@ -109,11 +109,11 @@ func generatePolicy(o policyOptions, s Streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Out.Write(text)
+	_, err = r.Out.Write(text)
 	return err
 }
 
-func newPolicyVerify(s Streams) *cobra.Command {
+func newPolicyVerify(r *root) *cobra.Command {
 	var o policyOptions
 	var kubeconfig, kubeContext string
 	c := &cobra.Command{
@@ -123,7 +123,7 @@ environment. Each difference is a line.
 
 Exit code: 0 no difference, 2 differences, 1 failure.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return verifyPolicy(c.Context(), o, kubeconfig, kubeContext, s)
+			return verifyPolicy(c.Context(), o, kubeconfig, kubeContext, r)
 		},
 	}
 	o.register(c)
@@ -132,8 +132,8 @@ Exit code: 0 no difference, 2 differences, 1 failure.`,
 	return c
 }
 
-func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext string, s Streams) error {
-	config, err := o.config(s.Getenv)
+func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext string, r *root) error {
+	config, err := o.config(r.getenv)
 	if err != nil {
 		return err
 	}
@@ -163,11 +163,11 @@ func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext 
 		differences = append(differences, different...)
 	}
 	for _, d := range differences {
-		fmt.Fprintln(s.Out, d)
+		fmt.Fprintln(r.Out, d)
 	}
 	if len(differences) > 0 {
-		return errDifferences
+		return &exitError{ExitDifferent, fmt.Errorf("%d differences", len(differences))}
 	}
-	_, err = fmt.Fprintf(s.Out, "%d objects are as generated\n", len(objects))
+	_, err = fmt.Fprintf(r.Out, "%d objects are as generated\n", len(objects))
 	return err
 }

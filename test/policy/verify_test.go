@@ -23,8 +23,7 @@ func TestVerify(t *testing.T) {
 		var out bytes.Buffer
 		code := cli.Run(t.Context(), append(append([]string{"policy", command}, args...), more...), cli.Streams{
 			In: strings.NewReader(""), Out: &out, Err: &out,
-			Getenv: func(key string) string { return map[string]string{contract.EnvTenantID: product.TenantID}[key] },
-		})
+		}, func(key string) string { return map[string]string{contract.EnvTenantID: product.TenantID}[key] })
 		return code, out.String()
 	}
 	kubeconfig := "--kubeconfig=" + c.Kubeconfig
@@ -36,7 +35,7 @@ func TestVerify(t *testing.T) {
 	if _, again := run("generate"); again != generated {
 		t.Error("generate prints something else the second time")
 	}
-	if code, out := run("verify", kubeconfig); code != cli.ExitDifferences || strings.Count(out, "not installed") != 6 {
+	if code, out := run("verify", kubeconfig); code != cli.ExitDifferent || strings.Count(out, "not installed") != 6 {
 		t.Errorf("verify with nothing installed: %d\n%s", code, out)
 	}
 	objects := decode(t, generated)
@@ -59,7 +58,7 @@ func TestVerify(t *testing.T) {
 	if code, out := run("verify", kubeconfig); code != cli.ExitOK || out != "6 objects are as generated\n" {
 		t.Errorf("verify: %d\n%s", code, out)
 	}
-	if code, out := run("verify", kubeconfig, "--audience=another"); code != cli.ExitDifferences || !strings.Contains(out, "MutatingAdmissionPolicy "+namespace+": spec.variables[") {
+	if code, out := run("verify", kubeconfig, "--audience=another"); code != cli.ExitDifferent || !strings.Contains(out, "MutatingAdmissionPolicy "+namespace+": spec.variables[") {
 		t.Errorf("verify with another audience: %d\n%s", code, out)
 	}
 	for _, change := range []struct {
@@ -73,7 +72,7 @@ func TestVerify(t *testing.T) {
 		if _, err := c.Admin.Do(t.Context(), "PATCH", change.path, change.patch, nil); err != nil {
 			t.Fatal(err)
 		}
-		if code, out := run("verify", kubeconfig); code != cli.ExitDifferences || !strings.Contains(out, change.want) {
+		if code, out := run("verify", kubeconfig); code != cli.ExitDifferent || !strings.Contains(out, change.want) {
 			t.Errorf("verify: %d, want %q\n%s", code, change.want, out)
 		}
 	}
