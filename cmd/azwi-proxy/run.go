@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -147,12 +148,19 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 	return err
 }
 
+// trimAfter lets exchanges that come together pass before memory is given back.
+const trimAfter = 5 * time.Second
+
 // exchange reads the token file anew each time: the kubelet replaces it.
 func exchange(x *entra.Exchanger, tokenFile string, metrics *proxy.Metrics) func(context.Context, token.Key) (entra.Token, error) {
+	// Handshakes and parsing the system's CAs need some MiB for a moment: two
+	// thirds of what the process would hold for hours until the next exchange.
+	trim := time.AfterFunc(trimAfter, debug.FreeOSMemory)
 	return func(ctx context.Context, k token.Key) (entra.Token, error) {
 		start := time.Now()
 		t, err := exchangeOnce(ctx, x, tokenFile, k)
 		metrics.Exchanged(time.Since(start), err)
+		trim.Reset(trimAfter)
 		return t, err
 	}
 }

@@ -208,8 +208,8 @@ func TestParseRefuses(t *testing.T) {
 		{"two resources", call{"GET", imdsPath + version + "resource=a&resource=b", "", metadata}, 400, "two values"},
 		{"two clients", call{"GET", imdsPath + version + "resource=a&client_id=b&clientid=c", "", metadata}, 400, "two values"},
 		{"two kinds", call{"GET", imdsPath + version + "resource=a&client_id=b&object_id=b", "", metadata}, 400, "one of"},
-		{"bad query", call{"GET", imdsPath + version + "resource=%zz", "", metadata}, 400, "query"},
-		{"semicolon", call{"GET", imdsPath + version + "resource=a;client_id=b", "", metadata}, 400, "query"},
+		{"bad query", call{"GET", imdsPath + version + "resource=%zz", "", metadata}, 400, "malformed"},
+		{"semicolon", call{"GET", imdsPath + version + "resource=a;client_id=b", "", metadata}, 400, "malformed"},
 		{"claims", call{"GET", imdsPath + version + "resource=a&claims=x", "", metadata}, 400, "claims"},
 		{"no header", call{"GET", msiPath + "api-version=2019-08-01&resource=r", "", nil}, 400, "header"},
 		{"Metadata alone with GET", call{"GET", msiPath + "api-version=2019-08-01&resource=r", "", metadata}, 400, "header"},
@@ -220,7 +220,7 @@ func TestParseRefuses(t *testing.T) {
 		{"POST without header", call{"POST", msiPath, "resource=r", nil}, 400, "header"},
 		{"JSON", call{"POST", msiPath, "{}", map[string]string{"Metadata": "true", "Content-Type": "application/json"}}, 400, "Content-Type"},
 		{"large form", call{"POST", msiPath, "resource=" + long, metadata}, 413, "too large"},
-		{"bad form", call{"POST", msiPath, "resource=%zz", metadata}, 400, "form"},
+		{"bad form", call{"POST", msiPath, "resource=%zz", metadata}, 400, "malformed"},
 		{"form and query differ", call{"POST", msiPath + "client_id=a", "resource=r&client_id=b", metadata}, 400, "two values"},
 	} {
 		_, e := parse(imds.Parser{Secret: secret}, tt.call)

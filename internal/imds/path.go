@@ -34,6 +34,9 @@ const (
 // forwarded only if it is plain ASCII and decodes in one step.
 func Locate(u *url.URL, msiSecret string) (place Place, clean string) {
 	decoded := u.Path
+	if decoded == imdsTokenPath {
+		return IMDSToken, decoded // almost every request
+	}
 	if u.Opaque != "" || !plain(decoded) {
 		return Malformed, ""
 	}
@@ -56,6 +59,8 @@ func Locate(u *url.URL, msiSecret string) (place Place, clean string) {
 	}
 	return Elsewhere, clean
 }
+
+const imdsTokenPath = "/metadata/identity/oauth2/token"
 
 // plain allows what RFC 3986 does in a path unencoded, without the semicolon that
 // some servers cut parameters at. A percent sign is a second encoding.

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -194,35 +195,37 @@ type values struct {
 // case, and one that comes twice must say the same both times: two readers might
 // take different ones.
 func parameters(form Form, w http.ResponseWriter, r *http.Request) (values, *Error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return values{}, invalid("the query is malformed")
-	}
-	all := []url.Values{query}
-	if form == CloudShell {
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
-			return values{}, invalid("Content-Type must be application/x-www-form-urlencoded")
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-				return values{}, &Error{Status: http.StatusRequestEntityTooLarge, Name: "invalid_request", Description: "the form is too large"}
-			}
-			return values{}, invalid("the form is malformed")
-		}
-		all = append(all, r.PostForm)
-	}
 	var v values
-	for _, values := range all {
-		for name, list := range values {
-			for _, value := range list {
-				if e := v.set(strings.ToLower(name), value); e != nil {
-					return v, e
-				}
-			}
+	if e := v.query(r.URL.RawQuery); e != nil || form != CloudShell {
+		return v, e
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		return v, invalid("Content-Type must be application/x-www-form-urlencoded")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return v, &Error{Status: http.StatusRequestEntityTooLarge, Name: "invalid_request", Description: "the form is too large"}
+		}
+		return v, invalid("the form can't be read")
+	}
+	return v, v.query(string(body))
+}
+
+// query reads name=value pairs, as url.ParseQuery does but without a map.
+func (v *values) query(s string) *Error {
+	for pair := range strings.SplitSeq(s, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, nameErr := url.QueryUnescape(name)
+		value, valueErr := url.QueryUnescape(value)
+		if nameErr != nil || valueErr != nil || strings.Contains(pair, ";") {
+			return invalid("the parameters are malformed")
+		}
+		if e := v.set(strings.ToLower(name), value); e != nil {
+			return e
 		}
 	}
-	return v, nil
+	return nil
 }
 
 func (v *values) set(name, value string) *Error {
