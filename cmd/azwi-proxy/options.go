@@ -17,10 +17,6 @@ import (
 	"azwi/internal/redirect"
 )
 
-// podUIDEnv is the secret of the App Service forms, from the downward API. An
-// environment variable, as command lines show in process lists.
-const podUIDEnv = "AZWI_POD_UID"
-
 // options are the flags and environment of the sidecar and its probe, checked.
 type options struct {
 	version  bool
@@ -57,6 +53,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.IntVar(&o.port, "proxy-port", contract.DefaultProxyPort, "port on 127.0.0.1 and ::1")
 	logLevel := fs.String("log-level", "info", "info, warn, debug or trace")
+	mode := fs.String("proxy-mode", contract.ProxyModeRedirect, "redirect, or env: serve the App Service forms too, to those who know $"+contract.EnvPodUID)
 	fs.BoolVar(&o.probe, "probe", false, "wait until the proxy is ready, then exit")
 	fs.DurationVar(&o.probeTimeout, "probe-timeout", 30*time.Second, "how long --probe waits for the proxy")
 	fs.DurationVar(&o.waitForToken, "wait-for-token", 0, "with --probe: wait for so long until there is a first token (default: do not)")
@@ -116,8 +113,15 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	if o.tokenFile = getenv(contract.EnvFederatedTokenFile); o.tokenFile == "" {
 		mistake(errors.New(contract.EnvFederatedTokenFile + " is not set: the pod lacks the label " + contract.UseLabel + "=" + contract.UseLabelValue + ", or the webhook did not see it"))
 	}
-	if o.secret = getenv(podUIDEnv); o.secret != "" && !proxy.ValidID(o.secret) {
-		mistake(errors.New(podUIDEnv + " is no UID"))
+	switch *mode {
+	case contract.ProxyModeRedirect:
+	case contract.ProxyModeEnv:
+		// Not a flag, as command lines show in process lists.
+		if o.secret = getenv(contract.EnvPodUID); !proxy.ValidID(o.secret) {
+			mistake(errors.New("--proxy-mode=env needs the pod's UID in " + contract.EnvPodUID))
+		}
+	default:
+		mistake(fmt.Errorf("--proxy-mode %q: use redirect or env", *mode))
 	}
 	o.exchange.TokenProxy = entra.TokenProxy{
 		URL: getenv(contract.EnvTokenProxy), SNIName: getenv(contract.EnvSNIName),

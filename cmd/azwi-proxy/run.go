@@ -82,7 +82,7 @@ func setRedirect(ctx context.Context, o initOptions, logger *slog.Logger) error 
 	if err := redirect.Apply(ctx, o.redirect); err != nil {
 		return err
 	}
-	logger.Info("redirect set", "table", redirect.Table, "port", o.redirect.Port, "exceptUID", o.redirect.UID)
+	logger.Info("redirect set", "table", redirect.Table, "port", o.redirect.Port, "exceptUser", o.redirect.UID)
 	return nil
 }
 
@@ -133,9 +133,9 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		return err
 	}
 	attrs := []any{
-		"version", version.String(), "addr", server.Addr().String(), "tenantID", o.identities.Default.TenantID, "clientID", o.identities.Default.ClientID,
+		"version", version.String(), "addr", server.Addr().String(), "tenant", o.identities.Default.TenantID, "client", o.identities.Default.ClientID,
 		"authorityHost", o.exchange.AuthorityHost, "tokenProxy", o.exchange.TokenProxy.URL != "", "tokenFile", o.tokenFile,
-		"appServiceForms", o.secret != "", "blockIMDS", o.blockIMDS, "lax", o.lax,
+		"appServiceForms", o.secret != "", "blockMetadata", o.blockIMDS, "lax", o.lax,
 	}
 	if addr := server.MetricsAddr(); addr != nil {
 		attrs = append(attrs, "metrics", addr.String())

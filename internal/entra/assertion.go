@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrAssertion: the token file is missing, unreadable, empty, damaged or too
+// ErrAssertion says that the token file is missing, unreadable, empty, damaged or too
 // large. The kubelet may put it right, so it is worth trying again.
 var ErrAssertion = errors.New("no usable service account token")
 

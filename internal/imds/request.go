@@ -35,10 +35,13 @@ func (f Form) String() string {
 type IdentityKind int
 
 const (
-	// DefaultIdentity: the request names none.
+	// DefaultIdentity is for requests that name none.
 	DefaultIdentity IdentityKind = iota
+	// ClientID is that of an application or managed identity.
 	ClientID
+	// ObjectID is that of its service principal.
 	ObjectID
+	// ResourceID is that of a managed identity in Resource Manager.
 	ResourceID
 )
 

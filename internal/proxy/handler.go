@@ -99,7 +99,7 @@ func (h *Handler) token(w http.ResponseWriter, r *http.Request, place imds.Place
 		Issued: t.Issued, Expires: t.Expires, Remaining: t.Remaining,
 	}.Write(w)
 	if h.Logger.Enabled(r.Context(), slog.LevelDebug) {
-		h.Logger.DebugContext(r.Context(), "token served", "form", request.Form.String(), "clientID", identity.ClientID,
+		h.Logger.DebugContext(r.Context(), "token served", "form", request.Form.String(), "client", identity.ClientID,
 			"resource", request.Resource, "expiresIn", t.Remaining.Round(time.Second).String(), "stale", t.Stale)
 	}
 }

@@ -66,14 +66,17 @@ func handler(t *testing.T, c config) (*proxy.Handler, *proxy.Metrics) {
 	}, metrics
 }
 
-// ask sends a request with Metadata: true.
-func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://169.254.169.254"+target, http.NoBody)
+// ask sends a GET with Metadata: true.
+func ask(h http.Handler, target string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254"+target, http.NoBody)
 	r.Header.Set("Metadata", "true")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
 }
+
+// pass lets a bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }
 
 type answer struct {
 	AccessToken string `json:"access_token"`
@@ -133,7 +136,7 @@ func TestIdentities(t *testing.T) {
 		{"lax: known client", lax, "&client_id=other", "tenant/other/r"},
 	} {
 		h, _ := handler(t, config{identities: tt.ids})
-		w := ask(h, "GET", imdsPath+"resource=r"+tt.query)
+		w := ask(h, imdsPath+"resource=r"+tt.query)
 		a := decode(t, w)
 		if got := a.AccessToken + a.Description; !strings.HasPrefix(got, tt.want) || (w.Code == 200) != (a.AccessToken != "") || w.Code != 200 && w.Code != 400 {
 			t.Errorf("%s: %d %q, want %q", tt.name, w.Code, got, tt.want)
@@ -176,7 +179,7 @@ func TestErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h, _ := handler(t, config{exchange: func(context.Context, token.Key) (entra.Token, error) { return entra.Token{}, tt.err }})
-			w := ask(h, "GET", imdsPath+"resource=r")
+			w := ask(h, imdsPath+"resource=r")
 			a := decode(t, w)
 			if w.Code != tt.status || a.Error != tt.error || !strings.Contains(a.Description, tt.text) || (w.Header().Get("Retry-After") != "") != tt.retryAfter {
 				t.Errorf("%d %s %q, Retry-After %q", w.Code, a.Error, a.Description, w.Header().Get("Retry-After"))
@@ -235,7 +238,7 @@ func TestLaxTakesRequestsWithoutHeader(t *testing.T) {
 	t.Parallel()
 	h, _ := handler(t, config{lax: true})
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "http://169.254.169.254/metadata/identity/oauth2/token?resource=r", http.NoBody))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://169.254.169.254/metadata/identity/oauth2/token?resource=r", http.NoBody))
 	if w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -248,14 +251,14 @@ func TestHealth(t *testing.T) {
 		t.Error("health asks Entra")
 		return entra.Token{}, nil
 	}})
-	if w := ask(h, "GET", "/readyz"); w.Code != 200 {
+	if w := ask(h, "/readyz"); w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	failure = errors.New("no usable service account token")
-	if w := ask(h, "GET", "/readyz"); w.Code != 503 || !strings.Contains(w.Body.String(), "service account token") {
+	if w := ask(h, "/readyz"); w.Code != 503 || !strings.Contains(w.Body.String(), "service account token") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if w := ask(h, "GET", "/healthz"); w.Code != 200 {
+	if w := ask(h, "/healthz"); w.Code != 200 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -305,7 +308,7 @@ func TestForward(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL, body)
 	})
 	h, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: u.URL, Logger: slog.New(slog.DiscardHandler)})})
-	r := httptest.NewRequest("POST", "http://169.254.169.254//metadata/./scheduledevents?api-version=2020-07-01", strings.NewReader("body"))
+	r := httptest.NewRequest(http.MethodPost, "http://169.254.169.254//metadata/./scheduledevents?api-version=2020-07-01", strings.NewReader("body"))
 	r.Header.Set("Metadata", "true")
 	r.Header.Set("Connection", "X-Hop, Upgrade")
 	r.Header.Set("Upgrade", "websocket")
@@ -330,7 +333,7 @@ func TestForward(t *testing.T) {
 		t.Errorf("host %s", seen[0].Host)
 	}
 	// AWS wants the slash at the end.
-	if w := ask(h, "GET", "/latest/meta-data/"); w.Body.String() != "GET /latest/meta-data/ " {
+	if w := ask(h, "/latest/meta-data/"); w.Body.String() != "GET /latest/meta-data/ " {
 		t.Errorf("%s", w.Body)
 	}
 }
@@ -338,7 +341,7 @@ func TestForward(t *testing.T) {
 func TestForwardIsBlocked(t *testing.T) {
 	t.Parallel()
 	h, _ := handler(t, config{})
-	if w := ask(h, "GET", "/metadata/instance"); w.Code != 404 || decode(t, w).Error != "not_found" {
+	if w := ask(h, "/metadata/instance"); w.Code != 404 || decode(t, w).Error != "not_found" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -348,7 +351,7 @@ func TestForwardEnds(t *testing.T) {
 	u := newUpstream(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	logger := slog.New(slog.DiscardHandler)
 	slow, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: u.URL, Timeout: 50 * time.Millisecond, MaxInFlight: 1, Logger: logger})})
-	if w := ask(slow, "GET", "/metadata/instance"); w.Code != 504 || decode(t, w).Error != "gateway_timeout" {
+	if w := ask(slow, "/metadata/instance"); w.Code != 504 || decode(t, w).Error != "gateway_timeout" {
 		t.Errorf("slow: %d %s", w.Code, w.Body)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -358,7 +361,7 @@ func TestForwardEnds(t *testing.T) {
 	gone := &url.URL{Scheme: "http", Host: l.Addr().String()}
 	_ = l.Close()
 	down, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: gone, Logger: logger})})
-	if w := ask(down, "GET", "/metadata/instance"); w.Code != 502 || decode(t, w).Error != "bad_gateway" {
+	if w := ask(down, "/metadata/instance"); w.Code != 502 || decode(t, w).Error != "bad_gateway" {
 		t.Errorf("down: %d %s", w.Code, w.Body)
 	}
 
@@ -372,9 +375,9 @@ func TestForwardEnds(t *testing.T) {
 	})
 	one, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: v.URL, MaxInFlight: 1, Logger: logger})})
 	ctx, cancel := context.WithCancel(t.Context())
-	go one.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://localhost/metadata/instance", http.NoBody).WithContext(ctx))
+	go one.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://localhost/metadata/instance", http.NoBody).WithContext(ctx))
 	<-began
-	if w := ask(one, "GET", "/metadata/instance"); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
+	if w := ask(one, "/metadata/instance"); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("second: %d %s", w.Code, w.Body)
 	}
 	cancel()
@@ -420,7 +423,7 @@ func FuzzForwardNeverAsksForIdentity(f *testing.F) {
 	}
 	f.Add("GET", "/metadata/instance", "X-Original-Url: /metadata/identity")
 	u := newUpstream(f, func(http.ResponseWriter, *http.Request) {})
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.WithoutCancel(f.Context()))
 	f.Cleanup(stop)
 	source, err := token.New(ctx, token.Config{Exchange: func(context.Context, token.Key) (entra.Token, error) {
 		return entra.Token{}, entra.ErrAssertion
@@ -605,21 +608,21 @@ func TestMetrics(t *testing.T) {
 		h, m := handler(t, config{exchange: func(context.Context, token.Key) (entra.Token, error) {
 			return entra.Token{Value: "v", Lifetime: 4 * time.Hour}, fail
 		}})
-		ask(h, "GET", imdsPath+"resource=r")
+		ask(h, imdsPath+"resource=r")
 		fail = &entra.Error{Status: 400, Code: 700016}
-		ask(h, "GET", imdsPath+"resource=q")
-		ask(h, "GET", imdsPath)
-		ask(h, "GET", "/metadata/instance")
-		time.Sleep(3 * time.Hour)
+		ask(h, imdsPath+"resource=q")
+		ask(h, imdsPath)
+		ask(h, "/metadata/instance")
+		pass(3 * time.Hour)
 		synctest.Wait()
-		ask(h, "GET", imdsPath+"resource=r")
+		ask(h, imdsPath+"resource=r")
 		m.Exchanged(20*time.Millisecond, nil)
 		m.Exchanged(2*time.Second, fail)
 		m.Exchanged(time.Minute, entra.ErrAssertion)
 		m.Exchanged(50*time.Millisecond, errors.New("x"))
 		m.Exchanged(50*time.Millisecond, &entra.Error{Status: 503})
 		w := httptest.NewRecorder()
-		m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", http.NoBody))
+		m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 		const want = `# HELP azwi_proxy_requests_total Requests by how they ended.
 # TYPE azwi_proxy_requests_total counter
 azwi_proxy_requests_total{outcome="ok"} 2
@@ -669,7 +672,7 @@ func TestMetricsCodesAreBounded(t *testing.T) {
 		m.Exchanged(0, &entra.Error{Status: 400, Code: code + 1})
 	}
 	w := httptest.NewRecorder()
-	m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", http.NoBody))
+	m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody))
 	if n := strings.Count(w.Body.String(), "exchange_errors_total{"); n > 51 {
 		t.Errorf("%d labels", n)
 	}

@@ -354,7 +354,7 @@ func (s *Source) log(k Key, err error, wait, left time.Duration) {
 		return
 	}
 	attrs := []any{
-		"clientID", k.ClientID, "tenantID", k.TenantID, "resource", k.Resource,
+		"client", k.ClientID, "tenant", k.TenantID, "resource", k.Resource,
 		"expiresIn", max(left, 0).Round(time.Second).String(), "nextIn", wait.Round(time.Second).String(),
 	}
 	if err == nil {
@@ -363,7 +363,7 @@ func (s *Source) log(k Key, err error, wait, left time.Duration) {
 	}
 	attrs = append(attrs, "class", classOf(err).String(), "error", err)
 	if answer, ok := errors.AsType[*entra.Error](err); ok {
-		attrs = append(attrs, "status", answer.Status, "code", answer.Code, "correlationID", answer.CorrelationID,
+		attrs = append(attrs, "status", answer.Status, "code", answer.Code, "correlation", answer.CorrelationID,
 			"advice", entra.Explain(answer.Code).Advice)
 	}
 	s.config.Logger.Warn("no new token", attrs...)

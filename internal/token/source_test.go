@@ -90,6 +90,9 @@ func want(t *testing.T, s *token.Source, k token.Key, value string) token.Token 
 	return got
 }
 
+// pass lets a bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
 // start is when every synctest bubble begins.
 func start() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
@@ -124,7 +127,7 @@ func TestOneExchangeForAllWhoAsk(t *testing.T) {
 		if n := c.count(); n != 1 {
 			t.Errorf("%d exchanges under way, want 1", n)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		synctest.Wait()
 		if n := served.Load(); n != 1000 {
 			t.Errorf("%d of 1000 were served", n)
@@ -185,7 +188,7 @@ func TestOutageOfAlmostADay(t *testing.T) {
 				want(t, s, key("r"), "r-1")
 				c.set(outage, 0)
 				for range int((23*time.Hour + 50*time.Minute) / (6 * time.Second)) {
-					time.Sleep(6 * time.Second)
+					pass(6 * time.Second)
 					began := time.Now()
 					want(t, s, key("r"), "r-1")
 					if took := time.Since(began); took != 0 {
@@ -200,7 +203,7 @@ func TestOutageOfAlmostADay(t *testing.T) {
 					t.Errorf("%d exchanges during the outage", n)
 				}
 				c.set(nil, 0)
-				time.Sleep(6 * time.Minute)
+				pass(6 * time.Minute)
 				synctest.Wait()
 				before := c.count()
 				got, err := s.Get(t.Context(), key("r"))
@@ -231,12 +234,12 @@ func TestRefreshIsAheadAndInTheBackground(t *testing.T) {
 				c := &cloud{life: tt.life, refreshIn: tt.refreshIn}
 				s := source(t, token.Config{Exchange: c.exchange, Random: func() float64 { return tt.random }})
 				want(t, s, key("r"), "r-1")
-				time.Sleep(tt.want - time.Second)
+				pass(tt.want - time.Second)
 				synctest.Wait()
 				if n := c.count(); n != 1 {
 					t.Fatalf("%d exchanges before it is time", n)
 				}
-				time.Sleep(time.Second)
+				pass(time.Second)
 				synctest.Wait()
 				if gaps := c.gaps(); len(gaps) != 1 || gaps[0] != tt.want {
 					t.Fatalf("next exchanges after %v, want one after %s", gaps, tt.want)
@@ -253,7 +256,7 @@ func TestUnusedTokensLapse(t *testing.T) {
 		c := &cloud{}
 		s := source(t, token.Config{Exchange: c.exchange})
 		want(t, s, key("r"), "r-1")
-		time.Sleep(10 * day)
+		pass(10 * day)
 		synctest.Wait()
 		if n := c.count(); n != 2 {
 			t.Errorf("%d exchanges in ten days, want 2", n)
@@ -263,10 +266,10 @@ func TestUnusedTokensLapse(t *testing.T) {
 		}
 		// Asked for again late in its life, it is renewed at once and goes on.
 		want(t, s, key("r"), "r-3")
-		time.Sleep(20 * time.Hour)
+		pass(20 * time.Hour)
 		synctest.Wait() // renewed once unasked: r-4
 		want(t, s, key("r"), "r-4")
-		time.Sleep(12 * time.Hour)
+		pass(12 * time.Hour)
 		synctest.Wait()
 		want(t, s, key("r"), "r-5")
 	})
@@ -288,7 +291,7 @@ func TestReplicationGrace(t *testing.T) {
 							t.Fatalf("at %d s: class %s, retry after %s", second, e.Class, e.RetryAfter)
 						}
 					}
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 				if n := c.count(); n != 8 {
 					t.Errorf("%d exchanges in two minutes, want one per 15 s", n)
@@ -303,14 +306,14 @@ func TestReplicationGrace(t *testing.T) {
 					if e := refused(t, s, key("r")); e.Class != entra.Permanent || e.RetryAfter != 0 {
 						t.Fatalf("after the grace: class %s, retry after %s", e.Class, e.RetryAfter)
 					}
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 				if n := c.count() - before; n != 2 {
 					t.Errorf("%d exchanges in two minutes after the grace, want 2", n)
 				}
 				// The credential is there at last.
 				c.set(nil, 0)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if _, err := s.Get(t.Context(), key("r")); err != nil {
 					t.Error(err)
 				}
@@ -338,7 +341,7 @@ func TestReplicationOtherIdentitiesAreNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{err: aadsts(700213, 401)}
 		s := source(t, token.Config{Exchange: c.exchange})
-		refused(t, s, key("r"))
+		_ = refused(t, s, key("r"))
 		c.set(nil, 0)
 		other := key("r")
 		other.ClientID = "another"
@@ -370,13 +373,13 @@ func TestPermanentErrorsAreRememberedForAMinute(t *testing.T) {
 					if e := refused(t, s, key("r")); e.Class != entra.Permanent {
 						t.Fatalf("class %s", e.Class)
 					}
-					time.Sleep(time.Second)
+					pass(time.Second)
 				}
 				if n := c.count(); n != 1 {
 					t.Errorf("%d exchanges in a minute, want 1", n)
 				}
 				c.set(nil, 0)
-				time.Sleep(time.Second)
+				pass(time.Second)
 				want(t, s, key("r"), "r-2")
 			})
 		})
@@ -393,7 +396,7 @@ func TestThrottlingIsObeyed(t *testing.T) {
 			if left := time.Duration(20-second%20) * time.Second; e.Class != entra.Transient || e.RetryAfter != left {
 				t.Fatalf("at %d s: class %s, retry after %s, want %s", second, e.Class, e.RetryAfter, left)
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if n := c.count(); n != 3 {
 			t.Errorf("%d exchanges in a minute, want 3", n)
@@ -417,13 +420,13 @@ func TestOutageBeforeTheFirstToken(t *testing.T) {
 			if e := refused(t, s, key("r")); e.Class != entra.Transient || e.RetryAfter <= 0 || e.RetryAfter > 30*time.Second {
 				t.Fatalf("class %s, retry after %s", e.Class, e.RetryAfter)
 			}
-			time.Sleep(10 * time.Millisecond)
+			pass(10 * time.Millisecond)
 		}
 		if n := c.count(); n < 20 || n > 40 {
 			t.Errorf("%d exchanges in ten minutes", n)
 		}
 		c.set(nil, 0)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if _, err := s.Get(t.Context(), key("r")); err != nil {
 			t.Error(err)
 		}
@@ -455,7 +458,7 @@ func TestSlowExchange(t *testing.T) {
 		s := source(t, token.Config{Exchange: c.exchange, Random: func() float64 { return 0 }})
 		want(t, s, key("r"), "r-1")
 		c.set(nil, 30*time.Second)
-		time.Sleep(12*time.Hour + time.Second) // its refresh is under way
+		pass(12*time.Hour + time.Second) // its refresh is under way
 		began := time.Now()
 		want(t, s, key("r"), "r-1")
 		if took := time.Since(began); took != 0 {
@@ -494,7 +497,7 @@ func TestWallClockJumps(t *testing.T) {
 				wall := func() time.Time { return time.Now().Round(0).Add(time.Duration(offset.Load())) }
 				s := source(t, token.Config{Exchange: c.exchange, Now: wall})
 				want(t, s, key("r"), "r-1")
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				offset.Store(int64(jump))
 				got := want(t, s, key("r"), "r-1")
 				if got.Remaining != 23*time.Hour || !got.Expires.Equal(wall().Add(23*time.Hour)) || !got.Issued.Equal(wall().Add(-time.Hour)) {
@@ -531,10 +534,10 @@ func TestTokensAreBounded(t *testing.T) {
 		s := source(t, token.Config{Exchange: c.exchange, MaxTokens: 3})
 		for _, r := range []string{"a", "b", "c"} {
 			want(t, s, key(r), fmt.Sprintf("%s-%d", r, c.count()+1))
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		want(t, s, key("a"), "a-1")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		want(t, s, key("d"), "d-4") // in place of b, unused for longest
 		want(t, s, key("a"), "a-1")
 		want(t, s, key("c"), "c-3")
@@ -548,7 +551,7 @@ func TestTokensAreBounded(t *testing.T) {
 		if e := refused(t, s, key("w")); e.Class != entra.Transient || e.RetryAfter <= 0 {
 			t.Errorf("class %s, retry after %s", e.Class, e.RetryAfter)
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 	})
 }
 
@@ -564,7 +567,7 @@ func TestBackgroundHoldsWhileMissing(t *testing.T) {
 			if _, err := s.Get(t.Context(), key(r)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(20 * time.Second)
+			pass(20 * time.Second)
 		}
 		c.set(aadsts(700213, 401), 0)
 		from := len(c.gaps())
@@ -574,7 +577,7 @@ func TestBackgroundHoldsWhileMissing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		gaps := c.gaps()[from:]
 		if len(gaps) < 10 {

@@ -191,7 +191,7 @@ func TestRedirectOfTheProxyItself(t *testing.T) {
 func TestEnvMode(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)
-	p.serve(t, 4321)
+	p.serve(t, 4321, "--proxy-mode=env")
 	for _, name := range []string{"azidentity", "azidentity-default", "adal"} {
 		for _, id := range []string{"", clientID} {
 			if out, errOut, _ := p.client(t, appUID, name, id, p.env()...); !isOurs(t, out) {
@@ -256,7 +256,7 @@ print(ManagedIdentityCredential(**({"client_id": sys.argv[1]} if len(sys.argv) >
 	if errOut, code := p.redirect(t); code != 0 {
 		t.Fatalf("init: %d %s", code, errOut)
 	}
-	p.serve(t, proxyUID)
+	p.serve(t, proxyUID, "--proxy-mode=env") // it serves the redirected ones too
 	ca := filepath.Join(p.dir, "ca.crt")
 	for _, mode := range []string{"redirect", "env"} {
 		env := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
