@@ -27,7 +27,7 @@ type loadResult struct {
 }
 
 // load runs the generator on the second core.
-func (b *bench) load(ctx context.Context, target *server, d time.Duration) (loadResult, error) {
+func (b *bench) load(target *server, d time.Duration) (loadResult, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return loadResult{}, err
@@ -171,7 +171,7 @@ func (s *server) askFor(ctx context.Context, rate int, d time.Duration) (done, f
 			if !at.Before(deadline) {
 				break
 			}
-			time.Sleep(time.Until(at))
+			<-time.After(time.Until(at))
 			if c.ask(fmt.Sprintf("client-%d", k%100)) == nil {
 				good++
 				continue

@@ -195,21 +195,19 @@ func (b *bench) throughput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
 	body, err := s.body(ctx, "first")
 	if err != nil {
 		return err
 	}
-	bare, err := b.startBare(ctx, body)
+	bare, err := b.startBare(body)
 	if err != nil {
 		return err
 	}
-	defer bare.stop()
 	rates := map[*server][]float64{}
 	p99 := map[*server][]float64{}
 	for range 3 {
 		for _, target := range []*server{s, bare} {
-			result, err := b.load(ctx, target, b.round)
+			result, err := b.load(target, b.round)
 			if err != nil {
 				return err
 			}
@@ -220,7 +218,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	fmt.Fprintf(b.out, "%-52s %10.0f /s, p99 %.2f ms\n", "cached requests, 32 connections, one core", median(rates[s]), median(p99[s]))
 	fmt.Fprintf(b.out, "%-52s %10.0f /s, p99 %.2f ms\n", "a bare net/http handler that writes the same", median(rates[bare]), median(p99[bare]))
 	b.report("share of the bare handler", 100*median(rates[s])/median(rates[bare]), "%", false, 70)
-	return nil
+	return errors.Join(s.stop(), bare.stop())
 }
 
 // runSoak compares the memory after the first tenth with that at the end.

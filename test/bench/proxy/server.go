@@ -51,7 +51,7 @@ func (e *fakeEntra) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	e.most = max(e.most, e.inFlight)
 	delay := e.delay
 	e.mu.Unlock()
-	time.Sleep(delay)
+	<-time.After(delay)
 	e.mu.Lock()
 	e.inFlight--
 	e.mu.Unlock()
@@ -75,7 +75,6 @@ func (e *fakeEntra) counts() (total, most int) {
 // A server is a process on the first core.
 type server struct {
 	cmd   *exec.Cmd
-	stdin io.Closer
 	addr  string
 	ready time.Duration
 }
@@ -111,7 +110,7 @@ func (b *bench) start(ctx context.Context) (*server, error) {
 				return s, nil
 			}
 		}
-		time.Sleep(200 * time.Microsecond)
+		<-time.After(200 * time.Microsecond)
 	}
 	return nil, fmt.Errorf("the proxy was not ready in 10 s")
 }
@@ -122,7 +121,7 @@ func onCore(core int, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (b *bench) startBare(ctx context.Context, body []byte) (*server, error) {
+func (b *bench) startBare(body []byte) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
