@@ -41,6 +41,7 @@ func (g *generator) warning() (policySpec, error) {
 	v.add("warnings", "%s", strings.Join(append([]string{"variables.keyWarnings"}, rest...), " +\n"))
 
 	p := spec().withAccount()
+	p.FailurePolicy = "Ignore" // what cannot be told does not stop a pod
 	p.Variables = v
 	for i := range mostWarnings {
 		p.Validations = append(p.Validations, validation{
