@@ -54,7 +54,7 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 		Streams: streams, getenv: getenv, level: level,
 		log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level})),
 	}
-	cmd := newRootCommand(r)
+	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
 	cmd.SetArgs(args)
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {

@@ -17,14 +17,13 @@ type generator struct {
 	config  Config
 	sampler sampler
 	plain   added // without proxy
-	always  added // of an account without annotations
 	custom  added // with the custom token endpoint, if there is one
 	proxy   map[string]added
 }
 
 func newGenerator(c Config) (*generator, error) {
 	if c.Version == "" {
-		return nil, errors.New("Version is required")
+		return nil, errors.New("the version is required")
 	}
 	g := &generator{config: c, proxy: map[string]added{}}
 	var err error
@@ -375,10 +374,11 @@ func (g *generator) missingEnv() string {
 	lacks := "!(e.name in t.env)"
 	// The SDKs refuse file and data together, so the author's choice of one keeps us
 	// from adding the other.
-	for ours, theirs := range map[string]string{contract.EnvCAFile: contract.EnvCAData, contract.EnvCAData: contract.EnvCAFile} {
-		if slices.Contains(envNames(g.customEnv()), ours) {
-			lacks += fmt.Sprintf(" && !(e.name == %s && %s in t.env)", quote(ours), quote(theirs))
-		}
+	switch custom := envNames(g.customEnv()); {
+	case slices.Contains(custom, contract.EnvCAFile):
+		lacks += unless(contract.EnvCAFile, contract.EnvCAData)
+	case slices.Contains(custom, contract.EnvCAData):
+		lacks += unless(contract.EnvCAData, contract.EnvCAFile)
 	}
 	s := fmt.Sprintf("variables.env.filter(e, %s)", lacks)
 	if files := g.filesBelowMount(); len(files) > 0 {
@@ -392,6 +392,11 @@ func (g *generator) missingEnv() string {
 %s.filter(e, !(e.name in t.env)) : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), names(own), indent(indent(literal(endpoint, g.holes()))))
 	}
 	return s
+}
+
+// unless leaves out our variable where the container sets the other one.
+func unless(ours, theirs string) string {
+	return fmt.Sprintf(" && !(e.name == %s && %s in t.env)", quote(ours), quote(theirs))
 }
 
 // filesBelowMount are the variables that name files in the reserved volume.
