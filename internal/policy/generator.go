@@ -133,7 +133,8 @@ func (g *generator) podVariables() variables {
 		v.add("customEndpoint", `%s.orValue("").lowerAscii() == "true"`, annotation(g.config.Settings.CustomTokenEndpoint.Annotation))
 	}
 	v.add("initContainers", "object.spec.?initContainers.orValue([])")
-	v.add("containers", "object.spec.?containers.orValue([])")
+	// Null in a pod without any, which the API server refuses once admission is through.
+	v.add("containers", "object.spec.containers == null ? [] : object.spec.containers")
 	v.add("containerNames", "(variables.initContainers + variables.containers).map(c, c.name)")
 	v.add("volumes", "object.spec.?volumes.orValue([])")
 	v.add("volumeNames", "variables.volumes.map(v, v.name)")
