@@ -74,9 +74,14 @@ vulncheck: ## Look for known vulnerabilities in what the binaries use
 .PHONY: bench
 bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better on an idle machine)
 	@go -C test run ./bench
+	@go -C test run ./bench/proxy
 	@echo; echo "## The emulator: token exchanges on one core, and start to ready"
 	@go test -run='^$$' -bench='Exchange|Refusal' -benchtime=3s -cpu=1 ./emulator
 	@go test -run='^$$' -bench=Start -benchtime=3x ./cmd/azwi-emulator
+
+.PHONY: soak
+soak: build ## Load the proxy for ten minutes at 2,000 requests a second and watch its memory
+	@go -C test run ./bench/proxy -soak=10m
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (30s)

@@ -13,6 +13,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/entra"
+	"azwi/internal/loglevel"
 	"azwi/internal/proxy"
 	"azwi/internal/redirect"
 )
@@ -82,7 +83,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	}
 	mistake(noArguments(fs))
 	var err error
-	o.logLevel, err = parseLogLevel(*logLevel)
+	o.logLevel, err = loglevel.Parse(*logLevel)
 	mistake(err)
 	if o.port < 0 || o.port > 65535 {
 		mistake(fmt.Errorf("--proxy-port %d is no port", o.port))
@@ -215,7 +216,7 @@ func parseInit(args []string, getenv func(string) string, stderr io.Writer) (ini
 		return o, flagError(err)
 	}
 	var err error
-	o.logLevel, err = parseLogLevel(*logLevel)
+	o.logLevel, err = loglevel.Parse(*logLevel)
 	err = errors.Join(noArguments(fs), portError, err)
 	if o.redirect.Port < 1 || o.redirect.Port > 65535 {
 		err = errors.Join(err, fmt.Errorf("--proxy-port %d is no port", o.redirect.Port))
@@ -238,21 +239,4 @@ func noArguments(fs *flag.FlagSet) error {
 		return nil
 	}
 	return fmt.Errorf("unexpected argument %q: all settings are flags or environment variables", fs.Arg(0))
-}
-
-// parseLogLevel knows upstream's words, as the webhook does.
-func parseLogLevel(s string) (slog.Level, error) {
-	switch s {
-	case "", "info":
-		return slog.LevelInfo, nil
-	case "warning", "warn":
-		return slog.LevelWarn, nil
-	case "error":
-		return slog.LevelError, nil
-	case "debug":
-		return slog.LevelDebug, nil
-	case "trace", "all":
-		return slog.LevelDebug - 4, nil
-	}
-	return 0, fmt.Errorf("--log-level %q: use info, warn, debug or trace", s)
 }
