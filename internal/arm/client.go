@@ -1,0 +1,328 @@
+package arm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	azarm "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/msi/armmsi"
+	"github.com/google/uuid"
+)
+
+// Config of a Client.
+type Config struct {
+	// Credential signs in. Required.
+	Credential azcore.TokenCredential
+	// Options of the pipeline; their cloud says where Resource Manager is. The
+	// zero value is the public cloud.
+	Options azcore.ClientOptions
+}
+
+// A Client is safe for concurrent use. Its errors are *azcore.ResponseError where
+// Resource Manager answered.
+type Client struct {
+	credential azcore.TokenCredential
+	options    *azarm.ClientOptions
+}
+
+// New makes a client. It sends nothing.
+func New(c Config) *Client {
+	options := &azarm.ClientOptions{ClientOptions: c.Options, DisableRPRegistration: true}
+	// 409 of concurrent writes passes as soon as the other write is done.
+	options.Retry.ShouldRetry = shouldRetry
+	if options.Retry.RetryDelay == 0 {
+		options.Retry.RetryDelay = time.Second
+	}
+	options.Retry.MaxRetries = 5
+	return &Client{credential: c.Credential, options: options}
+}
+
+// ConcurrentWrites is the error code of a second write of a federated credential
+// to the same managed identity while the first is under way.
+const ConcurrentWrites = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
+
+func shouldRetry(resp *http.Response, err error) bool {
+	if err != nil {
+		// A lost connection is worth another try; a refusal to sign in is not.
+		_, final := errors.AsType[interface {
+			error
+			NonRetriable()
+		}](err)
+		return !final
+	}
+	switch resp.StatusCode {
+	case http.StatusConflict:
+		// NewResponseError buffers the body, which the caller reads again.
+		answer, ok := errors.AsType[*azcore.ResponseError](runtime.NewResponseError(resp))
+		return ok && answer.ErrorCode == ConcurrentWrites
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// An IdentityID is the resource ID of a managed identity, taken apart.
+type IdentityID struct{ Subscription, ResourceGroup, Name string }
+
+// ParseIdentityID reads a resource ID. Its fixed parts match whatever their case.
+func ParseIdentityID(id string) (IdentityID, error) {
+	m := regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/([^/]+)/?$`).FindStringSubmatch(id)
+	if m == nil {
+		return IdentityID{}, fmt.Errorf("%q is no resource ID of a managed identity: it looks like %s",
+			id, IdentityID{"SUBSCRIPTION", "RESOURCE_GROUP", "NAME"})
+	}
+	return IdentityID{Subscription: m[1], ResourceGroup: m[2], Name: m[3]}, nil
+}
+
+func (i IdentityID) String() string {
+	return "/subscriptions/" + i.Subscription + "/resourceGroups/" + i.ResourceGroup + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
+}
+
+// An Identity is a user-assigned managed identity.
+type Identity struct {
+	ID                              IdentityID
+	ClientID, PrincipalID, TenantID string
+	Location                        string
+}
+
+// Identity reads a managed identity. The error has status 404 if there is none.
+func (c *Client) Identity(ctx context.Context, id IdentityID) (Identity, error) {
+	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return Identity{}, err
+	}
+	resp, err := client.Get(ctx, id.ResourceGroup, id.Name, nil)
+	if err != nil {
+		return Identity{}, fmt.Errorf("managed identity %s: %w", id.Name, err)
+	}
+	return identity(id, resp.Identity), nil
+}
+
+// CreateIdentity creates a managed identity or leaves the one that is there.
+func (c *Client) CreateIdentity(ctx context.Context, id IdentityID, location string) (Identity, error) {
+	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return Identity{}, err
+	}
+	resp, err := client.CreateOrUpdate(ctx, id.ResourceGroup, id.Name, armmsi.Identity{Location: &location}, nil)
+	if err != nil {
+		return Identity{}, fmt.Errorf("create managed identity %s: %w", id.Name, err)
+	}
+	return identity(id, resp.Identity), nil
+}
+
+// DeleteIdentity deletes a managed identity. One that is not there is no error.
+func (c *Client) DeleteIdentity(ctx context.Context, id IdentityID) error {
+	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Delete(ctx, id.ResourceGroup, id.Name, nil); err != nil {
+		return fmt.Errorf("delete managed identity %s: %w", id.Name, err)
+	}
+	return nil
+}
+
+func identity(id IdentityID, in armmsi.Identity) Identity {
+	out := Identity{ID: id, Location: value(in.Location)}
+	if p := in.Properties; p != nil {
+		out.ClientID, out.PrincipalID, out.TenantID = value(p.ClientID), value(p.PrincipalID), value(p.TenantID)
+	}
+	return out
+}
+
+// A Credential is a federated identity credential of a managed identity.
+type Credential struct{ Name, Issuer, Subject, Audience string }
+
+// Credentials lists the credentials of a managed identity.
+func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, error) {
+	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return nil, err
+	}
+	var all []Credential
+	for pager := client.NewListPager(id.ResourceGroup, id.Name, nil); pager.More(); {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("federated credentials of %s: %w", id.Name, err)
+		}
+		for _, item := range page.Value {
+			credential := Credential{Name: value(item.Name)}
+			if p := item.Properties; p != nil {
+				credential.Issuer, credential.Subject = value(p.Issuer), value(p.Subject)
+				if len(p.Audiences) > 0 {
+					credential.Audience = value(p.Audiences[0])
+				}
+			}
+			all = append(all, credential)
+		}
+	}
+	return all, nil
+}
+
+// PutCredential creates or replaces the credential of that name. Writes to one
+// identity must follow each other: Azure refuses concurrent ones.
+func (c *Client) PutCredential(ctx context.Context, id IdentityID, credential Credential) error {
+	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return err
+	}
+	_, err = client.CreateOrUpdate(ctx, id.ResourceGroup, id.Name, credential.Name, armmsi.FederatedIdentityCredential{
+		Properties: &armmsi.FederatedIdentityCredentialProperties{
+			Issuer: &credential.Issuer, Subject: &credential.Subject, Audiences: []*string{&credential.Audience},
+		},
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("write federated credential %s of %s: %w", credential.Name, id.Name, err)
+	}
+	return nil
+}
+
+// DeleteCredential removes a credential. One that is not there is no error.
+func (c *Client) DeleteCredential(ctx context.Context, id IdentityID, name string) error {
+	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Delete(ctx, id.ResourceGroup, id.Name, name, nil); err != nil {
+		return fmt.Errorf("delete federated credential %s of %s: %w", name, id.Name, err)
+	}
+	return nil
+}
+
+// RoleDefinition returns the resource ID of the role of that name at a scope.
+func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string, error) {
+	client, err := armauthorization.NewRoleDefinitionsClient(c.credential, c.options)
+	if err != nil {
+		return "", err
+	}
+	// A quote in a literal of OData is doubled.
+	filter := "roleName eq '" + strings.ReplaceAll(role, "'", "''") + "'"
+	for pager := client.NewListPager(scope, &armauthorization.RoleDefinitionsClientListOptions{Filter: &filter}); pager.More(); {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return "", fmt.Errorf("role %q: %w", role, err)
+		}
+		for _, definition := range page.Value {
+			return value(definition.ID), nil
+		}
+	}
+	return "", fmt.Errorf("there is no role named %q at %s", role, scope)
+}
+
+// A RoleAssignment gives a role to a service principal at a scope.
+type RoleAssignment struct{ Scope, RoleDefinitionID, PrincipalID string }
+
+// Name is the assignment's GUID. It follows from what is assigned, so that a
+// second run finds what the first made.
+func (a RoleAssignment) Name() string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.ToLower(a.Scope+"|"+a.RoleDefinitionID+"|"+a.PrincipalID))).String()
+}
+
+// AssignRole creates the assignment. One that exists, under whatever name, is
+// success; any other refusal is an error.
+func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) error {
+	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	if err != nil {
+		return err
+	}
+	_, err = client.Create(ctx, a.Scope, a.Name(), armauthorization.RoleAssignmentCreateParameters{
+		Properties: &armauthorization.RoleAssignmentProperties{
+			RoleDefinitionID: &a.RoleDefinitionID, PrincipalID: &a.PrincipalID,
+			// Named, so that a principal which is new need not have spread yet.
+			PrincipalType: to.Ptr(armauthorization.PrincipalTypeServicePrincipal),
+		},
+	}, nil)
+	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok && answer.StatusCode == http.StatusConflict && answer.ErrorCode == "RoleAssignmentExists" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("assign a role at %s: %w", a.Scope, err)
+	}
+	return nil
+}
+
+// DeleteRoleAssignment removes the assignment with that resource ID. One that is
+// not there is no error.
+func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) error {
+	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	if err != nil {
+		return err
+	}
+	if _, err := client.DeleteByID(ctx, id, nil); err != nil {
+		return fmt.Errorf("delete role assignment: %w", err)
+	}
+	return nil
+}
+
+// Permissions of the caller, as Resource Manager tells them. Deny assignments are
+// not among them.
+type Permissions []Permission
+
+// A Permission allows Actions but for NotActions. They hold wildcards.
+type Permission struct{ Actions, NotActions []string }
+
+// Permissions reads what the caller may do in a resource group.
+func (c *Client) Permissions(ctx context.Context, subscription, resourceGroup string) (Permissions, error) {
+	client, err := armauthorization.NewPermissionsClient(subscription, c.credential, c.options)
+	if err != nil {
+		return nil, err
+	}
+	var all Permissions
+	for pager := client.NewListForResourceGroupPager(resourceGroup, nil); pager.More(); {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("permissions in resource group %s: %w", resourceGroup, err)
+		}
+		for _, p := range page.Value {
+			all = append(all, Permission{Actions: values(p.Actions), NotActions: values(p.NotActions)})
+		}
+	}
+	return all, nil
+}
+
+// Allow reports whether an action is allowed: by any entry that matches it and
+// does not exclude it itself.
+func (p Permissions) Allow(action string) bool {
+	for _, entry := range p {
+		if matchAny(entry.Actions, action) && !matchAny(entry.NotActions, action) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchAny(patterns []string, action string) bool {
+	for _, pattern := range patterns {
+		expression := "(?i)^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, ".*") + "$"
+		if regexp.MustCompile(expression).MatchString(action) {
+			return true
+		}
+	}
+	return false
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func values(in []*string) []string {
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = value(s)
+	}
+	return out
+}
