@@ -84,6 +84,6 @@ func newRootCommand(r *root) *cobra.Command {
 	cmd.SetOut(r.Out)
 	cmd.SetErr(r.Err)
 	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
-	cmd.AddCommand(newVersionCommand(r), newPolicyCommand(r))
+	cmd.AddCommand(newVersionCommand(r), newJWKSCommand(r), newPolicyCommand(r))
 	return cmd
 }
