@@ -27,7 +27,8 @@ const (
 	// or ProxyModeEnv. Pod annotation.
 	ProxyModeAnnotation = Prefix + "proxy-mode"
 	// ProxyIdentitiesAnnotation maps object and resource IDs to client IDs for the
-	// proxy: ID=CLIENT_ID, separated by semicolons. Pod annotation.
+	// proxy: ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons. Pod
+	// annotation.
 	ProxyIdentitiesAnnotation = Prefix + "proxy-identities"
 	// ProxyAllowedClientIDsAnnotation lists the client IDs that the proxy gives
 	// tokens for, separated by semicolons. Pod annotation; absent: any.

@@ -48,9 +48,11 @@ func (in *injection) readIdentities() *Denial {
 	in.identities = list(in.pod.metadata.Annotations[contract.ProxyIdentitiesAnnotation])
 	in.allowed = list(in.pod.metadata.Annotations[contract.ProxyAllowedClientIDsAnnotation])
 	for _, pair := range in.identities {
-		if id, client, ok := strings.Cut(pair, "="); !ok || id == "" || !isGUID(client) {
+		id, target, ok := strings.Cut(pair, "=")
+		client, tenant, other := strings.Cut(target, "@")
+		if !ok || id == "" || !isGUID(client) || other && !isTenant(tenant) {
 			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
-				"annotation %s has %s: allowed are pairs ID=CLIENT_ID, separated by semicolons, each client ID a GUID",
+				"annotation %s has %s: allowed are ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
 				contract.ProxyIdentitiesAnnotation, quote(pair))}
 		}
 	}
@@ -62,6 +64,11 @@ func (in *injection) readIdentities() *Denial {
 		}
 	}
 	return nil
+}
+
+// isTenant allows what Azure's SDKs allow in a tenant's ID or domain.
+func isTenant(s string) bool {
+	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == ""
 }
 
 // list splits at semicolons; blanks around items and empty items do not count.

@@ -277,7 +277,7 @@ func (g *generator) denial() (string, error) {
 	add("variables.proxyPort < 1 || variables.proxyPort > 65535", inject.ReasonProxyPort,
 		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(variables.podAnnotations[` + quote(contract.ProxyPortAnnotation) + `])`)})
 	for _, l := range []struct{ variable, key, pattern string }{
-		{"proxyIdentities", contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "$"},
+		{"proxyIdentities", contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "(@[A-Za-z0-9.-]+)?$"},
 		{"proxyAllowed", contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
 	} {
 		bad := fmt.Sprintf("variables.%s.filter(s, !s.matches(%s))", l.variable, quote(l.pattern))
