@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -164,6 +165,31 @@ func TestMatchExpression(t *testing.T) {
 	for _, bad := range []string{"", "sub eq 'x'", "claims['sub'] ne 'x'", "claims['sub'] eq x", "claims['sub'] eq 'x' or claims['sub'] eq 'y'", "claims['sub'] eq 'x' and", "claims['sub", "claims[''] eq 'x'"} {
 		if err := CheckExpression(bad); !errors.Is(err, ErrExpression) {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestCredentialNames: Resource Manager is stricter than Graph, where upstream's
+// azwi makes names in padded base64url.
+func TestCredentialNames(t *testing.T) {
+	t.Parallel()
+	const upstream = "5xKx8mPQnlu2Gd3BUgjzOaSuYXwJl1vpfjKcDJBBPHk="
+	for name, want := range map[string]struct{ arm, graph bool }{
+		"web":                    {true, true},
+		"a-b_c":                  {true, true},
+		upstream:                 {false, true},
+		"-" + upstream[1:]:       {false, true},
+		"_" + upstream[1:]:       {false, true},
+		"=" + upstream[1:]:       {false, false},
+		"ab":                     {false, false},
+		"a b":                    {false, false},
+		"ä-umlaut":               {false, false},
+		strings.Repeat("a", 120): {true, true},
+		strings.Repeat("a", 121): {false, false},
+	} {
+		c := Credential{Name: name, Issuer: "https://issuer", Subject: "s", Audience: "a"}
+		if arm, graph := c.Check(false) == nil, c.Check(true) == nil; arm != want.arm || graph != want.graph {
+			t.Errorf("%q: Resource Manager takes it: %v, Graph: %v; want %+v", name, arm, graph, want)
 		}
 	}
 }
