@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -18,8 +17,6 @@ import (
 var (
 	control cluster.Shared
 	webhook built
-
-	auditLog string // the API server's
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -31,15 +28,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(webhook.dir)
-	auditLog = filepath.Join(webhook.dir, "audit.log")
-	policy := filepath.Join(webhook.dir, "audit.yaml")
-	// What the API server writes of pod creations: who, what, and our annotations.
-	if err := os.WriteFile(policy, []byte(`{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[
-		{"level":"Metadata","verbs":["create"],"resources":[{"resources":["pods"]}]},{"level":"None"}]}`), 0o600); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	control.Config.APIServerFlags = []string{"--audit-policy-file=" + policy, "--audit-log-path=" + auditLog}
+	control.Config.AuditPods = true
 	return control.Run(m)
 }
 

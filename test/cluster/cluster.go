@@ -36,6 +36,9 @@ type Config struct {
 	// APIServerFlags are added to the API server's. One that is there already
 	// is replaced, unless it is one that may be given several times.
 	APIServerFlags []string
+	// AuditPods has the API server write an audit log of pod creations; see
+	// Cluster.Audited.
+	AuditPods bool
 	// Detached leaves the processes running when this one ends.
 	Detached bool
 	// StartTimeout bounds the start, not counting a build of the binary.
@@ -135,6 +138,14 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
+	apiServerFlags := cfg.APIServerFlags
+	if cfg.AuditPods {
+		audit, err := c.auditFlags()
+		if err != nil {
+			return nil, err
+		}
+		apiServerFlags = append(audit, apiServerFlags...)
+	}
 
 	etcd, err := c.start("etcd", cfg.Detached, c.etcdFlags())
 	if err != nil {
@@ -143,7 +154,7 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 	if err := c.wait(ctx, etcd, c.etcdReady); err != nil {
 		return nil, retryIfTaken(err, etcd, cfg.EtcdPort == 0, etcdPort)
 	}
-	apiServer, err := c.start("kube-apiserver", cfg.Detached, c.apiServerFlags(apiPort, cfg.APIServerFlags))
+	apiServer, err := c.start("kube-apiserver", cfg.Detached, c.apiServerFlags(apiPort, apiServerFlags))
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"azwi/test/product"
 )
 
-var control cluster.Shared
+var control = cluster.Shared{Config: cluster.Config{AuditPods: true}}
 
 func TestMain(m *testing.M) { os.Exit(control.Run(m)) }
 
