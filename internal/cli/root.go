@@ -84,6 +84,21 @@ func newRootCommand(r *root) *cobra.Command {
 	cmd.SetOut(r.Out)
 	cmd.SetErr(r.Err)
 	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
-	cmd.AddCommand(newVersionCommand(r), newJWKSCommand(r), newPolicyCommand(r))
+	cmd.AddCommand(
+		newVersionCommand(r),
+		newJWKSCommand(r),
+		newPolicyCommand(r),
+		newFederationCommand(r),
+		newServiceAccountCommand(r),
+		newWaitCommand(r),
+		newPermissionsCommand(r),
+		newTokenCommand(r),
+		newExecCommand(r),
+		newInjectCommand(r),
+		newLintCommand(r),
+		newPodIdentityCommand(r),
+		newInstallCommand(r),
+		newStatusCommand(r),
+	)
 	return cmd
 }
