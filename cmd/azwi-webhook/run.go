@@ -45,17 +45,17 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 }
 
 func serve(ctx context.Context, o options, logger *slog.Logger) error {
-	api, err := newAPIServer(o.kubeconfig)
+	api, err := connect(o.kubeconfig)
 	if err != nil {
 		return err
 	}
 	metrics := webhook.NewMetrics()
-	accounts, err := account.NewReader(account.Config{Client: api.client, Host: api.host, Observe: metrics.ObserveRead})
+	accounts, err := account.NewReader(account.Config{Client: api.HTTP, Host: api.Host, Observe: metrics.ObserveRead})
 	if err != nil {
 		return err
 	}
 	settings := o.settings
-	if settings.Proxy.NativeSidecar, err = api.waitForNativeSidecar(ctx, logger); err != nil {
+	if settings.Proxy.NativeSidecar, err = waitForNativeSidecar(ctx, api, logger); err != nil {
 		return err
 	}
 	config := o.server

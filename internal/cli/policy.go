@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"azwi/internal/apiserver"
 	"azwi/internal/loglevel"
 	"azwi/internal/policy"
 	"azwi/internal/settings"
@@ -115,7 +116,7 @@ func generatePolicy(o policyOptions, r *root) error {
 
 func newPolicyVerify(r *root) *cobra.Command {
 	var o policyOptions
-	var kubeconfig, kubeContext string
+	var cluster clusterOptions
 	c := &cobra.Command{
 		Use: "verify", Short: "Compare what is installed with what generate would print", Args: cobra.NoArgs,
 		Long: `Compare what is installed with what generate would print, from the same flags and
@@ -123,16 +124,15 @@ environment. Each difference is a line.
 
 Exit code: 0 no difference, 2 differences, 1 failure.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return verifyPolicy(c.Context(), o, kubeconfig, kubeContext, r)
+			return verifyPolicy(c.Context(), o, cluster, r)
 		},
 	}
 	o.register(c)
-	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
-	c.Flags().StringVar(&kubeContext, "context", "", "context of the kubeconfig (default its current one)")
+	cluster.register(c)
 	return c
 }
 
-func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext string, r *root) error {
+func verifyPolicy(ctx context.Context, o policyOptions, cluster clusterOptions, r *root) error {
 	config, err := o.config(r.getenv)
 	if err != nil {
 		return err
@@ -141,20 +141,20 @@ func verifyPolicy(ctx context.Context, o policyOptions, kubeconfig, kubeContext 
 	if err != nil {
 		return err
 	}
-	api, err := newAPIServer(kubeconfig, kubeContext)
+	api, err := cluster.connect()
 	if err != nil {
 		return err
 	}
 	var differences []string
 	for _, object := range objects {
 		var installed map[string]any
-		found, err := api.get(ctx, object.Path(), &installed)
-		if err != nil {
-			return err
-		}
-		if !found {
+		err := api.Get(ctx, object.Path(), &installed)
+		if apiserver.IsNotFound(err) {
 			differences = append(differences, object.Kind+" "+object.Metadata.Name+": not installed")
 			continue
+		}
+		if err != nil {
+			return err
 		}
 		different, err := object.Differences(installed)
 		if err != nil {

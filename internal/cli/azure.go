@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/spf13/cobra"
+
+	"azwi/internal/arm"
+	"azwi/internal/azure"
+	"azwi/internal/entra"
+	"azwi/internal/graph"
+)
+
+// azureOptions say who signs in to Azure, and to which cloud. The names are
+// upstream's, but for those that it lacks.
+type azureOptions struct {
+	config                 azure.Config
+	secretFile             string
+	environment            string
+	subscription           string
+	authority              string
+	graph, graphAudience   string
+	manager, managerTarget string
+}
+
+func (o *azureOptions) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.config.Method, "auth-method", azure.MethodCLI, "how to sign in: "+strings.Join(azure.Methods(), ", "))
+	f.StringVar(&o.config.ClientID, "client-id", "", "client ID of who signs in")
+	f.StringVar(&o.config.ClientSecret, "client-secret", "", "its secret; other users of this machine can read it here, so better $AZURE_CLIENT_SECRET or --client-secret-file")
+	f.StringVar(&o.secretFile, "client-secret-file", "", "file of its secret")
+	f.StringVar(&o.config.CertificateFile, "certificate-path", "", "its certificate, PEM or PKCS #12")
+	f.StringVar(&o.config.KeyFile, "private-key-path", "", "its private key in PEM, if not beside the certificate")
+	f.StringVar(&o.config.TenantID, "tenant-id", "", "tenant (default $AZURE_TENANT_ID, else the subscription's)")
+	f.StringVarP(&o.subscription, "subscription-id", "s", "", "subscription (default $AZURE_SUBSCRIPTION_ID, else az's)")
+	o.registerCloud(cmd)
+}
+
+// registerCloud adds the flags that choose a cloud, for commands that do not sign
+// in.
+func (o *azureOptions) registerCloud(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud")
+	f.StringVar(&o.authority, "authority-host", "", "Entra's URL in a cloud of your own (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
+	f.StringVar(&o.graph, "graph-endpoint", "", "Microsoft Graph's URL in a cloud of your own")
+	f.StringVar(&o.graphAudience, "graph-audience", "", "resource of Graph's tokens (default the one of --azure-env)")
+	f.StringVar(&o.manager, "resource-manager-endpoint", "", "Resource Manager's URL in a cloud of your own")
+	f.StringVar(&o.managerTarget, "resource-manager-audience", "", "resource of Resource Manager's tokens (default the one of --azure-env)")
+}
+
+// cloud is the one that the flags and the environment choose.
+func (o *azureOptions) cloud(getenv func(string) string) (cloud entra.Cloud, graphAudience string, err error) {
+	cloud, err = entra.CloudByName(o.environment)
+	if err != nil {
+		return entra.Cloud{}, "", fmt.Errorf("--azure-env: %w", err)
+	}
+	graphAudience = cloud.Graph
+	authority := o.authority
+	if authority == "" && o.environment == entra.Clouds()[0].Name {
+		authority = getenv("AZURE_AUTHORITY_HOST")
+	}
+	if authority != "" {
+		cloud.AuthorityHost = strings.TrimSuffix(authority, "/") + "/"
+	}
+	if o.graph != "" {
+		cloud.Graph = strings.TrimSuffix(o.graph, "/")
+	}
+	if o.graphAudience != "" {
+		graphAudience = o.graphAudience
+	}
+	if o.manager != "" {
+		cloud.ResourceManager = strings.TrimSuffix(o.manager, "/")
+	}
+	if o.managerTarget != "" {
+		cloud.ResourceManagerAudiences = []string{o.managerTarget}
+	}
+	return cloud, graphAudience, nil
+}
+
+// An azureSession is a signed-in caller. Nothing has been asked yet.
+type azureSession struct {
+	cloud      entra.Cloud
+	credential azcore.TokenCredential
+	graph      *graph.Client
+	arm        *arm.Client
+	// tenant and subscription may be empty: not every command needs them.
+	tenant, subscription string
+	// graphAudience is the resource of Graph's tokens.
+	graphAudience string
+}
+
+// signIn makes the clients. It asks for no token, so it fails only on what is
+// wrong with flags, environment and files.
+func (o *azureOptions) signIn(ctx context.Context, getenv func(string) string) (*azureSession, error) {
+	c := o.config
+	var err error
+	var graphAudience string
+	if c.Cloud, graphAudience, err = o.cloud(getenv); err != nil {
+		return nil, err
+	}
+	if c.ClientSecret == "" && o.secretFile != "" {
+		if c.ClientSecret, err = readSecret(o.secretFile); err != nil {
+			return nil, err
+		}
+	}
+	if c.ClientSecret == "" {
+		c.ClientSecret = getenv("AZURE_CLIENT_SECRET")
+	}
+	switch c.Method {
+	case azure.MethodClientSecret, azure.MethodClientCertificate, azure.MethodWorkloadIdentity, azure.MethodManagedIdentity:
+		if c.ClientID == "" {
+			c.ClientID = getenv("AZURE_CLIENT_ID")
+		}
+	}
+	if c.Method == azure.MethodWorkloadIdentity {
+		c.TokenFile = getenv("AZURE_FEDERATED_TOKEN_FILE")
+	}
+	if c.TenantID == "" {
+		c.TenantID = getenv("AZURE_TENANT_ID")
+	}
+	subscription := o.subscription
+	if subscription == "" {
+		subscription = getenv("AZURE_SUBSCRIPTION_ID")
+	}
+	if err := c.Complete(); err != nil {
+		return nil, err
+	}
+	if c.TenantID == "" && subscription != "" {
+		if c.TenantID, err = azure.TenantOf(ctx, c, subscription); err != nil {
+			return nil, fmt.Errorf("%w; give --tenant-id", err)
+		}
+	}
+	credential, err := azure.Credential(c)
+	if err != nil {
+		return nil, err
+	}
+	options := c.ClientOptions()
+	return &azureSession{
+		cloud: c.Cloud, credential: credential, tenant: c.TenantID, subscription: subscription, graphAudience: graphAudience,
+		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
+		arm:   arm.New(arm.Config{Credential: credential, Options: options}),
+	}, nil
+}
+
+// maxSecret bounds a file with a secret, in bytes.
+const maxSecret = 64 << 10
+
+func readSecret(name string) (string, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return "", fmt.Errorf("--client-secret-file: %w", err)
+	}
+	defer file.Close()
+	raw, err := io.ReadAll(io.LimitReader(file, maxSecret))
+	if err != nil {
+		return "", fmt.Errorf("--client-secret-file: %w", err)
+	}
+	secret := string(bytes.TrimSpace(raw))
+	if secret == "" {
+		return "", errors.New("--client-secret-file: the file is empty")
+	}
+	return secret, nil
+}

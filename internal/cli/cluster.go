@@ -1,0 +1,19 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"azwi/internal/apiserver"
+)
+
+// clusterOptions choose a cluster, with kubectl's flags.
+type clusterOptions struct{ kubeconfig, context string }
+
+func (o *clusterOptions) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
+	cmd.Flags().StringVar(&o.context, "context", "", "context of the kubeconfig (default its current one)")
+}
+
+func (o *clusterOptions) connect() (*apiserver.Client, error) {
+	return apiserver.Connect(apiserver.Config{Kubeconfig: o.kubeconfig, Context: o.context})
+}
