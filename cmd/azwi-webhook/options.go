@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -25,6 +26,16 @@ type options struct {
 	logLevel   slog.Level
 	settings   inject.Settings
 	server     webhook.Config
+	// ownCertificate: the webhook keeps its certificate itself, in a Secret.
+	ownCertificate bool
+	certificate    certificateOptions
+}
+
+// certificateOptions say where the webhook's own certificate is kept, and for whom.
+type certificateOptions struct {
+	namespace, secret, configuration string
+	// names are the DNS names and IP addresses it is valid for.
+	names []string
 }
 
 func parse(args []string, getenv func(string) string, stderr io.Writer) (options, error) {
@@ -35,9 +46,11 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else the pod's own service account)")
 	logLevel := fs.String("log-level", "info", "info, debug, trace or all")
-	fs.StringVar(&o.server.CertDir, "webhook-cert-dir", contract.WebhookDefaultCertDir, "folder with tls.crt and tls.key, reloaded when they change")
-	// Accepted for upstream's manifests; this build serves mounted certificates only.
-	fs.Bool("disable-cert-rotation", false, "serve the mounted certificate as it is")
+	mounted := fs.Bool("disable-cert-rotation", false, "serve the certificate of --webhook-cert-dir, instead of one that the webhook keeps in --cert-secret itself")
+	fs.StringVar(&o.server.CertDir, "webhook-cert-dir", contract.WebhookDefaultCertDir, "with --disable-cert-rotation: folder with tls.crt and tls.key, reloaded when they change")
+	fs.StringVar(&o.certificate.secret, "cert-secret", contract.WebhookSecret, "Secret, in the namespace $POD_NAMESPACE, that holds the webhook's own authority and certificate")
+	fs.StringVar(&o.certificate.configuration, "cert-webhook-configuration", contract.WebhookConfiguration, "MutatingWebhookConfiguration whose caBundle is kept")
+	names := fs.String("cert-names", "", "comma-separated DNS names and IP addresses of the webhook's own certificate (default the Service's: "+contract.WebhookService+".$POD_NAMESPACE.svc)")
 	minTLS := fs.String("tls-min-version", "1.3", "1.0, 1.1, 1.2 or 1.3")
 	fs.StringVar(&o.server.Addr, "addr", contract.WebhookDefaultAddr, "address of admission")
 	fs.StringVar(&o.server.HealthAddr, "health-addr", contract.WebhookDefaultHealthAddr, "address of /healthz and /readyz")
@@ -84,6 +97,9 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	case o.server.DrainDelay == 0:
 		o.server.DrainDelay = -1 // none, where zero would be the default
 	}
+	o.ownCertificate = !*mounted
+	o.certificate.namespace = cmp.Or(getenv(contract.EnvPodNamespace), contract.SystemNamespace)
+	o.certificate.names = strings.Split(cmp.Or(*names, contract.WebhookService+"."+o.certificate.namespace+".svc"), ",")
 	o.settings, err = injection.Settings(getenv, version.String())
 	mistake(err)
 	o.settings.Proxy.LogLevel = *logLevel

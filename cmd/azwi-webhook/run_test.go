@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"azwi/contract"
 	"azwi/internal/version"
 )
 
@@ -40,6 +43,48 @@ func TestUpstreamFlags(t *testing.T) {
 	}
 	if o.server.MinTLS != tls.VersionTLS12 || o.logLevel != slog.LevelDebug || o.settings.Proxy.LogLevel != "debug" || o.server.DrainDelay >= time.Nanosecond {
 		t.Errorf("got %+v", o)
+	}
+	if o.ownCertificate {
+		t.Error("--disable-cert-rotation has no effect")
+	}
+}
+
+func TestOwnCertificateOptions(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, namespace string
+		args            []string
+		want            certificateOptions
+	}{
+		{
+			name: "defaults",
+			want: certificateOptions{
+				namespace: "azure-workload-identity-system", secret: "azure-wi-webhook-server-cert",
+				configuration: "azure-wi-webhook-mutating-webhook-configuration",
+				names:         []string{"azure-wi-webhook-webhook-service.azure-workload-identity-system.svc"},
+			},
+		},
+		{
+			name: "chosen", namespace: "identity",
+			args: []string{"--cert-secret=s", "--cert-webhook-configuration=c", "--cert-names=a.identity.svc,127.0.0.1"},
+			want: certificateOptions{namespace: "identity", secret: "s", configuration: "c", names: []string{"a.identity.svc", "127.0.0.1"}},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			o, err := parse(test.args, func(key string) string {
+				if key == contract.EnvPodNamespace {
+					return test.namespace
+				}
+				return tenantOnly(key)
+			}, &bytes.Buffer{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, o.certificate, cmp.AllowUnexported(certificateOptions{})); diff != "" || !o.ownCertificate {
+				t.Error(o.ownCertificate, diff)
+			}
+		})
 	}
 }
 

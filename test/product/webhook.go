@@ -60,7 +60,7 @@ func StartWebhook(ctx context.Context, c WebhookConfig) (*Webhook, error) {
 	child, serving, err := startServing(ctx, process.Config{
 		Binary: c.Binary,
 		Args: append([]string{
-			"--kubeconfig=" + kubeconfig, "--webhook-cert-dir=" + c.CertDir(),
+			"--kubeconfig=" + kubeconfig, "--disable-cert-rotation", "--webhook-cert-dir=" + c.CertDir(),
 			"--addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--drain-delay=0s",
 		}, c.Args...),
 		Env:    append([]string{contract.EnvTenantID + "=" + TenantID, "GORACE=halt_on_error=1 exitcode=66"}, c.Env...),
