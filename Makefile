@@ -83,6 +83,10 @@ cluster-down: .cache/bin/cluster ## Stop it and remove its data (KEEP=1: leave t
 kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need (8 minutes, once)
 	@.cache/bin/cluster build
 
+.PHONY: generate
+generate: ## Make anew what is made from other files: deploy/ and parts of the chart
+	@go -C test run ./chart/cmd/generate $(CURDIR)
+
 .PHONY: lint
 lint: ## Run the linters and vet
 	@code=0; for m in $(ALL_MODULES); do echo "lint, module folder $$m"; \

@@ -1,0 +1,125 @@
+// Command generate writes the files that are made from others: the chart's defaults
+// for releases of other charts, and the manifests in deploy/. Run it by make
+// generate.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"azwi/internal/install"
+)
+
+const chartDir = "charts/workload-identity-webhook"
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stderr)) }
+
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	if len(args) != 1 {
+		fmt.Fprintln(stderr, "usage: generate ROOT, the repository's folder")
+		return 2
+	}
+	if err := write(ctx, args[0]); err != nil {
+		fmt.Fprintln(stderr, "generate:", err)
+		return 1
+	}
+	return 0
+}
+
+func write(ctx context.Context, root string) error {
+	files, err := generate(ctx, root)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		name := filepath.Join(root, f.name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, f.data, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A file is one that is generated, by its path below the repository's folder.
+type file struct {
+	name string
+	data []byte
+}
+
+func generate(ctx context.Context, root string) ([]file, error) {
+	defaults, err := addedValues(root)
+	if err != nil {
+		return nil, err
+	}
+	webhook, err := manifest(ctx, root, "webhook")
+	if err != nil {
+		return nil, err
+	}
+	return []file{
+		{chartDir + "/files/defaults.yaml", defaults},
+		{"deploy/azure-wi-webhook.yaml", webhook},
+	}, nil
+}
+
+// addedValues are the chart's values that upstream's chart does not have.
+func addedValues(root string) ([]byte, error) {
+	values, err := os.ReadFile(filepath.Join(root, chartDir, "values.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	_, added, found := bytes.Cut(values, []byte("\n# Added values. "))
+	if !found {
+		return nil, errors.New("values.yaml does not say where the added values begin")
+	}
+	return slices.Concat([]byte("# Made by make generate from values.yaml, which says what they mean.\n# "), added), nil
+}
+
+// manifest is the chart as files to apply, with a place for the tenant.
+func manifest(ctx context.Context, root, engine string) ([]byte, error) {
+	version, err := appVersion(root)
+	if err != nil {
+		return nil, err
+	}
+	objects, _, err := install.Render(ctx, install.Release{
+		Name: install.DefaultRelease, Namespace: install.DefaultNamespace, Version: version, Service: "kubectl",
+		Values: map[string]any{"azureTenantID": "${AZURE_TENANT_ID}", "engine": engine},
+	})
+	if err != nil {
+		return nil, err
+	}
+	text, err := install.YAML(append([]install.Object{install.NewNamespace(install.DefaultNamespace, false)}, objects...))
+	if err != nil {
+		return nil, err
+	}
+	header := fmt.Sprintf(`# Made by make generate from the chart, engine %s. Put your tenant in its place:
+#   AZURE_TENANT_ID=... envsubst < FILE | kubectl apply --server-side -f -
+`, engine)
+	return append([]byte(header), text...), nil
+}
+
+func appVersion(root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, chartDir, "Chart.yaml"))
+	if err != nil {
+		return "", err
+	}
+	var c struct{ AppVersion string }
+	if err := yaml.Unmarshal(text, &c); err != nil {
+		return "", err
+	}
+	if strings.TrimSpace(c.AppVersion) == "" {
+		return "", errors.New("the chart has no appVersion")
+	}
+	return c.AppVersion, nil
+}
