@@ -1,0 +1,85 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+const labelledPod = `# mine
+apiVersion: v1
+kind: Pod
+metadata:
+  name: orders
+  labels:
+    azure.workload.identity/use: "true"
+spec:
+  serviceAccountName: orders
+  containers:
+  - name: app
+`
+
+func TestInject(t *testing.T) {
+	t.Parallel()
+	const account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: orders, namespace: shop, annotations: {azure.workload.identity/client-id: nonsense}}\n"
+	for _, test := range []struct {
+		name, stdin string
+		args        []string
+		tenant      string
+		code        int
+		stdout      []string
+		stderr      []string
+	}{
+		{
+			name: "the account in the input", stdin: labelledPod + account, args: []string{"-n", "shop"}, tenant: "t",
+			stdout: []string{"# mine\n", "value: nonsense", "azure-workload-identity-reserved-token", account},
+			stderr: []string{"<stdin>:2:1: warning: Pod shop/orders: ", "no GUID"},
+		},
+		{
+			name: "no account", stdin: labelledPod, tenant: "t", code: ExitError,
+			stderr: []string{"<stdin>:2:1: Pod default/orders: service account default/orders: service account not found", "--from-cluster"},
+		},
+		{
+			name: "an account by flags", stdin: labelledPod, tenant: "t",
+			args:   []string{"--client-id", "22222222-2222-2222-2222-222222222222", "--tenant-id", "other", "--token-path", "both"},
+			stdout: []string{"value: other", "value: 22222222", "name: azure-identity-token"},
+		},
+		{
+			name: "nothing to do", stdin: account, tenant: "t", stdout: []string{account}, stderr: []string{"note: nothing to inject"},
+		},
+		{
+			name: "wrong flags", args: []string{"--tenant-id", "x", "--log-level", "loud", "--proxy-mode", "none"}, code: ExitError,
+			stderr: []string{"--tenant-id needs --client-id", "loud", "--proxy-mode", "AZURE_TENANT_ID is required"},
+		},
+		{name: "two sources", args: []string{"--client-id", "x", "--from-cluster"}, tenant: "t", code: ExitError, stderr: []string{"exclude each other"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var out, log bytes.Buffer
+			env := func(name string) string {
+				if name == "AZURE_TENANT_ID" {
+					return test.tenant
+				}
+				return ""
+			}
+			args := append([]string{"inject", "-f", "-"}, test.args...)
+			code := Run(t.Context(), args, Streams{In: strings.NewReader(test.stdin), Out: &out, Err: &log}, env)
+			if code != test.code || code != ExitOK && out.Len() > 0 {
+				t.Errorf("code %d, stdout %s, stderr %s", code, &out, &log)
+			}
+			for _, want := range test.stdout {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("no %q in %s", want, &out)
+				}
+			}
+			for _, want := range test.stderr {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("no %q in %s", want, &log)
+				}
+			}
+		})
+	}
+	if code, _, stderr := azwi(t, "inject"); code != ExitError || !strings.Contains(stderr, "-f") {
+		t.Errorf("code %d, %s", code, stderr)
+	}
+}
