@@ -26,14 +26,13 @@ type injectOptions struct {
 	clientID      string
 	tenantID      string
 	fromCluster   bool
-	kubeconfig    string
-	context       string
+	cluster       clusterOptions
 }
 
 func newInjectCommand(r *root) *cobra.Command {
 	var o injectOptions
 	c := &cobra.Command{
-		Use: "inject -f FILE|FOLDER|-", Short: "Inject into manifests what the webhook injects into pods", Args: cobra.NoArgs,
+		Use: "inject -f FILE|FOLDER|-", Short: "Inject into manifests what the webhook injects into pods",
 		Long: `Inject into manifests what the webhook injects into pods, and print them.
 
 Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers,
@@ -65,8 +64,7 @@ code 1), and then nothing is printed.`,
 	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant ID of service accounts that are not in the input, with --client-id")
 	c.Flags().BoolVar(&o.fromCluster, "from-cluster", false, "read service accounts that are not in the input from the cluster")
-	c.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file for --from-cluster (default $KUBECONFIG, else ~/.kube/config)")
-	c.Flags().StringVar(&o.context, "context", "", "context of the kubeconfig (default its current one)")
+	o.cluster.register(c)
 	return c
 }
 
@@ -108,7 +106,7 @@ func (o *injectOptions) config(getenv func(string) string) (injector.Config, err
 	}
 	c.Settings.Proxy.LogLevel = o.logLevel
 	c.Settings.Proxy.NativeSidecar = o.nativeSidecar
-	cluster := o.fromCluster || o.kubeconfig != "" || o.context != ""
+	cluster := o.fromCluster || o.cluster.kubeconfig != "" || o.cluster.context != ""
 	switch {
 	case o.clientID != "" && cluster:
 		mistakes = append(mistakes, errors.New("--client-id and --from-cluster exclude each other: both say what a service account holds that is not in the input"))
@@ -117,11 +115,11 @@ func (o *injectOptions) config(getenv func(string) string) (injector.Config, err
 	case o.clientID != "":
 		c.Accounts = givenAccount{o.clientID, o.tenantID}
 	case cluster:
-		api, err := newAPIServer(o.kubeconfig, o.context)
+		api, err := o.cluster.connect()
 		if err != nil {
 			return c, errors.Join(append(mistakes, err)...)
 		}
-		if c.Accounts, err = account.NewReader(account.Config{Client: api.client, Host: api.host}); err != nil {
+		if c.Accounts, err = account.NewReader(account.Config{Client: api.HTTP, Host: api.Host}); err != nil {
 			return c, err
 		}
 	}

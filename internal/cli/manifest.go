@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,12 @@ type manifestOptions struct {
 }
 
 func (o *manifestOptions) register(c *cobra.Command) {
+	c.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unexpected argument %q: name manifests with -f", args[0])
+		}
+		return nil
+	}
 	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "file, folder, or - for standard input; repeatable")
 	c.Flags().BoolVarP(&o.recursive, "recursive", "R", false, "look in folders below those named too")
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace of objects that name none")

@@ -181,8 +181,9 @@ func (d *Document) syntaxError(err error) *SyntaxError {
 		}
 		message = strings.TrimPrefix(message, found[0])
 	}
-	if bytes.Contains(d.Text, []byte("{{")) {
-		message += "; this looks like a template: render it first, for example by helm template"
+	if at := bytes.Index(d.Text, []byte("{{")); at >= 0 {
+		line = d.Line + bytes.Count(d.Text[:at], []byte("\n"))
+		message = "no YAML, but it looks like a template: render it first, for example with helm template"
 	}
 	return &SyntaxError{Position{d.File, line, 1}, strings.ReplaceAll(message, "\n", " ")}
 }

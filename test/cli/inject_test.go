@@ -1,0 +1,5 @@
+package cli_test
+
+import "testing"
+
+func TestInject(t *testing.T) { suite{folder: "inject"}.run(t) }
