@@ -144,6 +144,11 @@ func (g *generator) podVariables() variables {
 	return v
 }
 
+// podAccount names the pod's service account in texts.
+func podAccount() holes {
+	return holes{holeNamespace: "object.metadata.namespace", holeAccount: `object.spec.?serviceAccountName.orValue("default")`}
+}
+
 func isReserved(name string) string {
 	return name + ".startsWith(" + quote(contract.VolumePrefix) + ")"
 }
@@ -222,7 +227,7 @@ func (g *generator) mutating() (policySpec, error) {
   (size(%[1]s) == 0 ? [] : [JSONPatch{op: "add", path: "/spec/initContainers", value: %[1]s}]) :
 %[2]s)`, before, indent(prepend("initContainers", before))))
 	}
-	p := spec().withAccount()
+	p := pods().withAccount()
 	p.ReinvocationPolicy = "IfNeeded"
 	p.Variables = v
 	p.Mutations = []mutation{{"JSONPatch", jsonPatch{fmt.Sprintf("variables.refusal != \"\" ?\n%s :\n%s", indent(refuse()), strings.Join(ops, " +\n"))}}}
@@ -628,7 +633,7 @@ func (g *generator) validating() policySpec {
 	if g.config.LabelledAccounts {
 		hint += ", or without the label " + contract.UseLabel + `: "` + contract.UseLabelValue + `"`
 	}
-	p := spec()
+	p := pods()
 	p.Variables = v
 	p.Validations = []validation{
 		{

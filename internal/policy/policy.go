@@ -66,7 +66,7 @@ type policySpec struct {
 	ReinvocationPolicy string            `yaml:"reinvocationPolicy,omitempty"`
 	ParamKind          *paramKind        `yaml:"paramKind,omitempty"`
 	MatchConstraints   matchConstraints  `yaml:"matchConstraints"`
-	MatchConditions    []namedExpression `yaml:"matchConditions"`
+	MatchConditions    []namedExpression `yaml:"matchConditions,omitempty"`
 	Variables          []namedExpression `yaml:"variables,omitempty"`
 	Mutations          []mutation        `yaml:"mutations,omitempty"`
 	Validations        []validation      `yaml:"validations,omitempty"`
@@ -145,16 +145,22 @@ func Generate(c Config) ([]Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate the mutating policy: %w", err)
 	}
-	warning, err := g.warning()
+	podWarnings, err := g.podWarnings()
 	if err != nil {
 		return nil, fmt.Errorf("generate the policy of warnings: %w", err)
 	}
-	warnings := c.Name + "-warnings"
+	accountWarnings, err := g.accountWarnings()
+	if err != nil {
+		return nil, fmt.Errorf("generate the policy of warnings about accounts: %w", err)
+	}
+	ofPods, ofAccounts := c.Name+"-warnings", c.Name+"-accounts"
 	return []Object{
 		c.object("ValidatingAdmissionPolicy", c.Name, g.validating()),
 		c.object("ValidatingAdmissionPolicyBinding", c.Name, c.binding(c.Name, nil, "Deny")),
-		c.object("ValidatingAdmissionPolicy", warnings, warning),
-		c.object("ValidatingAdmissionPolicyBinding", warnings, c.binding(warnings, c.accounts(), "Warn")),
+		c.object("ValidatingAdmissionPolicy", ofPods, podWarnings),
+		c.object("ValidatingAdmissionPolicyBinding", ofPods, c.binding(ofPods, nil, "Warn")),
+		c.object("ValidatingAdmissionPolicy", ofAccounts, accountWarnings),
+		c.object("ValidatingAdmissionPolicyBinding", ofAccounts, c.binding(ofAccounts, nil, "Warn")),
 		c.object("MutatingAdmissionPolicy", c.Name, mutating),
 		c.object("MutatingAdmissionPolicyBinding", c.Name, c.binding(c.Name, c.accounts(), "")),
 	}, nil
@@ -193,19 +199,27 @@ func (c Config) binding(name string, params *paramRef, action string) bindingSpe
 	return b
 }
 
-// spec is what all three policies have in common: pods that opt in, at their
+// pods is what the policies for pods have in common: pods that opt in, at their
 // creation, in whatever version of the API.
-func spec() policySpec {
+func pods() policySpec {
+	p := on("pods", "CREATE")
+	p.MatchConstraints.ObjectSelector.MatchLabels = map[string]string{contract.UseLabel: contract.UseLabelValue}
+	p.MatchConditions = []namedExpression{{"not-a-mirror-pod", "!(" + quote(contract.MirrorPodAnnotation) + " in object.metadata.?annotations.orValue({}))"}}
+	return p
+}
+
+// accounts are service accounts whenever they are written.
+func accounts() policySpec { return on("serviceaccounts", "CREATE", "UPDATE") }
+
+func on(resource string, operations ...string) policySpec {
 	return policySpec{
 		FailurePolicy: "Fail",
 		MatchConstraints: matchConstraints{
-			MatchPolicy:    "Equivalent",
-			ObjectSelector: Selector{MatchLabels: map[string]string{contract.UseLabel: contract.UseLabelValue}},
+			MatchPolicy: "Equivalent",
 			ResourceRules: []rule{{
-				APIGroups: []string{""}, APIVersions: []string{"v1"}, Operations: []string{"CREATE"}, Resources: []string{"pods"}, Scope: "*",
+				APIGroups: []string{""}, APIVersions: []string{"v1"}, Operations: operations, Resources: []string{resource}, Scope: "*",
 			}},
 		},
-		MatchConditions: []namedExpression{{"not-a-mirror-pod", "!(" + quote(contract.MirrorPodAnnotation) + " in object.metadata.?annotations.orValue({}))"}},
 	}
 }
 

@@ -31,7 +31,7 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("%s: the second time differs:\n%s", g.Name, diff)
 		}
 		objects, err := policy.Decode([]byte(text))
-		if err != nil || len(objects) != 6 {
+		if err != nil || len(objects) != 8 {
 			t.Fatalf("%s: %d objects, %v", g.Name, len(objects), err)
 		}
 		for _, o := range objects {
@@ -58,6 +58,7 @@ func TestOrder(t *testing.T) {
 	want := []string{
 		"validatingadmissionpolicies/azure-wi-policy", "validatingadmissionpolicybindings/azure-wi-policy",
 		"validatingadmissionpolicies/azure-wi-policy-warnings", "validatingadmissionpolicybindings/azure-wi-policy-warnings",
+		"validatingadmissionpolicies/azure-wi-policy-accounts", "validatingadmissionpolicybindings/azure-wi-policy-accounts",
 		"mutatingadmissionpolicies/azure-wi-policy", "mutatingadmissionpolicybindings/azure-wi-policy",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -87,7 +88,7 @@ func TestQuotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := objects[4].JSON()
+	raw, err := objects[6].JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +118,11 @@ func TestDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{`MutatingAdmissionPolicyBinding azure-wi-policy: spec.paramRef.selector.matchLabels is {"azure.workload.identity/use":"true"}, which is not generated`}
-	if diff := cmp.Diff(want, differences(t, a[5], b[5])); diff != "" {
+	if diff := cmp.Diff(want, differences(t, a[7], b[7])); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	want = []string{`MutatingAdmissionPolicyBinding azure-wi-policy: spec.paramRef.selector.matchLabels is missing, generated is {"azure.workload.identity/use":"true"}`}
-	if diff := cmp.Diff(want, differences(t, b[5], a[5])); diff != "" {
+	if diff := cmp.Diff(want, differences(t, b[7], a[7])); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

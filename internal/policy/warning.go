@@ -15,18 +15,47 @@ const (
 	shortestTypo    = 6  // as inject has it: shorter words are near too many others
 )
 
-// warning is the policy whose binding warns. It sees the pod as it was injected.
-func (g *generator) warning() (policySpec, error) {
+// podWarnings is the policy whose binding warns of pods. It sees the pod as it was
+// injected and needs no account: what is wrong with an account alone is told when
+// the account is written, by accountWarnings, where its author sees it.
+func (g *generator) podWarnings() (policySpec, error) {
 	v := g.podVariables()
 	v.add("podLabels", "object.metadata.?labels.orValue({})")
-	v.add("accountLabels", "params.metadata.?labels.orValue({})")
-	v.add("accountAnnotations", "params.metadata.?annotations.orValue({})")
-	v.add("clientID", `variables.accountAnnotations[?%s].orValue("")`, quote(contract.ClientIDAnnotation))
-	places := inject.Places()
-	if len(places) != 4 {
-		return policySpec{}, fmt.Errorf("keys are read in %d places, not 4", len(places))
+	places, err := placesOf("pod")
+	if err != nil {
+		return policySpec{}, err
 	}
-	v.add("knownKeys", "%s", knownKeys(places))
+	rest, err := g.otherWarnings()
+	if err != nil {
+		return policySpec{}, err
+	}
+	return g.warnings(pods(), v, places, rest)
+}
+
+// accountWarnings is the policy whose binding warns of service accounts.
+func (g *generator) accountWarnings() (policySpec, error) {
+	var v variables
+	v.add("accountLabels", "object.metadata.?labels.orValue({})")
+	v.add("accountAnnotations", "object.metadata.?annotations.orValue({})")
+	v.add("clientID", `variables.accountAnnotations[?%s].orValue("")`, quote(contract.ClientIDAnnotation))
+	v.add("isOurs", "variables.accountLabels.exists(k, k.startsWith(%[1]s)) || variables.accountAnnotations.exists(k, k.startsWith(%[1]s))", quote(contract.Prefix))
+	places, err := placesOf("service account")
+	if err != nil {
+		return policySpec{}, err
+	}
+	notGUID, err := g.sampler.warning(inject.ReasonClientIDNotGUID, samplePod{account: map[string]string{contract.ClientIDAnnotation: holeValue}})
+	if err != nil {
+		return policySpec{}, err
+	}
+	h := holes{holeNamespace: "object.metadata.namespace", holeAccount: "object.metadata.name", quote(holeValue): quoted("variables.clientID")}
+	return g.warnings(accounts(), v, places, []string{
+		fmt.Sprintf(`[%s].filter(text, variables.clientID != "" && !variables.clientID.matches(%s))`, h.fill(notGUID), quote("^"+guid+"$")),
+	})
+}
+
+// warnings completes a policy that warns of keys in the given places, and of the rest.
+func (g *generator) warnings(p policySpec, v variables, places []place, rest []string) (policySpec, error) {
+	v.add("knownKeys", "%s", knownKeys(inject.Places()))
 	v.add("strangeKeys", "%s", strangeKeys(places))
 	keys, err := g.keyWarnings()
 	if err != nil {
@@ -34,14 +63,9 @@ func (g *generator) warning() (policySpec, error) {
 	}
 	v.add("allKeyWarnings", "%s", keys)
 	v.add("keyWarnings", "variables.allKeyWarnings.slice(0, size(variables.allKeyWarnings) < %d ? size(variables.allKeyWarnings) : %[1]d)", mostKeyWarnings)
-	rest, err := g.otherWarnings()
-	if err != nil {
-		return policySpec{}, err
-	}
 	v.add("warnings", "%s", strings.Join(append([]string{"variables.keyWarnings"}, rest...), " +\n"))
 
-	p := spec().withAccount()
-	p.FailurePolicy = "Ignore" // what cannot be told does not stop a pod
+	p.FailurePolicy = "Ignore" // what cannot be told stops nothing
 	p.Variables = v
 	for i := range mostWarnings {
 		p.Validations = append(p.Validations, validation{
@@ -51,6 +75,30 @@ func (g *generator) warning() (policySpec, error) {
 		})
 	}
 	return p, nil
+}
+
+// A place is where inject reads keys from, and the variable that holds them.
+type place struct {
+	inject.Place
+	variable string
+}
+
+// placesOf are the labels and annotations of the pod or service account.
+func placesOf(object string) ([]place, error) {
+	variables := map[string]string{
+		"label of the pod": "podLabels", "annotation of the pod": "podAnnotations",
+		"label of the service account": "accountLabels", "annotation of the service account": "accountAnnotations",
+	}
+	var found []place
+	for _, p := range inject.Places() {
+		if variables[p.Name] == "" {
+			return nil, fmt.Errorf("%q is no place that this generator knows", p.Name)
+		}
+		if strings.HasSuffix(p.Name, " of the "+object) {
+			found = append(found, place{p, variables[p.Name]})
+		}
+	}
+	return found, nil
 }
 
 // letters is s in lower case without anything but letters and digits; keys hold no
@@ -87,21 +135,22 @@ func knownKeys(places []inject.Place) string {
 	return "[\n" + indent(strings.Join(entries, ",\n")) + "\n]"
 }
 
-// strangeKeys are the keys that look like ours but are not read where they are.
-func strangeKeys(places []inject.Place) string {
-	var parts []string
-	for i, variable := range []string{"podLabels", "podAnnotations", "accountLabels", "accountAnnotations"} {
-		p := places[i]
+// strangeKeys are the keys that look like ours but are not read where they are. Keys
+// without prefix count on accounts that have one of ours: elsewhere they may be
+// another system's.
+func strangeKeys(places []place) string {
+	parts := make([]string, len(places))
+	for i, p := range places {
 		bare := "false"
 		if p.Bare {
-			bare = letters("k") + " in " + names([]string{"clientid", "tenantid"})
+			bare = "variables.isOurs && " + letters("k") + " in " + names([]string{"clientid", "tenantid"})
 		}
-		parts = append(parts, fmt.Sprintf(`variables.%s.map(k, string(k))
+		parts[i] = fmt.Sprintf(`variables.%s.map(k, string(k))
 .filter(k, !(k in %s) && !k.startsWith(%s) && (k.contains("/") ? [%s].exists(p, %s) : %s))
 .sort().map(k, {"home": %s, "key": k, "letters": %s})`,
-			variable, names(p.Keys), quote(contract.CustomTokenEndpointPrefix),
+			p.variable, names(p.Keys), quote(contract.CustomTokenEndpointPrefix),
 			letters(`k.split("/")[0]`), near("p", quote(lettersOf(contract.Prefix))), bare,
-			quote(p.Name), letters(`k.substring(k.indexOf("/") + 1)`)))
+			quote(p.Name), letters(`k.substring(k.indexOf("/") + 1)`))
 	}
 	return strings.Join(parts, " +\n")
 }
@@ -156,11 +205,6 @@ func (g *generator) keyWarnings() (string, error) {
 
 // otherWarnings are lists of texts, in inject's order.
 func (g *generator) otherWarnings() ([]string, error) {
-	account := holes{holeNamespace: "params.metadata.namespace", holeAccount: "params.metadata.name", quote(holeValue): quoted("variables.clientID")}
-	notGUID, err := g.sampler.warning(inject.ReasonClientIDNotGUID, samplePod{account: map[string]string{contract.ClientIDAnnotation: holeValue}})
-	if err != nil {
-		return nil, err
-	}
 	missing, err := g.sampler.warning(inject.ReasonClientIDMissing, samplePod{})
 	if err != nil {
 		return nil, err
@@ -171,9 +215,9 @@ func (g *generator) otherWarnings() ([]string, error) {
 	}
 	ours := names([]string{contract.ProxyContainer, contract.ProxyInitContainer})
 	warnings := []string{
-		fmt.Sprintf(`[%s].filter(text, variables.clientID != "" && !variables.clientID.matches(%s))`, account.fill(notGUID), quote("^"+guid+"$")),
-		fmt.Sprintf(`[%s].filter(text, variables.clientID == "" &&
-  variables.targets.exists(t, t.name != %s && !t.env.exists(n, n == %s)))`, account.fill(missing), quote(contract.ProxyContainer), quote(contract.EnvClientID)),
+		// After injection, what still lacks the variable has an account without one.
+		fmt.Sprintf(`[%s].filter(text, variables.targets.exists(t, t.name != %s && !t.env.exists(n, n == %s)))`,
+			podAccount().fill(missing), quote(contract.ProxyContainer), quote(contract.EnvClientID)),
 		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !(n in variables.containerNames) && !(n in %s)).map(n,
   %s)`, ours, holes{quote(holeValue): quoted("n")}.fill(unknown)),
 	}

@@ -117,13 +117,14 @@ func (w *Set) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // CreateAccount creates a service account in its namespace.
-func CreateAccount(t *testing.T, c *cluster.Cluster, a inject.Account) {
+func CreateAccount(t *testing.T, c *cluster.Cluster, a inject.Account) (warnings []string) {
 	t.Helper()
-	_, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+a.Namespace+"/serviceaccounts",
+	warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+a.Namespace+"/serviceaccounts",
 		object{"metadata": object{"name": a.Name, "annotations": a.Annotations, "labels": a.Labels}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return warnings
 }
 
 // Parse reads a pod as the webhook does.

@@ -85,7 +85,7 @@ func (e expression) GetName() string            { return e.name }
 func (e expression) GetExpression() string      { return e.text }
 func (e expression) ReturnTypes() []*celgo.Type { return e.types }
 
-func compile(t *testing.T, name string, raw []byte) *compiled {
+func compile(t testing.TB, name string, raw []byte) *compiled {
 	t.Helper()
 	var object struct {
 		Spec struct {
@@ -121,21 +121,31 @@ func compile(t *testing.T, name string, raw []byte) *compiled {
 			check(v.Name, result.Error)
 		}
 	}
-	condition := func(what, text string, types ...*celgo.Type) {
-		c := compiler.CompileCondition([]cel.ExpressionAccessor{expression{what, text, types}}, options, environment.NewExpressions)
+	// Each kind of condition is evaluated together, as the API server does.
+	conditions := func(what string, texts []string, types ...*celgo.Type) {
+		var all []cel.ExpressionAccessor
+		for i, text := range texts {
+			all = append(all, expression{fmt.Sprint(what, i), text, types})
+		}
+		c := compiler.CompileCondition(all, options, environment.NewExpressions)
 		check(what, c.CompilationErrors()...)
+		p.expressions += len(all) - 1
 		p.conditions = append(p.conditions, c)
 	}
+	var matches, checks, messages, annotations []string
 	for _, m := range spec.MatchConditions {
-		condition(m.Name, m.Expression, celgo.BoolType)
+		matches = append(matches, m.Expression)
 	}
-	for i, v := range spec.Validations {
-		condition(fmt.Sprintf("validation %d", i), v.Expression, celgo.BoolType)
-		condition(fmt.Sprintf("message %d", i), v.MessageExpression, celgo.StringType)
+	for _, v := range spec.Validations {
+		checks, messages = append(checks, v.Expression), append(messages, v.MessageExpression)
 	}
 	for _, a := range spec.AuditAnnotations {
-		condition("audit annotation", a.ValueExpression, celgo.StringType)
+		annotations = append(annotations, a.ValueExpression)
 	}
+	conditions("match condition", matches, celgo.BoolType)
+	conditions("validation", checks, celgo.BoolType)
+	conditions("message", messages, celgo.StringType)
+	conditions("audit annotation", annotations, celgo.StringType)
 	options.HasPatchTypes = true
 	for _, m := range spec.Mutations {
 		e := compiler.CompileMutatingEvaluator(expression{"mutation", m.JSONPatch.Expression, []*celgo.Type{celgo.ListType(celgo.ObjectType("JSONPatch"))}}, options, environment.NewExpressions)

@@ -1,14 +1,18 @@
 package policy_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"azwi/internal/inject"
 	"azwi/internal/inject/injecttest"
 	"azwi/internal/policy"
 	"azwi/test/cluster"
@@ -20,8 +24,9 @@ import (
 // be equal, field by field, and so must the texts of denials and warnings. CEL
 // forces these differences, none of which is in a pod:
 //
-//   - The API server puts the policy's name before the text of a denial or warning.
-//   - A denial has the status 422 (refused) or 403 (not injected) instead of 400.
+//   - The API server puts the policy's name before the text of a denial or warning,
+//     and a denial has the status 422 (refused) or 403 (not injected) instead of 400.
+//   - Warnings about the account alone come when the account is written.
 func TestGoldens(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
@@ -40,8 +45,9 @@ func TestGoldens(t *testing.T) {
 			byWebhook := create(t, c, account.Namespace, g.Pod)
 
 			account.Namespace = newNamespace(t, c)
-			handlers.CreateAccount(t, c, account)
 			install(t, c, account.Namespace, policy.Config{Settings: g.Settings})
+			aboutAccount := handlers.CreateAccount(t, c, account)
+			waitVisible(t, c, account)
 			byPolicy := create(t, c, account.Namespace, g.Pod)
 
 			if diff := cmp.Diff(byWebhook.pod, byPolicy.pod); diff != "" {
@@ -60,15 +66,55 @@ func TestGoldens(t *testing.T) {
 			if byPolicy.message != "" {
 				t.Errorf("denied by policy: %s", byPolicy.message)
 			}
-			if len(byPolicy.warnings) != len(offline.Warnings) {
-				t.Fatalf("%d warnings by policy, want %d: %q", len(byPolicy.warnings), len(offline.Warnings), byPolicy.warnings)
-			}
-			for i, w := range offline.Warnings {
-				if got := byPolicy.warnings[i]; !strings.HasSuffix(got, ": "+w.Message) {
-					t.Errorf("warning %q, want %q", got, w.Message)
-				}
-			}
+			ofAccount, ofPod := split(t, offline.Warnings, account, g.Settings)
+			compareWarnings(t, "account", aboutAccount, ofAccount)
+			compareWarnings(t, "pod", byPolicy.warnings, ofPod)
 		})
+	}
+}
+
+// waitVisible waits until admission sees the account.
+func waitVisible(t *testing.T, c *cluster.Cluster, account inject.Account) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		_, err := createPod(ctx, c, account.Namespace, account.Name)
+		status, ok := errors.AsType[*cluster.StatusError](err)
+		if err == nil || ok && status.Code != http.StatusForbidden {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// split tells the warnings about the account, which any pod of it gets, from those
+// about the pod.
+func split(t *testing.T, all []inject.Warning, account inject.Account, settings inject.Settings) (ofAccount, ofPod []inject.Warning) {
+	t.Helper()
+	pod := handlers.Parse(t, []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":[{"name":"app","env":[{"name":"AZURE_CLIENT_ID"}]}]}}`))
+	about := pod.Inject(account, settings).Warnings
+	for _, w := range all {
+		if slices.Contains(about, w) {
+			ofAccount = append(ofAccount, w)
+		} else {
+			ofPod = append(ofPod, w)
+		}
+	}
+	return ofAccount, ofPod
+}
+
+func compareWarnings(t *testing.T, what string, got []string, want []inject.Warning) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d warnings about the %s by policy, want %d: %q", len(got), what, len(want), got)
+	}
+	for i, w := range want {
+		if !strings.HasSuffix(got[i], ": "+w.Message) {
+			t.Errorf("warning %q, want %q", got[i], w.Message)
+		}
 	}
 }
 

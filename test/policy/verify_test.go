@@ -35,7 +35,7 @@ func TestVerify(t *testing.T) {
 	if _, again := run("generate"); again != generated {
 		t.Error("generate prints something else the second time")
 	}
-	if code, out := run("verify", kubeconfig); code != cli.ExitDifferent || strings.Count(out, "not installed") != 6 {
+	if code, out := run("verify", kubeconfig); code != cli.ExitDifferent || strings.Count(out, "not installed") != 8 {
 		t.Errorf("verify with nothing installed: %d\n%s", code, out)
 	}
 	objects := decode(t, generated)
@@ -55,7 +55,7 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if code, out := run("verify", kubeconfig); code != cli.ExitOK || out != "6 objects are as generated\n" {
+	if code, out := run("verify", kubeconfig); code != cli.ExitOK || out != "8 objects are as generated\n" {
 		t.Errorf("verify: %d\n%s", code, out)
 	}
 	if code, out := run("verify", kubeconfig, "--audience=another"); code != cli.ExitDifferent || !strings.Contains(out, "MutatingAdmissionPolicy "+namespace+": spec.variables[") {

@@ -54,8 +54,8 @@ func RemovePolicy(ctx context.Context, k *cluster.Cluster, c policy.Config) erro
 	return failed
 }
 
-// waitInForce creates pods, without keeping them, until each of the policies has
-// been seen to work: refuse, inject, warn.
+// waitInForce creates pods and accounts, without keeping them, until each of the
+// policies has been seen to work: refuse, inject, warn.
 func waitInForce(ctx context.Context, k *cluster.Cluster, c policy.Config, namespace string) error {
 	account := object{"metadata": object{"name": "policy-probe", "labels": object{contract.UseLabel: contract.UseLabelValue}}}
 	if _, err := k.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", account, nil); err != nil {
@@ -67,12 +67,14 @@ func waitInForce(ctx context.Context, k *cluster.Cluster, c policy.Config, names
 			"spec":     object{"serviceAccountName": "policy-probe", "containers": []object{{"name": "app", "image": "app:1"}}},
 		}
 	}
-	path := "/api/v1/namespaces/" + namespace + "/pods?dryRun=All"
+	misspelt := object{"metadata": object{"name": "probe", "annotations": object{contract.Prefix + "client_id": "x"}}}
+	path, accounts := "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", "/api/v1/namespaces/"+namespace+"/serviceaccounts?dryRun=All"
 	for {
 		var created json.RawMessage
 		warnings, err := k.Admin.Do(ctx, "POST", path, pod(nil), &created)
 		_, denied := k.Admin.Do(ctx, "POST", path, pod(object{contract.RefusedAnnotation: "for a test"}), nil)
-		if err == nil && denied != nil && len(warnings) > 0 && bytes.Contains(created, []byte(contract.EnvFederatedTokenFile)) {
+		aboutAccount, _ := k.Admin.Do(ctx, "POST", accounts, misspelt, nil)
+		if err == nil && denied != nil && len(warnings) > 0 && len(aboutAccount) > 0 && bytes.Contains(created, []byte(contract.EnvFederatedTokenFile)) {
 			return nil
 		}
 		select {
