@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"azwi/emulator/internal/document"
 	"azwi/emulator/internal/glob"
 	"azwi/emulator/internal/random"
+	"azwi/internal/document"
 )
 
 // A File is the faults file as it is written. docs/schema/emulator-faults.json

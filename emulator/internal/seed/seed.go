@@ -17,9 +17,9 @@ import (
 
 	"azwi/contract"
 	"azwi/emulator/internal/directory"
-	"azwi/emulator/internal/document"
 	"azwi/emulator/internal/issuer"
 	"azwi/emulator/internal/replication"
+	"azwi/internal/document"
 )
 
 // What an emulator without a seed holds, and the defaults of every seed. The

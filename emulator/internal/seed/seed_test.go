@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"azwi/emulator/internal/directory"
-	"azwi/emulator/internal/document"
+	"azwi/internal/document"
 )
 
 func at2026() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
