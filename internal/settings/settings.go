@@ -24,6 +24,8 @@ type Flags struct {
 	proxyEgress    string
 	proxyNoEgress  string
 	proxyCA        string
+	proxyResources string
+	initResources  string
 }
 
 // Register adds the flags to fs. Their values are known after fs.Parse.
@@ -37,6 +39,8 @@ func Register(fs *flag.FlagSet) *Flags {
 	fs.StringVar(&f.proxyEgress, "proxy-https-proxy", "", "HTTPS_PROXY of the proxy sidecar")
 	fs.StringVar(&f.proxyNoEgress, "proxy-no-proxy", "", "NO_PROXY of the proxy sidecar")
 	fs.StringVar(&f.proxyCA, "proxy-ca-configmap", "", "ConfigMap in the pod's namespace with an extra CA (key "+contract.CAKey+") for the proxy sidecar")
+	fs.StringVar(&f.proxyResources, "proxy-resources", "", `requests and limits of the proxy sidecar, in JSON: {"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"64Mi"}} (default: what it was measured to need, several times over)`)
+	fs.StringVar(&f.initResources, "proxy-init-resources", "", "the same of the proxy's init container")
 	return f
 }
 
@@ -66,6 +70,12 @@ func (f *Flags) Settings(getenv func(string) string, version string) (inject.Set
 		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
 	}
 	var err error
+	if s.Proxy.Resources, err = parseResources(f.proxyResources); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--proxy-resources: %w", err))
+	}
+	if s.Proxy.InitResources, err = parseResources(f.initResources); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--proxy-init-resources: %w", err))
+	}
 	if s.AuthorityHost, err = authorityHost(getenv); err != nil {
 		mistakes = append(mistakes, err)
 	}
@@ -73,6 +83,20 @@ func (f *Flags) Settings(getenv func(string) string, version string) (inject.Set
 		mistakes = append(mistakes, err)
 	}
 	return s, errors.Join(mistakes...)
+}
+
+// parseResources returns nil for no text.
+func parseResources(text string) (*inject.Resources, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var r inject.Resources
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return nil, fmt.Errorf(`%q is not of the form {"requests":{"cpu":"10m"},"limits":{"memory":"64Mi"}}: %w`, text, err)
+	}
+	return &r, nil
 }
 
 // authorityHost is that of the Azure cloud, or one given by URL for a cloud that

@@ -45,6 +45,10 @@ func TestSettings(t *testing.T) {
 		{"proxy", "--proxy-mode=env --proxy-https-proxy=http://p:1 --proxy-no-proxy=x --proxy-ca-configmap=ca", "", func(s *inject.Settings) {
 			s.Proxy.Mode, s.Proxy.HTTPSProxy, s.Proxy.NoProxy, s.Proxy.CAConfigMap = "env", "http://p:1", "x", "ca"
 		}},
+		{"resources", `--proxy-resources={"limits":{"memory":"1Gi"}} --proxy-init-resources={"requests":{"cpu":"1"}}`, "", func(s *inject.Settings) {
+			s.Proxy.Resources = &inject.Resources{Limits: map[string]string{"memory": "1Gi"}}
+			s.Proxy.InitResources = &inject.Resources{Requests: map[string]string{"cpu": "1"}}
+		}},
 		{"audience", "--audience=x", "", func(s *inject.Settings) { s.Audience = "x" }},
 		{"one dash", "-audience x -token-path v1.5.1", "", func(s *inject.Settings) { s.Audience, s.Layout = "x", inject.LayoutV15 }},
 		{"both paths", "--token-path=both", "", func(s *inject.Settings) { s.Layout = inject.LayoutBoth }},
@@ -80,6 +84,7 @@ func TestMistakes(t *testing.T) {
 		name, args, env string
 		want            []string
 	}{
+		{"resources", `--proxy-resources={"limit":{}} --proxy-init-resources=1Gi`, "AZURE_TENANT_ID=t", []string{"--proxy-resources:", "--proxy-init-resources:", "limits"}},
 		{"no tenant", "", "", []string{"AZURE_TENANT_ID is required"}},
 		{"unknown cloud", "", "AZURE_TENANT_ID=t AZURE_ENVIRONMENT=AzureGermanCloud", []string{"AZURE_ENVIRONMENT", "AzureUSGovernmentCloud", "AZURE_AUTHORITY_HOST"}},
 		{"http authority", "", "AZURE_TENANT_ID=t AZURE_AUTHORITY_HOST=http://login.example/", []string{"AZURE_AUTHORITY_HOST", "https"}},

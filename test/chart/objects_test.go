@@ -25,8 +25,8 @@ func TestObjects(t *testing.T) {
 	}{
 		{"defaults", "", []string{
 			"image: azwi/webhook:v1", "PROXY_IMAGE: azwi/proxy:v1", "AZURE_ENVIRONMENT: AzurePublicCloud", "minAvailable: 1",
-			"topologyKey: kubernetes.io/hostname", "failurePolicy: Fail", "kind: FlowSchema", "kind: Lease", "memory: 64Mi",
-		}, []string{"hostNetwork", "NetworkPolicy", "Monitor", "disable-cert-rotation", "caBundle"}},
+			"topologyKey: kubernetes.io/hostname", "failurePolicy: Fail", "kind: FlowSchema", "- --cert-secret=azure-wi-webhook-server-cert", "memory: 64Mi",
+		}, []string{"hostNetwork", "NetworkPolicy", "Monitor", "disable-cert-rotation", "caBundle", "volumes:"}},
 		{"images", "{global: {imageRegistry: registry.example/mirror}, image: {release: v9, digest: 'sha256:" + strings.Repeat("a", 64) + "'}, imagePullSecrets: [{name: pull}]}",
 			[]string{"image: registry.example/mirror/azwi/webhook:v9@sha256:aaaa", "PROXY_IMAGE: registry.example/mirror/azwi/proxy:v1", "name: pull"}, nil},
 		{"one replica", "replicaCount: 1", nil, []string{"PodDisruptionBudget"}},
@@ -41,9 +41,9 @@ func TestObjects(t *testing.T) {
 		{"custom token endpoint", "customTokenEndpoint: {annotationSuffix: identity-binding, audience: api://AKSIdentityBinding, azureKubernetesTokenProxy: 'https://p', azureKubernetesSniName: sni, azureKubernetesCACTBSignerName: s, azureKubernetesCACTBLabelSelector: '{\"matchLabels\":{\"a\":\"b\"}}'}",
 			[]string{"- --custom-token-endpoint-annotation-suffix=identity-binding", "- --custom-token-endpoint-audience=api://AKSIdentityBinding", "AZURE_KUBERNETES_TOKEN_PROXY: https://p", `AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: '{"matchLabels":{"a":"b"}}'`}, nil},
 		{"provided certificate", "certificates: {mode: provided, secretName: mine, caBundle: \"-----BEGIN CERTIFICATE-----\\n\"}",
-			[]string{"secretName: mine", "caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==", "- --disable-cert-rotation"}, []string{"kind: Secret", "kind: Lease", "kind: Role\n"}},
+			[]string{"secretName: mine", "caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==", "- --disable-cert-rotation"}, []string{"kind: Secret", "kind: Role\n"}},
 		{"cert-manager", "certificates: {mode: cert-manager}",
-			[]string{"kind: Issuer", "selfSigned: {}", "cert-manager.io/inject-ca-from: azwi/azure-wi-webhook", "- azure-wi-webhook-webhook-service.azwi.svc\n", "- --disable-cert-rotation"}, []string{"kind: Lease"}},
+			[]string{"kind: Issuer", "selfSigned: {}", "cert-manager.io/inject-ca-from: azwi/azure-wi-webhook", "- azure-wi-webhook-webhook-service.azwi.svc\n", "- --disable-cert-rotation"}, []string{"kind: Role\n"}},
 		{"cert-manager, own issuer", "certificates: {mode: cert-manager, issuerRef: {kind: ClusterIssuer, name: corp}}", []string{"name: corp"}, []string{"kind: Issuer\nmetadata"}},
 		{"elsewhere", "{externalURL: 'https://webhook.example/mutate-v1-pod', certificates: {mode: provided, caBundle: '-----BEGIN CERTIFICATE-----'}}",
 			[]string{"url: https://webhook.example/mutate-v1-pod"}, []string{"kind: Deployment", "kind: Service\n", "kind: ConfigMap"}},
@@ -53,6 +53,7 @@ func TestObjects(t *testing.T) {
 			[]string{"kind: ServiceMonitor", "kind: PodMonitor", "kind: PrometheusRule", "alert: AzwiAdmissionsFail", `grafana_dashboard: "1"`, "clusterIP: None"}, nil},
 		{"placement", "{topologySpreadConstraints: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule, labelSelector: {}}], tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, nodeSelector: {pool: system}, priorityClassName: '', revisionHistoryLimit: 0}",
 			[]string{"topologyKey: rack", "operator: Exists", "pool: system", "revisionHistoryLimit: 0"}, []string{"kubernetes.io/hostname", "priorityClassName"}},
+		{"policies", "{engine: policy, azureTenantID: '\"x\"'}", []string{"kind: MutatingAdmissionPolicyBinding", `\"x\"`}, []string{"kind: Deployment", "kind: Secret"}},
 		{"no spread", "spread: false", nil, []string{"topologySpreadConstraints"}},
 		{"extras", "{extraEnv: [{name: A, value: b}], extraVolumes: [{name: v, emptyDir: {}}], extraVolumeMounts: [{name: v, mountPath: /v}], podAnnotations: {c: d}, extraLabels: {cost-centre: '7', app: mine}, podLabels: {app.kubernetes.io/name: theirs, release: other}}",
 			[]string{"name: A", "mountPath: /v", "c: d", `cost-centre: "7"`, "app.kubernetes.io/name: theirs"}, []string{"app: mine", "release: other"}},
@@ -148,12 +149,13 @@ func TestRights(t *testing.T) {
 		h.namespace: {
 			"get serviceaccounts ", "get mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
 			"patch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"get secrets azure-wi-webhook-server-cert", "update secrets azure-wi-webhook-server-cert",
-			"get leases azure-wi-webhook-certificates", "update leases azure-wi-webhook-certificates",
+			"watch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
+			"get secrets azure-wi-webhook-server-cert", "watch secrets azure-wi-webhook-server-cert", "patch secrets azure-wi-webhook-server-cert",
 		},
 		"default": {
 			"get serviceaccounts ", "get mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
 			"patch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
+			"watch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
 		},
 	} {
 		rights := map[string]bool{}

@@ -25,7 +25,15 @@ func parse(t *testing.T, text string) object {
 
 func render(t *testing.T, values object) ([]install.Object, string, error) {
 	t.Helper()
-	return install.Render(t.Context(), install.Release{Name: "wi", Namespace: "azwi", Version: "v1", Values: values})
+	return renderVersion(t, "v1", values)
+}
+
+func renderVersion(t *testing.T, version string, values object) ([]install.Object, string, error) {
+	t.Helper()
+	return install.Render(t.Context(), install.Release{
+		Name: "wi", Namespace: "azwi", Version: version, Values: values,
+		Kubernetes: "v1.36.0", APIVersions: []string{"flowcontrol.apiserver.k8s.io/v1"},
+	})
 }
 
 // TestWrongValues: each is refused, by name.

@@ -92,10 +92,6 @@ limits:
 {{- end -}}
 {{- end }}
 
-{{- define "azwi.secretName" -}}
-{{- .Values.certificates.secretName | default "azure-wi-webhook-server-cert" -}}
-{{- end }}
-
 {{/* Not empty if the chart runs the webhook. */}}
 {{- define "azwi.runsWebhook" -}}
 {{- if and (eq .Values.engine "webhook") (not .Values.externalURL) }}yes{{ end -}}
@@ -175,7 +171,9 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 - --addr=:{{ .Values.service.targetPort | int }}
 - --tls-min-version={{ .Values.tlsMinVersion }}
 - --token-path={{ .Values.tokenPath }}
-{{- if ne .Values.certificates.mode "own" }}
+{{- if eq .Values.certificates.mode "own" }}
+- --cert-secret={{ .Values.certificates.secretName }}
+{{- else }}
 - --disable-cert-rotation
 {{- end }}
 {{- with .Values.audience }}
@@ -200,9 +198,35 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 - {{ printf "--proxy-ca-configmap=%s" . | quote }}
 {{- end }}
 {{- with .Values.proxy.resources }}
-- {{ printf "--proxy-resources=%s" (toRawJson .) | quote }}
+- {{ printf "--proxy-resources=%s" (include "azwi.resourceText" .) | quote }}
 {{- end }}
 {{- with .Values.proxy.initResources }}
-- {{ printf "--proxy-init-resources=%s" (toRawJson .) | quote }}
+- {{ printf "--proxy-init-resources=%s" (include "azwi.resourceText" .) | quote }}
 {{- end }}
+{{- end }}
+
+{{/* A text between quotes of CEL's, which are JSON's. */}}
+{{- define "azwi.cel" -}}
+{{- $json := toRawJson (. | default "") -}}
+{{- substr 1 (int (sub (len $json) 1)) $json -}}
+{{- end }}
+
+{{/* Requests or limits as JSON, all of them text. */}}
+{{- define "azwi.quantities" -}}
+{{- $quantities := dict -}}
+{{- range $name, $quantity := . -}}
+{{- $_ := set $quantities $name (toString $quantity) -}}
+{{- end -}}
+{{- toRawJson $quantities -}}
+{{- end }}
+
+{{/* The cloud's token service. The table is that of internal/entra; a test compares. */}}
+{{- define "azwi.authorityHost" -}}
+{{- $hosts := dict "AZUREPUBLICCLOUD" "https://login.microsoftonline.com/" "AZUREUSGOVERNMENTCLOUD" "https://login.microsoftonline.us/" "AZURECHINACLOUD" "https://login.chinacloudapi.cn/" -}}
+{{- .Values.authorityHost | default (get $hosts (upper (.Values.azureEnvironment | default "AzurePublicCloud"))) -}}
+{{- end }}
+
+{{/* Requests and limits as JSON, all quantities text. */}}
+{{- define "azwi.resourceText" -}}
+{"requests":{{ include "azwi.quantities" .requests }},"limits":{{ include "azwi.quantities" .limits }}}
 {{- end }}

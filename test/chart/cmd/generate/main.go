@@ -63,13 +63,23 @@ func generate(ctx context.Context, root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	engine, err := policyTemplate()
+	if err != nil {
+		return nil, err
+	}
 	webhook, err := manifest(ctx, root, "webhook")
+	if err != nil {
+		return nil, err
+	}
+	policies, err := manifest(ctx, root, "policy")
 	if err != nil {
 		return nil, err
 	}
 	return []file{
 		{chartDir + "/files/defaults.yaml", defaults},
+		{chartDir + "/templates/policy.yaml", engine},
 		{"deploy/azure-wi-webhook.yaml", webhook},
+		{"deploy/azure-wi-policy.yaml", policies},
 	}, nil
 }
 
@@ -94,6 +104,7 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	}
 	objects, _, err := install.Render(ctx, install.Release{
 		Name: install.DefaultRelease, Namespace: install.DefaultNamespace, Version: version, Service: "kubectl",
+		Kubernetes: "v1.36.0", APIVersions: []string{"flowcontrol.apiserver.k8s.io/v1"},
 		Values: map[string]any{"azureTenantID": "${AZURE_TENANT_ID}", "engine": engine},
 	})
 	if err != nil {
