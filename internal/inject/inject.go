@@ -23,12 +23,23 @@ type Denial struct {
 	Reason Reason
 	// Message names the key, its value and what is allowed.
 	Message string
+	Subject
 }
 
 // A Warning tells the pod's creator of a likely mistake.
 type Warning struct {
 	Reason  Reason
 	Message string
+	Subject
+}
+
+// A Subject is what a denial or a warning is about, for those who show where it
+// is written. What does not apply is empty.
+type Subject struct {
+	// Key of the label or annotation.
+	Key string
+	// Container is the name of one of the pod's.
+	Container string
 }
 
 // Reason is a stable word for a denial or a warning.

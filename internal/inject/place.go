@@ -1,6 +1,6 @@
 package inject
 
-import "slices"
+import "azwi/contract"
 
 // A Place is where keys of labels or annotations are read from.
 type Place struct {
@@ -15,10 +15,17 @@ type Place struct {
 // Places returns all of them: the pod's labels and annotations, then those of the
 // service account.
 func Places() []Place {
-	in := injection{pod: &Pod{}}
-	var places []Place
-	for _, h := range in.homes() {
-		places = append(places, Place{Name: h.name, Keys: slices.Clone(h.read), Bare: h.bare})
+	return []Place{
+		{"label of the pod", []string{contract.UseLabel}, false},
+		{"annotation of the pod", []string{
+			contract.TokenExpirationAnnotation, contract.SkipContainersAnnotation,
+			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation, contract.ProxyModeAnnotation,
+			contract.ProxyIdentitiesAnnotation, contract.ProxyAllowedClientIDsAnnotation,
+			contract.ProxyEgressAnnotation, contract.ProxyNoEgressAnnotation, contract.ProxyCAAnnotation,
+		}, false},
+		{"label of the service account", nil, true},
+		{"annotation of the service account", []string{
+			contract.ClientIDAnnotation, contract.TenantIDAnnotation, contract.TokenExpirationAnnotation,
+		}, true},
 	}
-	return places
 }

@@ -256,7 +256,7 @@ func (in *injection) proxyWarnings() []Warning {
 	if in.addsInit() && in.upstreamImages() {
 		return []Warning{{ReasonUpstreamImages, fmt.Sprintf(
 			"%s differs from %s: taken for upstream's images, so the init container is privileged; use one image of ours to do without",
-			contract.EnvProxyInitImage, contract.EnvProxyImage)}}
+			contract.EnvProxyInitImage, contract.EnvProxyImage), Subject{}}}
 	}
 	if in.proxyMode != contract.ProxyModeEnv {
 		return nil
@@ -268,11 +268,11 @@ func (in *injection) proxyWarnings() []Warning {
 		}
 		if setsEndpoint(c) && !isOurEndpoint(c) {
 			ws = append(ws, Warning{ReasonOwnEndpoint, fmt.Sprintf(
-				"container %s sets %s or one of its kind itself, so it does not use the proxy", quote(c.Name), contract.EnvIdentityEndpoint)})
+				"container %s sets %s or one of its kind itself, so it does not use the proxy", quote(c.Name), contract.EnvIdentityEndpoint), Subject{Container: c.Name}})
 		}
 		if c.detours() {
 			ws = append(ws, Warning{ReasonHTTPProxy, fmt.Sprintf(
-				"container %s has HTTP_PROXY without 127.0.0.1 in NO_PROXY: some clients will not reach the identity proxy", quote(c.Name))})
+				"container %s has HTTP_PROXY without 127.0.0.1 in NO_PROXY: some clients will not reach the identity proxy", quote(c.Name)), Subject{Container: c.Name}})
 		}
 	})
 	return ws

@@ -19,16 +19,16 @@ func (in *injection) readValues() *Denial {
 	if in.pod.spec.HostNetwork {
 		return &Denial{ReasonHostNetwork, fmt.Sprintf(
 			"annotation %s asks for the proxy, but the pod has hostNetwork: true: the redirect would change the node's own network; use one or the other",
-			contract.InjectProxyAnnotation)}
+			contract.InjectProxyAnnotation), Subject{Key: contract.InjectProxyAnnotation}}
 	}
 	if in.settings.Proxy.Image == "" {
 		return &Denial{ReasonProxyImage, fmt.Sprintf(
 			"annotation %s asks for the proxy, but the webhook has no proxy image: set %s on the webhook",
-			contract.InjectProxyAnnotation, contract.EnvProxyImage)}
+			contract.InjectProxyAnnotation, contract.EnvProxyImage), Subject{Key: contract.InjectProxyAnnotation}}
 	}
 	if in.proxyMode != contract.ProxyModeRedirect && in.proxyMode != contract.ProxyModeEnv {
 		return &Denial{ReasonProxyMode, fmt.Sprintf("annotation %s is %s: allowed are %s and %s",
-			contract.ProxyModeAnnotation, quote(in.proxyMode), contract.ProxyModeRedirect, contract.ProxyModeEnv)}
+			contract.ProxyModeAnnotation, quote(in.proxyMode), contract.ProxyModeRedirect, contract.ProxyModeEnv), Subject{Key: contract.ProxyModeAnnotation}}
 	}
 	if d := in.readProxyPort(); d != nil {
 		return d
@@ -50,24 +50,24 @@ func (in *injection) readIdentities() *Denial {
 	for _, pair := range in.identities {
 		id, target, ok := strings.Cut(pair, "=")
 		client, tenant, other := strings.Cut(target, "@")
-		if !ok || id == "" || !isGUID(client) || other && !isTenant(tenant) {
+		if !ok || id == "" || !IsGUID(client) || other && !IsTenant(tenant) {
 			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
 				"annotation %s has %s: allowed are ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
-				contract.ProxyIdentitiesAnnotation, quote(pair))}
+				contract.ProxyIdentitiesAnnotation, quote(pair)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
 		}
 	}
 	for _, client := range in.allowed {
-		if !isGUID(client) {
+		if !IsGUID(client) {
 			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
 				"annotation %s has %s: allowed are client IDs, GUIDs separated by semicolons",
-				contract.ProxyAllowedClientIDsAnnotation, quote(client))}
+				contract.ProxyAllowedClientIDsAnnotation, quote(client)), Subject{Key: contract.ProxyAllowedClientIDsAnnotation}}
 		}
 	}
 	return nil
 }
 
-// isTenant allows what Azure's SDKs allow in a tenant's ID or domain.
-func isTenant(s string) bool {
+// IsTenant allows what Azure's SDKs allow in a tenant's ID or domain.
+func IsTenant(s string) bool {
 	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == ""
 }
 
@@ -97,7 +97,7 @@ func (in *injection) readExpiration() *Denial {
 	if err != nil || seconds < contract.MinTokenExpiration || seconds > contract.MaxTokenExpiration {
 		return &Denial{ReasonTokenExpiration, fmt.Sprintf(
 			"annotation %s of %s is %s: allowed is a whole number of seconds from %d to %d",
-			contract.TokenExpirationAnnotation, where, quote(value), contract.MinTokenExpiration, contract.MaxTokenExpiration)}
+			contract.TokenExpirationAnnotation, where, quote(value), contract.MinTokenExpiration, contract.MaxTokenExpiration), Subject{Key: contract.TokenExpirationAnnotation}}
 	}
 	in.expiration = seconds
 	return nil
@@ -112,7 +112,7 @@ func (in *injection) readProxyPort() *Denial {
 	port, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || port < 1 || port > 65535 {
 		return &Denial{ReasonProxyPort, fmt.Sprintf(
-			"annotation %s is %s: allowed is a port from 1 to 65535", contract.ProxyPortAnnotation, quote(value))}
+			"annotation %s is %s: allowed is a port from 1 to 65535", contract.ProxyPortAnnotation, quote(value)), Subject{Key: contract.ProxyPortAnnotation}}
 	}
 	in.proxyPort = port
 	return nil
@@ -130,7 +130,7 @@ func (in *injection) checkProxyUID() *Denial {
 		if denial == nil && uid != nil && *uid == contract.ProxyUID && c.Name != contract.ProxyContainer && c.Name != contract.ProxyInitContainer {
 			denial = &Denial{ReasonProxyUID, fmt.Sprintf(
 				"container %s has runAsUser %d, which is the proxy's own and is not redirected to it: use another user",
-				quote(c.Name), contract.ProxyUID)}
+				quote(c.Name), contract.ProxyUID), Subject{Container: c.Name}}
 		}
 	})
 	return denial
@@ -152,7 +152,7 @@ func (p *Pod) wantsProxy() (bool, *Warning) {
 	}
 	return true, &Warning{ReasonProxyNotBoolean, fmt.Sprintf(
 		`annotation %s is %s, which is neither true nor false: the proxy is injected; write "true" or "false"`,
-		contract.InjectProxyAnnotation, quote(value))}
+		contract.InjectProxyAnnotation, quote(value)), Subject{Key: contract.InjectProxyAnnotation}}
 }
 
 // quote shows a value that somebody else chose: printable and not too long for a

@@ -33,7 +33,8 @@ func (in *injection) warnings() []Warning {
 	for _, name := range slices.Sorted(maps.Keys(in.skip)) {
 		if !in.pod.hasContainer(name) && name != contract.ProxyContainer && name != contract.ProxyInitContainer {
 			ws = append(ws, Warning{ReasonSkipUnknown, fmt.Sprintf(
-				"annotation %s names %s, but the pod has no such container", contract.SkipContainersAnnotation, quote(name))})
+				"annotation %s names %s, but the pod has no such container", contract.SkipContainersAnnotation, quote(name)),
+				Subject{Key: contract.SkipContainersAnnotation}})
 		}
 	}
 	return append(ws, in.proxyWarnings()...)
@@ -43,12 +44,12 @@ func (in *injection) clientIDWarnings() []Warning {
 	id := in.clientID()
 	account := quote(in.account.Namespace + "/" + in.account.Name)
 	if id != "" {
-		if isGUID(id) {
+		if IsGUID(id) {
 			return nil
 		}
 		return []Warning{{ReasonClientIDNotGUID, fmt.Sprintf(
 			"annotation %s of service account %s is %s, which is no GUID: use the identity's client ID",
-			contract.ClientIDAnnotation, account, quote(id))}}
+			contract.ClientIDAnnotation, account, quote(id)), Subject{Key: contract.ClientIDAnnotation}}}
 	}
 	missing := false
 	in.pod.containers(func(_ string, _ int, c podContainer) {
@@ -61,11 +62,11 @@ func (in *injection) clientIDWarnings() []Warning {
 	}
 	return []Warning{{ReasonClientIDMissing, fmt.Sprintf(
 		"service account %s has no annotation %s: %s is not set, so the application must name its identity itself",
-		account, contract.ClientIDAnnotation, contract.EnvClientID)}}
+		account, contract.ClientIDAnnotation, contract.EnvClientID), Subject{}}}
 }
 
-// isGUID allows both cases and nothing but the common form with hyphens.
-func isGUID(s string) bool {
+// IsGUID reports whether s is a GUID as Entra writes client IDs. It allows both cases and nothing but the common form with hyphens.
+func IsGUID(s string) bool {
 	if len(s) != 36 {
 		return false
 	}
@@ -84,69 +85,56 @@ func isGUID(s string) bool {
 	return true
 }
 
-// A home is where keys are read from.
-type home struct {
-	name string // as the user reads it
-	keys map[string]string
-	read []string // the keys that are read from here
-	bare bool     // whether keys without prefix are looked at
-}
-
-func (in *injection) homes() []home {
-	return []home{
-		{"label of the pod", in.pod.metadata.Labels, []string{contract.UseLabel}, false},
-		{"annotation of the pod", in.pod.metadata.Annotations, []string{
-			contract.TokenExpirationAnnotation, contract.SkipContainersAnnotation,
-			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation, contract.ProxyModeAnnotation,
-			contract.ProxyIdentitiesAnnotation, contract.ProxyAllowedClientIDsAnnotation,
-			contract.ProxyEgressAnnotation, contract.ProxyNoEgressAnnotation, contract.ProxyCAAnnotation,
-		}, false},
-		{"label of the service account", in.account.Labels, nil, true},
-		{"annotation of the service account", in.account.Annotations, []string{
-			contract.ClientIDAnnotation, contract.TenantIDAnnotation, contract.TokenExpirationAnnotation,
-		}, true},
-	}
-}
-
 // keyWarnings finds keys that look like ours but are not, and keys of ours on the
 // wrong object.
 func (in *injection) keyWarnings() []Warning {
 	var ws []Warning
-	homes := in.homes()
-	for _, h := range homes {
-		for _, key := range slices.Sorted(maps.Keys(h.keys)) {
-			if slices.Contains(h.read, key) || len(ws) == mostKeyWarnings {
-				continue
+	have := []map[string]string{in.pod.metadata.Labels, in.pod.metadata.Annotations, in.account.Labels, in.account.Annotations}
+	places := Places()
+	for i, place := range places {
+		for _, key := range slices.Sorted(maps.Keys(have[i])) {
+			if w, ok := place.check(key, places); ok && len(ws) < mostKeyWarnings {
+				ws = append(ws, w)
 			}
-			known := nearest(key, h.bare, homes)
-			if known == "" || known == contract.UseLabel && key == known {
-				continue // a use label elsewhere does nothing, and older guides ask for it
-			}
-			place := placeOf(known, h, homes)
-			if key == known {
-				ws = append(ws, Warning{ReasonMisplacedKey, fmt.Sprintf(
-					"%s %s has no effect: it is read as %s", h.name, quote(key), place)})
-				continue
-			}
-			ws = append(ws, Warning{ReasonNearMissKey, fmt.Sprintf(
-				"%s %s has no effect: did you mean the %s %s?", h.name, quote(key), place, known)})
 		}
 	}
 	return ws
 }
 
+// Check tells of a key that looks like one of ours but is not, or is read
+// elsewhere. A use label elsewhere is passed over: it does nothing, and older
+// guides ask for it.
+func (p Place) Check(key string) (Warning, bool) { return p.check(key, Places()) }
+
+func (p Place) check(key string, places []Place) (Warning, bool) {
+	if slices.Contains(p.Keys, key) {
+		return Warning{}, false
+	}
+	known := nearest(key, p.Bare, places)
+	if known == "" || known == contract.UseLabel && key == known {
+		return Warning{}, false
+	}
+	at := placeOf(known, p, places)
+	if key == known {
+		return Warning{ReasonMisplacedKey, fmt.Sprintf(
+			"%s %s has no effect: it is read as %s", p.Name, quote(key), at), Subject{Key: key}}, true
+	}
+	return Warning{ReasonNearMissKey, fmt.Sprintf(
+		"%s %s has no effect: did you mean the %s %s?", p.Name, quote(key), at, known), Subject{Key: key}}, true
+}
+
 // placeOf says where key is read from: here, if it is, else the first place.
-func placeOf(key string, here home, homes []home) string {
-	for _, h := range append([]home{here}, homes...) {
-		if slices.Contains(h.read, key) {
-			return h.name
+func placeOf(key string, here Place, places []Place) string {
+	for _, p := range append([]Place{here}, places...) {
+		if slices.Contains(p.Keys, key) {
+			return p.Name
 		}
 	}
 	return ""
 }
 
 // nearest returns the known key that key is meant to be, or the empty string.
-func nearest(key string, bare bool, homes []home) string {
+func nearest(key string, bare bool, places []Place) string {
 	if strings.HasPrefix(key, contract.CustomTokenEndpointPrefix) {
 		return ""
 	}
@@ -157,8 +145,8 @@ func nearest(key string, bare bool, homes []home) string {
 	if prefixed && distance(letters(prefix), letters(contract.Prefix)) > 2 {
 		return ""
 	}
-	for _, h := range homes {
-		for _, known := range h.read {
+	for _, p := range places {
+		for _, known := range p.Keys {
 			knownName := strings.TrimPrefix(known, contract.Prefix)
 			have, want := letters(name), letters(knownName)
 			switch {

@@ -1,0 +1,122 @@
+package lint
+
+import (
+	"fmt"
+
+	"azwi/internal/inject"
+)
+
+// Severity says how bad a finding is.
+type Severity int
+
+// Severities, from bad to good to know.
+const (
+	// Error: it does not work, or not as it says.
+	Error Severity = iota + 1
+	// Warning: it may work, but is likely not what was meant.
+	Warning
+	// Info: worth knowing.
+	Info
+)
+
+func (s Severity) String() string {
+	switch s {
+	case Error:
+		return "error"
+	case Warning:
+		return "warning"
+	default:
+		return "info"
+	}
+}
+
+// MarshalText writes the severity as String does.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes; anything else is an error.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for _, known := range []Severity{Error, Warning, Info} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown severity %q: use error, warning or info", text)
+}
+
+// A Rule is one kind of mistake.
+type Rule struct {
+	// Name is stable.
+	Name     string
+	Severity Severity
+	// Summary is a line for lists.
+	Summary string
+}
+
+// Rules that are not injection's own.
+const (
+	ruleSyntax          = "syntax"
+	ruleDuplicateKey    = "duplicate-key"
+	ruleNotString       = "value-not-string"
+	ruleLabelValue      = "label-value"
+	ruleLabelNotOnPod   = "label-not-on-pod"
+	ruleLabelMissing    = "label-missing"
+	ruleTenantID        = "tenant-id"
+	ruleAccountUnknown  = "account-not-in-input"
+	ruleSubPath         = "token-subpath"
+	ruleTokenPath       = "token-path"
+	ruleClientSecret    = "client-secret-env"
+	rulePodIdentity     = "aad-pod-identity"
+	ruleIssuer          = "issuer"
+	ruleSubject         = "subject"
+	ruleUnreadableCause = "pod-unreadable"
+)
+
+// Rules returns all rules, in the order of docs/lint.md. Those that injection
+// warns of or denies have the names of its reasons.
+func Rules() []Rule {
+	return []Rule{
+		{ruleSyntax, Error, "the document is no YAML or JSON"},
+		{ruleDuplicateKey, Warning, "a key occurs twice in a mapping, and only the last one counts"},
+		{ruleNotString, Error, "the value of a label or annotation is no string"},
+		{ruleUnreadableCause, Error, "a member of the pod has the wrong type"},
+
+		{ruleLabelNotOnPod, Error, "the label is on the workload, not on its pod template"},
+		{ruleLabelValue, Error, `the label's value is not "true"`},
+		{ruleLabelMissing, Warning, "the service account has a client ID, but the pods do not opt in"},
+		{string(inject.ReasonNearMissKey), Error, "a key that nearly is one of workload identity's"},
+		{string(inject.ReasonMisplacedKey), Error, "a key on an object where it is not read"},
+
+		{string(inject.ReasonClientIDMissing), Warning, "the pods opt in, but their service account has no client ID"},
+		{string(inject.ReasonClientIDNotGUID), Error, "the client ID is no GUID"},
+		{ruleTenantID, Error, "the tenant ID is neither a GUID nor a domain"},
+		{string(inject.ReasonTokenExpiration), Error, "the token's lifetime is out of range"},
+		{ruleAccountUnknown, Info, "the service account is not in the input, so it was not checked"},
+
+		{string(inject.ReasonSkipUnknown), Warning, "a container to skip that does not exist"},
+		{string(inject.ReasonProxyNotBoolean), Warning, "the wish for the proxy is neither true nor false"},
+		{string(inject.ReasonProxyPort), Error, "the proxy's port is out of range"},
+		{string(inject.ReasonProxyMode), Error, "an unknown mode of the proxy"},
+		{string(inject.ReasonProxyIdentity), Error, "identities for the proxy that can't be read"},
+		{string(inject.ReasonHostNetwork), Error, "the proxy in a pod on the host's network"},
+		{string(inject.ReasonProxyUID), Error, "a container runs as the proxy's user"},
+		{string(inject.ReasonOwnEndpoint), Warning, "a container names a managed identity endpoint of its own"},
+		{string(inject.ReasonHTTPProxy), Warning, "an HTTP proxy lies between a container and the identity proxy"},
+
+		{ruleSubPath, Error, "the token is mounted by subPath, and such a mount never sees a new one"},
+		{ruleTokenPath, Warning, "the token's old place is written into the manifest"},
+		{ruleClientSecret, Warning, "a secret in the environment goes before workload identity"},
+		{rulePodIdentity, Warning, "something of aad-pod-identity"},
+		{ruleIssuer, Error, "an issuer that no token has, for its slash or scheme"},
+		{ruleSubject, Error, "a subject that no token has"},
+	}
+}
+
+func rule(name string) (Rule, bool) {
+	for _, r := range Rules() {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Rule{}, false
+}
