@@ -90,7 +90,7 @@ func lintManifests(o lintOptions, r *root) error {
 		return &exitError{ExitDifferent, fmt.Errorf("%s", tally(found))}
 	}
 	if o.output == "text" {
-		fmt.Fprintf(r.Err, "%d files: %s\n", len(files), tally(found))
+		fmt.Fprintf(r.Err, "files: %d, %s\n", len(files), tally(found))
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func tally(found []lint.Finding) string {
 	for _, f := range found {
 		count[f.Severity]++
 	}
-	return fmt.Sprintf("%d errors, %d warnings, %d notes", count[lint.Error], count[lint.Warning], count[lint.Info])
+	return fmt.Sprintf("errors: %d, warnings: %d, notes: %d", count[lint.Error], count[lint.Warning], count[lint.Info])
 }
 
 // lintReport is azwi lint --output json; docs/schema/lint.json describes it.

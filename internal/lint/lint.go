@@ -73,7 +73,7 @@ type linter struct {
 	config   Config
 	objects  []manifest.Object
 	accounts map[string]manifest.Object // by namespace/name
-	issuers  map[string]manifest.Value // by what is left without slash and case
+	issuers  map[string]manifest.Value  // by what is left without slash and case
 	findings []Finding
 }
 
@@ -166,7 +166,11 @@ func (l *linter) keys(o manifest.Object, metadata manifest.Value, labels, annota
 				l.find(string(w.Reason), o, m.Value.KeyPosition(), "%s", w.Message)
 			}
 			if _, isString := m.Value.Text(); !isString && isOurs(m.Key) && !m.Again {
-				l.find(ruleNotString, o, m.Value.Position(), "the value of %s must be a string, or the API server refuses the object: write %s", m.Key, strconv.Quote(m.Value.Source()))
+				meant := m.Value.Source()
+				if m.Value.JSON() == true {
+					meant = contract.UseLabelValue // also where a yes was written
+				}
+				l.find(ruleNotString, o, m.Value.Position(), "the value of %s must be a string, or the API server refuses the object: write %s", m.Key, strconv.Quote(meant))
 			}
 		}
 	}
@@ -176,7 +180,9 @@ func isOurs(key string) bool { return strings.HasPrefix(key, contract.Prefix) }
 
 // otherKeys looks at metadata where none of our keys is read.
 func (l *linter) otherKeys(o manifest.Object) {
-	name := func(what string) inject.Place { return inject.Place{Name: what + " of the " + cmp.Or(o.Kind, "object")} }
+	name := func(what string) inject.Place {
+		return inject.Place{Name: what + " of the " + cmp.Or(o.Kind, "object")}
+	}
 	l.keys(o, o.Value.Get("metadata"), name("label"), name("annotation"))
 	if _, isWorkload := templateOf(o); isWorkload {
 		return

@@ -67,6 +67,7 @@ type suite struct {
 //     $EMULATOR_ADMIN_TOKEN its management API
 //   - $AZURE_TENANT_ID, $AZURE_SUBSCRIPTION_ID, $RESOURCE_GROUP, $OPERATOR and
 //     $AZURE_CLIENT_SECRET: --client-id $OPERATOR signs in as who may do everything
+//   - `schema SCHEMA.json FILE` checks JSON by a schema of docs/schema
 //   - a file seed.yaml in the script adds to the emulator's seed; $ISSUER and $NAMESPACE may
 //     stand in it
 //
@@ -78,11 +79,13 @@ func (s suite) run(t *testing.T) {
 		t.Fatalf("no scripts in testdata/%s: %v", s.folder, err)
 	}
 	c := control.Start(t)
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){"schema": schema}
+	maps.Copy(commands, s.commands)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			t.Parallel()
 			testscript.Run(t, testscript.Params{
-				Files: []string{file}, Cmds: s.commands, UpdateScripts: *update, RequireExplicitExec: true,
+				Files: []string{file}, Cmds: commands, UpdateScripts: *update, RequireExplicitExec: true,
 				Setup: func(env *testscript.Env) error { return s.prepare(t, env, c) },
 			})
 		})
