@@ -27,6 +27,7 @@ IMAGES   = .cache/bin/images
 API_PORT  ?= 16443
 ETCD_PORT ?= 12379
 KEEP      ?=
+NODE      ?=
 COMMA     := ,
 FUZZTIME  ?= 30s
 TESTFLAGS ?=
@@ -72,8 +73,9 @@ test-clients: build ## Run the real Azure SDKs and az against the emulator
 	@$(if $(CLIENTS),$(CLIENTS),echo "There is no test/clients/run yet.")
 
 .PHONY: cluster-up
-cluster-up: .cache/bin/cluster ## Start a real control plane to play with (API_PORT=, ETCD_PORT=)
-	@.cache/bin/cluster up -api-port=$(API_PORT) -etcd-port=$(ETCD_PORT)
+cluster-up: .cache/bin/cluster ## Start a real control plane to play with (API_PORT=, ETCD_PORT=); NODE=1: pods run (root)
+	@$(if $(NODE),$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH))
+	@.cache/bin/cluster up -api-port=$(API_PORT) -etcd-port=$(ETCD_PORT) $(if $(NODE),-node -images=$$(ls dist/images/*-linux-$$(go env GOARCH).tar | paste -sd,))
 
 .PHONY: cluster-down
 cluster-down: .cache/bin/cluster ## Stop it and remove its data (KEEP=1: leave them for the next start)

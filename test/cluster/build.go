@@ -47,13 +47,11 @@ func Build(ctx context.Context, cfg BuildConfig) (string, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = os.Stderr
 	}
-	if cfg.Root == "" {
-		root, err := findRoot()
-		if err != nil {
-			return "", err
-		}
-		cfg.Root = root
+	root, err := cfg.root()
+	if err != nil {
+		return "", err
 	}
+	cfg.Root = root
 	if cfg.Cache == "" {
 		cfg.Cache = filepath.Join(cfg.Root, ".cache")
 	}
@@ -216,6 +214,13 @@ func sourceSum(source string) (string, error) {
 		}
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
+}
+
+func (c BuildConfig) root() (string, error) {
+	if c.Root != "" {
+		return c.Root, nil
+	}
+	return findRoot()
 }
 
 func findRoot() (string, error) {

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,9 +32,16 @@ type Config struct {
 	// the API server's own URL, so that its discovery document can be fetched.
 	Issuer string
 	// ControllerManager starts the kube-controller-manager as well: namespaces
-	// get their default service account, Deployments their pods. There is no
-	// node in any case, so pods stay pending.
+	// get their default service account, Deployments their pods. Without a node
+	// these stay pending.
 	ControllerManager bool
+	// Node adds a node, and with it the controller manager and the scheduler: pods
+	// run. It needs Linux, root and a few Debian packages; see CheckNode. All but
+	// two of its programs are in a network of its own, which a link joins to the
+	// machine's: nothing listens on loopback, and APIPort and EtcdPort mean nothing.
+	Node bool
+	// Images are archives of images that the node is to have. It can't pull any.
+	Images []string
 	// APIServerFlags are added to the API server's. One that is there already
 	// is replaced, unless it is one that may be given several times.
 	APIServerFlags []string
@@ -52,10 +61,13 @@ type Config struct {
 type Cluster struct {
 	// Dir is its folder.
 	Dir string
-	// URL is the API server's: https://127.0.0.1:PORT.
+	// URL is the API server's: https://127.0.0.1:PORT, or the node's address.
 	URL string
-	// EtcdURL is etcd's: http://127.0.0.1:PORT.
+	// EtcdURL is etcd's: http://127.0.0.1:PORT, or the node's address.
 	EtcdURL string
+	// HostIP is this machine's address as the node and its pods reach it; empty
+	// without a node.
+	HostIP string
 	// Issuer is the issuer of its service account tokens. Anybody may read the
 	// discovery document and the keys from the API server.
 	Issuer string
@@ -70,7 +82,9 @@ type Cluster struct {
 	Binary string
 
 	children  []*child // in the order of their start
-	temporary bool     // Dir is ours to remove
+	node      *node    // nil without one
+	apiServer func(context.Context) error
+	temporary bool // Dir is ours to remove
 	started   time.Time
 }
 
@@ -121,16 +135,10 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 			return nil, err
 		}
 	}
-	apiPort, err := choosePort(cfg.APIPort)
+	ports, err := c.place(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	etcdPort, err := choosePort(cfg.EtcdPort)
-	if err != nil {
-		return nil, err
-	}
-	c.URL = "https://" + address(apiPort)
-	c.EtcdURL = "http://" + address(etcdPort)
 	c.Issuer = cfg.Issuer
 	if c.Issuer == "" {
 		c.Issuer = c.URL
@@ -138,13 +146,9 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
-	apiServerFlags := cfg.APIServerFlags
-	if cfg.AuditPods {
-		audit, err := c.auditFlags()
-		if err != nil {
-			return nil, err
-		}
-		apiServerFlags = append(audit, apiServerFlags...)
+	flags, err := c.chosenAPIServerFlags(cfg)
+	if err != nil {
+		return nil, err
 	}
 
 	etcd, err := c.start("etcd", cfg.Detached, c.etcdFlags())
@@ -152,14 +156,17 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 		return nil, err
 	}
 	if err := c.wait(ctx, etcd, c.etcdReady); err != nil {
-		return nil, retryIfTaken(err, etcd, cfg.EtcdPort == 0, etcdPort)
+		return nil, retryIfTaken(err, etcd, cfg.EtcdPort == 0, ports.etcd)
 	}
-	apiServer, err := c.start("kube-apiserver", cfg.Detached, c.apiServerFlags(apiPort, apiServerFlags))
-	if err != nil {
-		return nil, err
+	var apiServer *child
+	c.apiServer = func(ctx context.Context) (err error) {
+		if apiServer, err = c.start("kube-apiserver", cfg.Detached, c.apiServerFlags(ports.api, flags)); err != nil {
+			return err
+		}
+		return c.wait(ctx, apiServer, c.apiServerReady)
 	}
-	if err := c.wait(ctx, apiServer, c.apiServerReady); err != nil {
-		return nil, retryIfTaken(err, apiServer, cfg.APIPort == 0, apiPort)
+	if err := c.apiServer(ctx); err != nil {
+		return nil, retryIfTaken(err, apiServer, cfg.APIPort == 0, ports.api)
 	}
 	if err := c.wait(ctx, apiServer, c.allowDiscovery); err != nil {
 		return nil, err
@@ -167,12 +174,74 @@ func startOnce(ctx context.Context, cfg Config, binary string) (_ *Cluster, err 
 	if err := c.ensureDefaultAccount(ctx, cfg, apiServer); err != nil {
 		return nil, err
 	}
+	if cfg.Node {
+		if err := c.startKubelet(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
 	return c, c.saveState(true)
+}
+
+// ports are those of the two servers.
+type ports struct{ api, etcd int }
+
+// place decides where the servers listen: on loopback, or in the node's network,
+// which it makes.
+func (c *Cluster) place(ctx context.Context, cfg Config) (p ports, err error) {
+	ip := loopback
+	if cfg.Node {
+		if err := c.startNode(ctx, cfg); err != nil {
+			return p, err
+		}
+		ip, p = c.node.place.node.String(), ports{api: nodeAPIPort, etcd: nodeEtcdPort}
+	} else {
+		if p.api, err = choosePort(cfg.APIPort); err != nil {
+			return p, err
+		}
+		if p.etcd, err = choosePort(cfg.EtcdPort); err != nil {
+			return p, err
+		}
+	}
+	c.URL = "https://" + net.JoinHostPort(ip, strconv.Itoa(p.api))
+	c.EtcdURL = "http://" + net.JoinHostPort(ip, strconv.Itoa(p.etcd))
+	return p, nil
+}
+
+// chosenAPIServerFlags are those that come after the necessary ones.
+func (c *Cluster) chosenAPIServerFlags(cfg Config) (flags []string, err error) {
+	if cfg.Node {
+		if flags, err = c.nodeAPIServerFlags(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.AuditPods {
+		audit, err := c.auditFlags()
+		if err != nil {
+			return nil, err
+		}
+		flags = append(flags, audit...)
+	}
+	return append(flags, cfg.APIServerFlags...), nil
+}
+
+// RestartAPIServer stops the API server, starts it again and returns when it is
+// ready. It is given a moment to end its watches in order, which it can't: those who
+// watch do not go. So it is killed, as in a crash.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	i := slices.IndexFunc(c.children, func(child *child) bool { return child.Name == "kube-apiserver" })
+	if i < 0 {
+		return errors.New("restart the API server: there is none")
+	}
+	if err := c.children[i].Stop(2 * time.Second); err != nil {
+		return err
+	}
+	c.children = slices.Delete(c.children, i, i+1)
+	return c.apiServer(ctx)
 }
 
 // ensureDefaultAccount returns when pods can be created in the namespace default.
 func (c *Cluster) ensureDefaultAccount(ctx context.Context, cfg Config, apiServer *child) error {
-	if !cfg.ControllerManager {
+	if !cfg.ControllerManager && !cfg.Node {
 		return c.wait(ctx, apiServer, func(ctx context.Context) error { return c.createDefaultAccount(ctx, "default") })
 	}
 	manager, err := c.start("kube-controller-manager", cfg.Detached, c.controllerManagerFlags())
@@ -199,6 +268,9 @@ func (c *Cluster) Stop() error {
 		errs = append(errs, child.Stop(grace))
 	}
 	c.children = nil
+	if c.node != nil {
+		errs = append(errs, removeCgroups(c.node.place.name))
+	}
 	if c.temporary {
 		errs = append(errs, os.RemoveAll(c.Dir))
 	} else {
@@ -314,8 +386,11 @@ func (c *Cluster) writeFiles() (err error) {
 	if err := ensureServiceAccountKey(c.path("pki", "service-account.key")); err != nil {
 		return err
 	}
-	server, err := c.CA.Server("127.0.0.1", "localhost", "10.96.0.1", "kubernetes", "kubernetes.default",
-		"kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+	names := []string{loopback, "localhost", "10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+	if c.node != nil {
+		names = append(names, c.node.place.node.String())
+	}
+	server, err := c.CA.Server(names...)
 	if err != nil {
 		return err
 	}
@@ -397,7 +472,7 @@ func (c *Cluster) apiServerFlags(port int, extra []string) []string {
 		"--service-account-jwks-uri=" + c.URL + "/openid/v1/jwks",
 		"--service-account-key-file=" + c.path("pki", "service-account.key"),
 		"--service-account-signing-key-file=" + c.path("pki", "service-account.key"),
-		"--service-cluster-ip-range=10.96.0.0/16",
+		"--service-cluster-ip-range=" + serviceRange,
 	}, extra...)
 }
 
@@ -416,9 +491,13 @@ func (c *Cluster) controllerManagerFlags() []string {
 }
 
 func (c *Cluster) start(name string, detached bool, flags []string) (*child, error) {
-	child, err := startChild(c.path("log", name+".log"), process.Config{
-		Name: name, Binary: c.Binary, Args: flags, Dir: c.Dir, Detached: detached,
-	})
+	config := process.Config{Name: name, Binary: c.Binary, Args: flags, Dir: c.Dir, Detached: detached}
+	if c.node != nil {
+		// It becomes the program, so that whoever signals it signals that.
+		config.Binary = findProgram(os.Getenv("PATH"), "nsenter")
+		config.Args = append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", c.node.init.PID), "--", c.Binary, name}, flags...)
+	}
+	child, err := startChild(c.path("log", name+".log"), config)
 	if err != nil {
 		return nil, err
 	}

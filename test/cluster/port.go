@@ -50,7 +50,9 @@ func freePort() (int, error) {
 	return 0, errors.New("found no free port in 100 tries")
 }
 
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+const loopback = "127.0.0.1"
+
+func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 
 // portHolder finds the process that listens on the port of 127.0.0.1, in /proc:
 // the table of sockets gives the socket's inode, the processes' descriptors whose it is.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"testing"
@@ -53,4 +54,18 @@ func (s *Shared) Start(tb testing.TB) *Cluster {
 		tb.Fatal("start the control plane: ", s.err)
 	}
 	return s.cluster
+}
+
+// RequireNode skips the test where the machine can't run a node. Where CI=true,
+// packages that are missing fail it: somebody forgot to install them.
+func RequireNode(tb testing.TB) {
+	tb.Helper()
+	err := CheckNode()
+	if err == nil {
+		return
+	}
+	if missing, ok := errors.AsType[*NodeError](err); ok && len(missing.Packages) > 0 && os.Getenv("CI") == "true" {
+		tb.Fatal(err)
+	}
+	tb.Skip("SKIPPED: ", err)
 }

@@ -21,6 +21,9 @@ type State struct {
 	// URL and Issuer are as in Cluster.
 	URL    string `json:"url"`
 	Issuer string `json:"issuer"`
+	// Node names what a node takes of the machine beside the folder; empty without
+	// one.
+	Node string `json:"node,omitempty"`
 	// Processes are those it started, in order, whether they still run or not.
 	Processes []Process `json:"processes"`
 }
@@ -53,12 +56,17 @@ func ForgetState(dir string) error { return os.RemoveAll(filepath.Join(dir, stat
 func RemoveData(dir string) error {
 	var errs []error
 	for _, name := range []string{
-		"admission.yaml", "controller-manager.kubeconfig", "etcd", "kubeconfig", "log", "peer", "pki", stateFile, "webhooks.kubeconfig",
+		"admission.yaml", "audit.json", "controller-manager.kubeconfig", "etcd", "kubeconfig", "kubelet.kubeconfig", "kube-proxy.kubeconfig",
+		"log", "node", "peer", "pki", "scheduler.kubeconfig", stateFile, "webhooks.kubeconfig",
 	} {
 		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return errors.Join(errs...)
 }
+
+// ReleaseNode gives back what a node took of the machine beside the folder, once
+// its processes have ended.
+func (s State) ReleaseNode() error { return removeCgroups(s.Node) }
 
 // Split tells the processes that run from those that have ended.
 func (s State) Split() (running, ended []Process) {
@@ -76,6 +84,9 @@ func (s State) Split() (running, ended []Process) {
 // that even a start that was killed half-way can be cleaned up after.
 func (c *Cluster) saveState(ready bool) error {
 	s := State{Ready: ready, Version: Version, Started: c.started, URL: c.URL, Issuer: c.Issuer}
+	if c.node != nil {
+		s.Node = c.node.place.name
+	}
 	for _, child := range c.children {
 		s.Processes = append(s.Processes, child.Process)
 	}

@@ -22,6 +22,9 @@ type Config struct {
 	Dir string
 	// Detached lets it live on when this process ends.
 	Detached bool
+	// Isolated gives it mounts, processes and a network of its own: it is process
+	// 1 of those, and what runs there ends with it. Linux only, as root.
+	Isolated bool
 	// Env is the whole environment but for PATH, HOME and TMPDIR, which are this
 	// process's own.
 	Env []string
@@ -49,6 +52,11 @@ func Start(c Config) (*Child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Detached, Setsid: c.Detached}
 	if !c.Detached {
 		dieWithParent(cmd.SysProcAttr)
+	}
+	if c.Isolated {
+		if err := isolate(cmd.SysProcAttr); err != nil {
+			return nil, fmt.Errorf("start %s: %w", c.Binary, err)
+		}
 	}
 	child := &Child{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)

@@ -49,6 +49,8 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	flags.StringVar(&cmd.dir, "dir", ".cluster", "folder for its state")
 	flags.IntVar(&cmd.apiPort, "api-port", 16443, "port of the API server on 127.0.0.1; 0: any free one")
 	flags.IntVar(&cmd.etcdPort, "etcd-port", 12379, "port of etcd on 127.0.0.1; 0: any free one")
+	flags.BoolVar(&cmd.node, "node", false, "up: add a node, on which pods run (Linux, root)")
+	flags.StringVar(&cmd.images, "images", "", "up: archives of images for the node, separated by commas")
 	flags.BoolVar(&cmd.keep, "keep", false, "down: keep the data")
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):
@@ -72,7 +74,8 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 type command struct {
 	dir               string
 	apiPort, etcdPort int
-	keep              bool
+	keep, node        bool
+	images            string
 	stdout, stderr    io.Writer
 }
 
@@ -109,6 +112,8 @@ func (c command) up(ctx context.Context) error {
 		APIPort:           c.apiPort,
 		EtcdPort:          c.etcdPort,
 		ControllerManager: true,
+		Node:              c.node,
+		Images:            strings.FieldsFunc(c.images, func(r rune) bool { return r == ',' }),
 		Detached:          true,
 		Build:             cluster.BuildConfig{Progress: c.stderr},
 	})
@@ -165,6 +170,9 @@ func (c command) down(context.Context) error {
 	}
 	if len(running) == 0 {
 		fmt.Fprintln(c.stdout, "Nothing runs.")
+	}
+	if err := old.ReleaseNode(); err != nil {
+		return err
 	}
 	if c.keep {
 		fmt.Fprintf(c.stdout, "Kept its data in %s for the next up.\n", c.dir)
