@@ -85,7 +85,12 @@ func ParseIdentityID(id string) (IdentityID, error) {
 }
 
 func (i IdentityID) String() string {
-	return "/subscriptions/" + i.Subscription + "/resourceGroups/" + i.ResourceGroup + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
+	return i.Group() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
+}
+
+// Group is the resource ID of the identity's resource group.
+func (i IdentityID) Group() string {
+	return "/subscriptions/" + i.Subscription + "/resourceGroups/" + i.ResourceGroup
 }
 
 // An Identity is a user-assigned managed identity.
@@ -270,25 +275,59 @@ func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) error {
 type Permissions []Permission
 
 // A Permission allows Actions but for NotActions. They hold wildcards.
-type Permission struct{ Actions, NotActions []string }
+type Permission struct {
+	Actions    []string `json:"actions"`
+	NotActions []string `json:"notActions"`
+}
 
-// Permissions reads what the caller may do in a resource group.
-func (c *Client) Permissions(ctx context.Context, subscription, resourceGroup string) (Permissions, error) {
-	client, err := armauthorization.NewPermissionsClient(subscription, c.credential, c.options)
+// maxPages bounds a list: an answer that always names a next page must not loop
+// for ever.
+const maxPages = 100
+
+// Permissions reads what the caller may do at a scope: a subscription, a resource
+// group or a resource. The SDK's own client knows only the latter two.
+// Source: https://learn.microsoft.com/rest/api/authorization/permissions
+func (c *Client) Permissions(ctx context.Context, scope string) (Permissions, error) {
+	client, err := azarm.NewClient("azwi", "v1.0.0", c.credential, c.options) // the version must look like one
 	if err != nil {
 		return nil, err
 	}
 	var all Permissions
-	for pager := client.NewListForResourceGroupPager(resourceGroup, nil); pager.More(); {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("permissions in resource group %s: %w", resourceGroup, err)
+	next := runtime.JoinPaths(client.Endpoint(), scope, "/providers/Microsoft.Authorization/permissions") + "?api-version=2022-04-01"
+	for range maxPages {
+		var page struct {
+			Value []Permission
+			Next  string `json:"nextLink"`
 		}
-		for _, p := range page.Value {
-			all = append(all, Permission{Actions: values(p.Actions), NotActions: values(p.NotActions)})
+		if err := get(ctx, client, next, &page); err != nil {
+			return nil, fmt.Errorf("permissions at %s: %w", scope, err)
 		}
+		all = append(all, page.Value...)
+		if page.Next == "" {
+			return all, nil
+		}
+		// The token goes along, so only to where the first page came from.
+		if !strings.HasPrefix(page.Next, strings.TrimSuffix(client.Endpoint(), "/")+"/") {
+			return nil, fmt.Errorf("permissions at %s: the next page is on another host", scope)
+		}
+		next = page.Next
 	}
-	return all, nil
+	return nil, fmt.Errorf("permissions at %s: more than %d pages", scope, maxPages)
+}
+
+func get(ctx context.Context, client *azarm.Client, target string, out any) error {
+	req, err := runtime.NewRequest(ctx, http.MethodGet, target)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Pipeline().Do(req)
+	if err != nil {
+		return err
+	}
+	if !runtime.HasStatusCode(resp, http.StatusOK) {
+		return runtime.NewResponseError(resp)
+	}
+	return runtime.UnmarshalAsJSON(resp, out)
 }
 
 // Allow reports whether an action is allowed: by any entry that matches it and
@@ -317,12 +356,4 @@ func value(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-func values(in []*string) []string {
-	out := make([]string, len(in))
-	for i, s := range in {
-		out[i] = value(s)
-	}
-	return out
 }

@@ -154,7 +154,7 @@ roleAssignments: [{role: Reader, principal: reader}]
 	if !azure.Forbidden(err) {
 		t.Errorf("403 came out as %v", err)
 	}
-	permissions, err := c.Permissions(t.Context(), emulator.DefaultSubscriptionID, emulator.DefaultResourceGroup)
+	permissions, err := c.Permissions(t.Context(), scope)
 	if err != nil {
 		t.Fatal(err)
 	}

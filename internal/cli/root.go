@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"azwi/internal/azure"
 	"azwi/internal/version"
 )
 
@@ -60,11 +61,24 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintln(streams.Err, "azwi:", err)
+	r.report(err)
 	if coded, ok := errors.AsType[*exitError](err); ok {
 		return coded.code
 	}
 	return ExitError
+}
+
+// report tells of an error on one line, unless --debug asks for all, and what to
+// do about it.
+func (r *root) report(err error) {
+	text := azure.Brief(err)
+	if r.debug {
+		text = err.Error()
+	}
+	fmt.Fprintln(r.Err, "azwi:", text)
+	if advice := azure.Advice(err); advice != "" {
+		fmt.Fprintln(r.Err, "azwi: advice:", advice)
+	}
 }
 
 func newRootCommand(r *root) *cobra.Command {

@@ -142,6 +142,47 @@ func (c *Client) DeleteCredential(ctx context.Context, applicationObjectID, id s
 	return c.do(ctx, http.MethodDelete, c.url(credentialsPath(applicationObjectID)+"/"+url.PathEscape(id)), nil, nil)
 }
 
+// DirectoryRoles lists the template IDs of the directory roles that the signed-in
+// user holds, also by groups. Only users may ask; a service principal's are in
+// its token.
+func (c *Client) DirectoryRoles(ctx context.Context) ([]string, error) {
+	roles, err := list[struct {
+		TemplateID string `json:"roleTemplateId"`
+	}](ctx, c, "/me/transitiveMemberOf/microsoft.graph.directoryRole", nil)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(roles))
+	for i, r := range roles {
+		ids[i] = r.TemplateID
+	}
+	return ids, nil
+}
+
+// UsersCreateApplications reports whether every user of the tenant may create
+// applications.
+func (c *Client) UsersCreateApplications(ctx context.Context) (bool, error) {
+	policy, err := get[struct {
+		Users struct {
+			Create bool `json:"allowedToCreateApps"`
+		} `json:"defaultUserRolePermissions"`
+	}](ctx, c, "/policies/authorizationPolicy")
+	return policy.Users.Create, err
+}
+
+// Owners lists the object IDs of who owns an application.
+func (c *Client) Owners(ctx context.Context, applicationObjectID string) ([]string, error) {
+	owners, err := list[struct{ ID string }](ctx, c, "/applications/"+url.PathEscape(applicationObjectID)+"/owners", nil)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(owners))
+	for i, o := range owners {
+		ids[i] = o.ID
+	}
+	return ids, nil
+}
+
 func credentialsPath(applicationObjectID string) string {
 	return "/applications/" + url.PathEscape(applicationObjectID) + "/federatedIdentityCredentials"
 }

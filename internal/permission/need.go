@@ -6,7 +6,7 @@ type Need struct {
 	// Directory is a write to the directory.
 	Directory DirectoryWrite
 	// Application is the object ID of the application that Directory writes to;
-	// empty for CreateApplication.
+	// empty for CreateApplication, or if it could not be found out.
 	Application string
 	// Action is an action of Resource Manager, such as
 	// Microsoft.ManagedIdentity/userAssignedIdentities/write.
