@@ -324,6 +324,7 @@ func get(ctx context.Context, client *azarm.Client, target string, out any) erro
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close()
 	if !runtime.HasStatusCode(resp, http.StatusOK) {
 		return runtime.NewResponseError(resp)
 	}
