@@ -68,6 +68,11 @@ test: kube ## Run the tests with the race detector, on a real control plane (TES
 	@code=0; for m in $(MODULES); do echo "go test, module folder $$m"; \
 		go -C $$m test -race -timeout=20m $(TESTFLAGS) ./... || code=1; done; exit $$code
 
+.PHONY: e2e
+e2e: kube ## Prove the whole product on a real node: images, install, pods (5 minutes, root)
+	@$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH)
+	@AZWI_E2E=1 go -C test test -count=1 -timeout=20m $(TESTFLAGS) ./e2e
+
 .PHONY: test-clients
 test-clients: build ## Run the real Azure SDKs and az against the emulator
 	@$(if $(CLIENTS),$(CLIENTS),echo "There is no test/clients/run yet.")

@@ -41,3 +41,18 @@ func Root(ctx context.Context) (string, error) {
 	}
 	return strings.TrimSpace(string(out)), nil
 }
+
+// BuildTest compiles a program of this module, for a pod: source is its folder,
+// below the module's.
+func BuildTest(ctx context.Context, binary, source string) error {
+	root, err := Root(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, source)
+	cmd.Dir, cmd.Env = filepath.Join(root, "test"), append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", source, err, out)
+	}
+	return nil
+}
