@@ -11,7 +11,10 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"azwi/internal/account"
+	"azwi/internal/authority"
 	"azwi/internal/inject"
 	"azwi/internal/version"
 	"azwi/internal/webhook"
@@ -54,21 +57,45 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	settings := o.settings
-	if settings.Proxy.NativeSidecar, err = waitForNativeSidecar(ctx, api, logger); err != nil {
-		return err
-	}
 	config := o.server
 	config.Logger, config.Metrics = logger, metrics
-	config.Admission = &webhook.Handler{Accounts: accounts, Settings: settings, Metrics: metrics, Logger: logger}
+	var own *authority.Authority
+	if o.ownCertificate {
+		own, err = authority.New(authority.Config{
+			API: api, Namespace: o.certificate.namespace, Secret: o.certificate.secret, Configuration: o.certificate.configuration,
+			Names: o.certificate.names, Logger: logger, Served: metrics.ObserveCertificate, Wrote: metrics.ObserveWrite,
+		})
+		if err != nil {
+			return err
+		}
+		config.Certificate = own
+	}
 	server, err := webhook.NewServer(ctx, config)
 	if err != nil {
 		return err
 	}
-	logger.Info("serving", "version", version.String(), "addr", server.Addr().String(), "health", server.HealthAddr().String(),
-		"metrics", server.MetricsAddr().String(), "authorityHost", settings.AuthorityHost, "audience", audience(settings),
-		"tokenPath", settings.Layout.String(), "nativeSidecar", settings.Proxy.NativeSidecar, "proxyImage", settings.Proxy.Image)
-	return server.Run(ctx)
+	// Health is served before the API server answers, so that nobody restarts a
+	// webhook for its absence.
+	logger.Info("listening", "version", version.String(), "addr", server.Addr().String(), "health", server.HealthAddr().String(),
+		"metrics", server.MetricsAddr().String())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Run(ctx) })
+	if own != nil {
+		g.Go(func() error { return own.Run(ctx) })
+	}
+	g.Go(func() error {
+		settings := o.settings
+		var err error
+		if settings.Proxy.NativeSidecar, err = waitForNativeSidecar(ctx, api, logger); err != nil {
+			return nil // the end was asked for
+		}
+		server.Admit(&webhook.Handler{Accounts: accounts, Settings: settings, Metrics: metrics, Logger: logger})
+		logger.Info("serving", "version", version.String(), "addr", server.Addr().String(), "health", server.HealthAddr().String(),
+			"metrics", server.MetricsAddr().String(), "authorityHost", settings.AuthorityHost, "audience", audience(settings),
+			"tokenPath", settings.Layout.String(), "nativeSidecar", settings.Proxy.NativeSidecar, "proxyImage", settings.Proxy.Image)
+		return nil
+	})
+	return g.Wait()
 }
 
 func audience(s inject.Settings) string {

@@ -130,7 +130,34 @@ type Request struct {
 // *json.RawMessage takes it as it is. It returns the warnings that came with the
 // answer. An answer other than success is a *StatusError, wrapped.
 func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string, err error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
 	what := r.Method + " " + r.Path
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	warnings = parseWarnings(resp.Header.Values("Warning"))
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return warnings, fmt.Errorf("%s: %w", what, statusError(resp.StatusCode, raw))
+	}
+	switch out := out.(type) {
+	case nil:
+	case *json.RawMessage:
+		*out = raw
+	default:
+		if err := json.Unmarshal(raw, out); err != nil {
+			return warnings, fmt.Errorf("%s: decode the answer: %w", what, err)
+		}
+	}
+	return warnings, nil
+}
+
+// send sends a request. The caller closes the answer's body.
+func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	var body io.Reader = http.NoBody
 	switch in := r.Body.(type) {
 	case nil:
@@ -141,7 +168,7 @@ func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string,
 	default:
 		raw, err := json.Marshal(in)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
+			return nil, fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 		}
 		body = bytes.NewReader(raw)
 	}
@@ -161,25 +188,7 @@ func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string,
 	if err != nil {
 		return nil, fmt.Errorf("ask the API server: %w", err)
 	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	warnings = parseWarnings(resp.Header.Values("Warning"))
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return warnings, fmt.Errorf("%s: %w", what, statusError(resp.StatusCode, raw))
-	}
-	switch out := out.(type) {
-	case nil:
-	case *json.RawMessage:
-		*out = raw
-	default:
-		if err := json.Unmarshal(raw, out); err != nil {
-			return warnings, fmt.Errorf("%s: decode the answer: %w", what, err)
-		}
-	}
-	return warnings, nil
+	return resp, nil
 }
 
 func statusError(code int, body []byte) *StatusError {

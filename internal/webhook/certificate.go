@@ -28,8 +28,8 @@ type keyPair struct {
 	failure  string // logged once
 }
 
-// current returns the newest usable certificate; the error says why there is none.
-func (p *keyPair) current() (*tls.Certificate, error) {
+// Current returns the newest usable certificate; the error says why there is none.
+func (p *keyPair) Current() (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := p.reload()
@@ -69,21 +69,29 @@ func (p *keyPair) reload() error {
 	return nil
 }
 
-// tlsConfig serves the pair. With clientCA, a file, only callers with a
+// Ready returns nil if there is a certificate. Whether callers trust it is up to
+// whoever mounted it.
+func (p *keyPair) Ready() error {
+	_, err := p.Current()
+	return err
+}
+
+// tlsConfig serves the certificate. With a client CA, a file, only callers with a
 // certificate of that CA are served; the file is read for every new connection.
-func (p *keyPair) tlsConfig(minVersion uint16, clientCA string) *tls.Config {
+func (s *Server) tlsConfig() *tls.Config {
 	base := &tls.Config{
-		MinVersion:     minVersion,
+		MinVersion:     s.config.MinTLS,
 		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.current() },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.config.Certificate.Current() },
 	}
-	if clientCA == "" {
+	file := s.config.ClientCAFile
+	if file == "" {
 		return base
 	}
 	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		pool, err := readPool(clientCA)
+		pool, err := readPool(file)
 		if err != nil {
-			p.logger.Error("client CA can't be used", "file", clientCA, "error", err)
+			s.config.Logger.Error("client CA can't be used", "file", file, "error", err)
 			return nil, err
 		}
 		c := base.Clone()

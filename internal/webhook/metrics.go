@@ -25,6 +25,7 @@ type Metrics struct {
 	warnings    *prometheus.CounterVec
 	reads       *prometheus.HistogramVec
 	certificate prometheus.Gauge
+	writes      *prometheus.CounterVec
 
 	mu         sync.Mutex
 	namespaces map[string]bool
@@ -56,9 +57,13 @@ func NewMetrics() *Metrics {
 			Name: "azwi_certificate_expiry_timestamp_seconds",
 			Help: "When the serving certificate expires, in seconds since 1970.",
 		}),
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "azwi_certificate_writes_total",
+			Help: "Writes of the Secret and the webhook configuration that hold the webhook's own certificate, by object.",
+		}, []string{"object"}),
 		namespaces: map[string]bool{},
 	}
-	m.registry.MustRegister(m.duration, m.admissions, m.warnings, m.reads, m.certificate,
+	m.registry.MustRegister(m.duration, m.admissions, m.warnings, m.reads, m.certificate, m.writes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -100,6 +105,12 @@ func (m *Metrics) namespaceLabel(namespace string) string {
 	return namespace
 }
 
-func (m *Metrics) count(o outcome)               { m.admissions.WithLabelValues(o.kind, o.reason).Inc() }
-func (m *Metrics) warn(reason inject.Reason)     { m.warnings.WithLabelValues(string(reason)).Inc() }
-func (m *Metrics) certificateExpiry(t time.Time) { m.certificate.Set(float64(t.Unix())) }
+// ObserveCertificate takes note of when the serving certificate expires.
+func (m *Metrics) ObserveCertificate(notAfter time.Time) { m.certificate.Set(float64(notAfter.Unix())) }
+
+// ObserveWrite takes note of a write of the object that holds the webhook's own
+// certificate: secret or configuration.
+func (m *Metrics) ObserveWrite(object string) { m.writes.WithLabelValues(object).Inc() }
+
+func (m *Metrics) count(o outcome)           { m.admissions.WithLabelValues(o.kind, o.reason).Inc() }
+func (m *Metrics) warn(reason inject.Reason) { m.warnings.WithLabelValues(string(reason)).Inc() }

@@ -19,8 +19,8 @@ import (
 
 // Config of a Server.
 type Config struct {
-	// Admission answers the reviews. Required.
-	Admission http.Handler
+	// Certificate is what is served. Default: the pair of files in CertDir.
+	Certificate Certificate
 	// Metrics are served and told of the certificate. Required.
 	Metrics *Metrics
 	// Logger is required.
@@ -46,19 +46,28 @@ type Config struct {
 	DrainTimeout time.Duration
 }
 
+// A Certificate is what the server shows its callers. It is safe for concurrent use.
+type Certificate interface {
+	// Current returns the certificate for a new connection.
+	Current() (*tls.Certificate, error)
+	// Ready says why nobody should be sent here; nil means that callers will
+	// accept the certificate.
+	Ready() error
+}
+
 // A Server serves admission, health and metrics. Make it with NewServer.
 type Server struct {
-	config   Config
-	pair     *keyPair
-	draining atomic.Bool
+	config    Config
+	admission atomic.Pointer[http.Handler]
+	draining  atomic.Bool
 
-	admission, health, metrics net.Listener
+	admissionListener, healthListener, metricsListener net.Listener
 }
 
 // NewServer listens, so that the addresses are known, and serves nothing yet.
 func NewServer(ctx context.Context, c Config) (*Server, error) {
-	if c.Admission == nil || c.Metrics == nil || c.Logger == nil {
-		return nil, errors.New("webhook server: Admission, Metrics and Logger are required")
+	if c.Metrics == nil || c.Logger == nil {
+		return nil, errors.New("webhook server: Metrics and Logger are required")
 	}
 	setDefault(&c.Addr, contract.WebhookDefaultAddr)
 	setDefault(&c.HealthAddr, contract.WebhookDefaultHealthAddr)
@@ -67,13 +76,16 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 	setDefault(&c.MinTLS, tls.VersionTLS13)
 	setDefault(&c.DrainDelay, 5*time.Second)
 	setDefault(&c.DrainTimeout, 15*time.Second)
-	s := &Server{config: c, pair: &keyPair{dir: c.CertDir, logger: c.Logger, renewed: c.Metrics.certificateExpiry}}
+	if c.Certificate == nil {
+		c.Certificate = &keyPair{dir: c.CertDir, logger: c.Logger, renewed: c.Metrics.ObserveCertificate}
+	}
+	s := &Server{config: c}
 
 	var lc net.ListenConfig
 	for _, l := range []struct {
 		addr string
 		to   *net.Listener
-	}{{c.Addr, &s.admission}, {c.HealthAddr, &s.health}, {c.MetricsAddr, &s.metrics}} {
+	}{{c.Addr, &s.admissionListener}, {c.HealthAddr, &s.healthListener}, {c.MetricsAddr, &s.metricsListener}} {
 		var err error
 		if *l.to, err = lc.Listen(ctx, "tcp", l.addr); err != nil {
 			s.close()
@@ -91,7 +103,7 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 func (s *Server) close() {
-	for _, l := range []net.Listener{s.admission, s.health, s.metrics} {
+	for _, l := range []net.Listener{s.admissionListener, s.healthListener, s.metricsListener} {
 		if l != nil {
 			_ = l.Close() // nothing was served yet
 		}
@@ -99,13 +111,17 @@ func (s *Server) close() {
 }
 
 // Addr is where admission is served.
-func (s *Server) Addr() net.Addr { return s.admission.Addr() }
+func (s *Server) Addr() net.Addr { return s.admissionListener.Addr() }
 
 // HealthAddr is where /healthz and /readyz are served.
-func (s *Server) HealthAddr() net.Addr { return s.health.Addr() }
+func (s *Server) HealthAddr() net.Addr { return s.healthListener.Addr() }
 
 // MetricsAddr is where /metrics is served.
-func (s *Server) MetricsAddr() net.Addr { return s.metrics.Addr() }
+func (s *Server) MetricsAddr() net.Addr { return s.metricsListener.Addr() }
+
+// Admit has the server answer reviews by the handler. Until then it is not ready and
+// tells callers to try again.
+func (s *Server) Admit(h http.Handler) { s.admission.Store(&h) }
 
 // Run serves until ctx ends, then drains: it reports not ready and goes on for
 // DrainDelay, stops listening, and waits for the requests under way. It returns
@@ -113,7 +129,7 @@ func (s *Server) MetricsAddr() net.Addr { return s.metrics.Addr() }
 func (s *Server) Run(ctx context.Context) error {
 	admission := &http.Server{
 		Handler:           s.admissionMux(),
-		TLSConfig:         s.pair.tlsConfig(s.config.MinTLS, s.config.ClientCAFile),
+		TLSConfig:         s.tlsConfig(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      15 * time.Second,
@@ -127,9 +143,9 @@ func (s *Server) Run(ctx context.Context) error {
 	metrics := plainServer(s.metricsMux(), s.config.Logger)
 
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return served("admission", admission.ServeTLS(s.admission, "", "")) })
-	g.Go(func() error { return served("health", health.Serve(s.health)) })
-	g.Go(func() error { return served("metrics", metrics.Serve(s.metrics)) })
+	g.Go(func() error { return served("admission", admission.ServeTLS(s.admissionListener, "", "")) })
+	g.Go(func() error { return served("health", health.Serve(s.healthListener)) })
+	g.Go(func() error { return served("metrics", metrics.Serve(s.metricsListener)) })
 	g.Go(func() error {
 		<-gctx.Done()
 		if ctx.Err() != nil { // asked to end, not failed
@@ -160,7 +176,14 @@ func plainServer(h http.Handler, logger *slog.Logger) *http.Server {
 
 func (s *Server) admissionMux() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(contract.WebhookPath, s.config.Admission)
+	mux.HandleFunc(contract.WebhookPath, func(w http.ResponseWriter, r *http.Request) {
+		h := s.admission.Load()
+		if h == nil {
+			http.Error(w, errStarting.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		(*h).ServeHTTP(w, r)
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			// Closed by the protocol, after the answer: closing idle connections
@@ -196,12 +219,17 @@ func (s *Server) healthMux() http.Handler {
 	return mux
 }
 
+var errStarting = errors.New("starting: the API server has not answered yet")
+
 func (s *Server) ready() error {
 	if s.draining.Load() {
 		return errors.New("draining")
 	}
-	if _, err := s.pair.current(); err != nil {
-		return fmt.Errorf("no serving certificate: %w", err)
+	if err := s.config.Certificate.Ready(); err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	if s.admission.Load() == nil {
+		return errStarting
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,10 +30,23 @@ type WebhookConfig struct {
 	Dir string
 	// User is the webhook's name before the API server. Default: azwi-webhook.
 	User string
+	// Own, if set, has the webhook keep a certificate of its own there, instead of
+	// serving the one in Dir.
+	Own *OwnCertificate
 	// Args and Env are added to the necessary ones and come after them.
 	Args, Env []string
 	// Log gets its log. Default: nowhere.
 	Log io.Writer
+}
+
+// OwnCertificate says where a webhook keeps its own certificate.
+type OwnCertificate struct {
+	// Namespace has the product's Secret, which must exist. Required.
+	Namespace string
+	// Configuration is the name of the MutatingWebhookConfiguration. Required.
+	Configuration string
+	// Names are the certificate's, comma-separated. Required.
+	Names string
 }
 
 // TenantID is the tenant of webhooks that are not told another one.
@@ -57,14 +71,18 @@ func StartWebhook(ctx context.Context, c WebhookConfig) (*Webhook, error) {
 	if err := c.prepare(ctx, kubeconfig); err != nil {
 		return nil, fmt.Errorf("prepare the webhook: %w", err)
 	}
+	args := []string{
+		"--kubeconfig=" + kubeconfig, "--addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--drain-delay=0s",
+	}
+	env := []string{contract.EnvTenantID + "=" + TenantID, "GORACE=halt_on_error=1 exitcode=66"}
+	if c.Own == nil {
+		args = append(args, "--disable-cert-rotation", "--webhook-cert-dir="+c.CertDir())
+	} else {
+		args = append(args, "--cert-webhook-configuration="+c.Own.Configuration, "--cert-names="+c.Own.Names)
+		env = append(env, contract.EnvPodNamespace+"="+c.Own.Namespace)
+	}
 	child, serving, err := startServing(ctx, process.Config{
-		Binary: c.Binary,
-		Args: append([]string{
-			"--kubeconfig=" + kubeconfig, "--disable-cert-rotation", "--webhook-cert-dir=" + c.CertDir(),
-			"--addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--drain-delay=0s",
-		}, c.Args...),
-		Env:    append([]string{contract.EnvTenantID + "=" + TenantID, "GORACE=halt_on_error=1 exitcode=66"}, c.Env...),
-		Stderr: c.Log,
+		Binary: c.Binary, Args: append(args, c.Args...), Env: append(env, c.Env...), Stderr: c.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -114,18 +132,49 @@ func (c WebhookConfig) prepare(ctx context.Context, kubeconfig string) error {
 	if err := c.Cluster.WriteKubeconfig(kubeconfig, c.User); err != nil {
 		return err
 	}
-	const rbac = "/apis/rbac.authorization.k8s.io/v1/"
-	return createAll(ctx, c.Cluster.Admin, map[string]object{
-		rbac + "clusterroles": {
-			"metadata": object{"name": c.User},
-			"rules":    []object{{"apiGroups": []string{""}, "resources": []string{"serviceaccounts"}, "verbs": []string{"get"}}},
-		},
-		rbac + "clusterrolebindings": {
-			"metadata": object{"name": c.User},
-			"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": c.User},
-			"subjects": []object{{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": c.User}},
-		},
+	if c.Own != nil {
+		if err := c.Own.Allow(ctx, c.Cluster, c.User); err != nil {
+			return err
+		}
+	}
+	return createAll(ctx, c.Cluster.Admin, granted("", c.User, object{
+		"apiGroups": []string{""}, "resources": []string{"serviceaccounts"}, "verbs": []string{"get"},
+	}))
+}
+
+// Allow grants a user what keeping the certificate needs, as the chart does.
+func (o OwnCertificate) Allow(ctx context.Context, c *cluster.Cluster, user string) error {
+	verbs := []string{"get", "watch", "patch"}
+	objects := granted("", user+"-certificate", object{
+		"apiGroups": []string{"admissionregistration.k8s.io"}, "resources": []string{"mutatingwebhookconfigurations"},
+		"resourceNames": []string{o.Configuration}, "verbs": verbs,
 	})
+	maps.Copy(objects, granted(o.Namespace, user+"-certificate", object{
+		"apiGroups": []string{""}, "resources": []string{"secrets"}, "resourceNames": []string{contract.WebhookSecret}, "verbs": verbs,
+	}))
+	for _, o := range objects {
+		if subjects, ok := o["subjects"].([]object); ok {
+			subjects[0]["name"] = user
+		}
+	}
+	return createAll(ctx, c.Admin, objects)
+}
+
+// granted is a role of one rule and its binding to the user of the same name, in a
+// namespace or, without one, in the cluster.
+func granted(namespace, user string, rule object) map[string]object {
+	path, kind := "/apis/rbac.authorization.k8s.io/v1/", "ClusterRole"
+	if namespace != "" {
+		path, kind = path+"namespaces/"+namespace+"/", "Role"
+	}
+	return map[string]object{
+		path + strings.ToLower(kind) + "s": {"metadata": object{"name": user}, "rules": []object{rule}},
+		path + strings.ToLower(kind) + "bindings": {
+			"metadata": object{"name": user},
+			"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": user},
+			"subjects": []object{{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}},
+		},
+	}
 }
 
 type object = map[string]any
