@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"azwi/contract"
@@ -103,6 +105,11 @@ func (v *variables) add(name, format string, args ...any) {
 // annotation reads one of the pod's annotations, as an optional value.
 func annotation(key string) string { return "variables.podAnnotations[?" + quote(key) + "]" }
 
+// ofAccount reads one of the account's annotations.
+func ofAccount(key string) string {
+	return `string(params.metadata.?annotations[?` + quote(key) + `].orValue(""))`
+}
+
 // items splits at semicolons, without blanks around items and without empty ones.
 func items(key string) string {
 	return annotation(key) + `.orValue("").split(";").map(s, s.trim()).filter(s, s != "")`
@@ -121,7 +128,7 @@ func quoted(value string) expr {
 func (g *generator) podVariables() variables {
 	var v variables
 	v.add("podAnnotations", "object.metadata.?annotations.orValue({})")
-	v.add("skipped", "%s", items(contract.SkipContainersAnnotation))
+	v.add("skipped", "%s in variables.podAnnotations ? %s : []", quote(contract.SkipContainersAnnotation), items(contract.SkipContainersAnnotation))
 	v.add("wantsProxy", `%s in variables.podAnnotations &&
   !(variables.podAnnotations[%[1]s].trim().lowerAscii() in ["false", "f", "0", "no", "n", "off"])`, quote(contract.InjectProxyAnnotation))
 	mode := g.config.Settings.Proxy.Mode
@@ -132,21 +139,32 @@ func (g *generator) podVariables() variables {
 	if g.hasCustom() {
 		v.add("customEndpoint", `%s.orValue("").lowerAscii() == "true"`, annotation(g.config.Settings.CustomTokenEndpoint.Annotation))
 	}
-	v.add("initContainers", "object.spec.?initContainers.orValue([])")
-	// Null in a pod without any, which the API server refuses once admission is through.
-	v.add("containers", "object.spec.containers == null ? [] : object.spec.containers")
-	v.add("containerNames", "(variables.initContainers + variables.containers).map(c, c.name)")
+	v.add("initContainers", initContainers)
+	v.add("containers", containers)
+	v.add("containerNames", "%s.map(c, c.name)", everyContainer)
 	v.add("volumes", "object.spec.?volumes.orValue([])")
 	v.add("volumeNames", "variables.volumes.map(v, v.name)")
-	v.add("tokenVolume", `(variables.volumeNames.filter(n, n == %s) +
- variables.volumeNames.filter(n, %s) + [%[1]s])[0]`, quote(contract.TokenVolume), holdsToken("n"))
-	v.add("targets", "%s", g.targets())
+	v.add("reservedNames", "variables.volumeNames.filter(n, %s)", isReserved("n"))
+	v.add("tokenVolume", `size(variables.reservedNames) == 0 || %[1]s in variables.reservedNames ? %[1]s :
+(variables.reservedNames.filter(n, %[2]s) + [%[1]s])[0]`, quote(contract.TokenVolume), holdsToken("n"))
 	return v
 }
 
 // podAccount names the pod's service account in texts.
 func podAccount() holes {
 	return holes{holeNamespace: "object.metadata.namespace", holeAccount: `object.spec.?serviceAccountName.orValue("default")`}
+}
+
+const (
+	initContainers = "object.spec.?initContainers.orValue([])"
+	// Null in a pod without any, which the API server refuses once admission is through.
+	containers     = "(object.spec.containers == null ? [] : object.spec.containers)"
+	everyContainer = "(variables.initContainers + variables.containers)"
+)
+
+// isTarget tells the containers to complete.
+func isTarget(container string) string {
+	return fmt.Sprintf("%[1]s.name != %[2]s && !(%[1]s.name in variables.skipped)", container, quote(contract.ProxyInitContainer))
 }
 
 func isReserved(name string) string {
@@ -158,44 +176,40 @@ func holdsToken(name string) string {
 	return isReserved(name) + " && !(" + name + " in " + names([]string{contract.EmptyVolume, contract.ProxyCAVolume}) + ")"
 }
 
-// targets are the containers to complete: where in the pod, the variables they
-// set, and where they have the token mounted already (or whatever their author put
-// at our path).
-func (g *generator) targets() string {
-	fields := []string{
-		`"path": dyn(t.path)`, `"name": dyn(t.container.name)`,
-		`"env": dyn(t.container.?env.orValue([]).map(e, e.name))`,
-		`"mounts": dyn(size(t.container.?volumeMounts.orValue([])))`,
-		fmt.Sprintf(`"tokenAt": dyn(t.container.?volumeMounts.orValue([])
-  .map(m, {"name": string(m.name), "path": %s})
-  .filter(m, m.path == %s || %s && m.path.startsWith(%s))
-  .map(m, m.path))`, cleaned("m.mountPath"), quote(contract.MountPath), holdsToken("m.name"), quote(contract.MountPath+"/")),
+// mountsOf are those of container c.
+const mountsOf = "c.?volumeMounts.orValue([])"
+
+// isAt tells whether a mount is at the path, however that is written. Few mounts
+// come as far as having it cleaned.
+func isAt(mount, at, more string) string {
+	if more != "" {
+		more = " || " + more
 	}
-	if g.usesLegacy() {
-		fields = append(fields, fmt.Sprintf(`"hasLegacy": dyn(t.container.?volumeMounts.orValue([])
-  .exists(m, %s == %s))`, cleaned("m.mountPath"), quote(contract.LegacyMountPath)))
-	}
-	return fmt.Sprintf(`(variables.initContainers.transformList(i, c, {"path": dyn("/spec/initContainers/" + string(i)), "container": dyn(c)}) +
- variables.containers.transformList(i, c, {"path": dyn("/spec/containers/" + string(i)), "container": dyn(c)}))
-.filter(t, !(t.container.name in variables.skipped) && t.container.name != %s)
-.map(t, %s)`, quote(contract.ProxyInitContainer), wrap("{", fields, "}"))
+	return fmt.Sprintf("%[1]s.mountPath == %[2]s || %[1]s.mountPath.contains(%[3]s) && (%[4]s == %[2]s%[5]s)",
+		mount, quote(at), quote(path.Base(path.Dir(at))), cleaned(mount+".mountPath"), more)
 }
+
+// isToken tells whether a mount is where the token is looked for: at our path, whoever
+// mounted what there, or the token's volume below it.
+func isToken(mount string) string {
+	return isAt(mount, contract.MountPath, fmt.Sprintf("%s && %s.startsWith(%s)",
+		holdsToken(mount+".name"), cleaned(mount+".mountPath"), quote(contract.MountPath+"/")))
+}
+
+func isLegacy(mount string) string { return isAt(mount, contract.LegacyMountPath, "") }
 
 // cleaned is path.Clean, but for "..".
 func cleaned(path string) string {
-	return fmt.Sprintf(`(%[1]s.startsWith("/") ? "/" : "") + %[1]s.split("/").filter(s, !(s in ["", "."])).join("/")`, path)
+	return fmt.Sprintf(`((%[1]s.startsWith("/") ? "/" : "") + %[1]s.split("/").filter(s, !(s in ["", "."])).join("/"))`, path)
 }
 
 // mutating is the policy that injects.
 func (g *generator) mutating() (policySpec, error) {
 	v := g.podVariables()
-	v.add("accountAnnotations", "params.metadata.?annotations.orValue({})")
-	v.add("clientID", `string(variables.accountAnnotations[?%s].orValue(""))`, quote(contract.ClientIDAnnotation))
-	v.add("tenantID", `variables.accountAnnotations[?%s].orValue("") != "" ? string(variables.accountAnnotations[%[1]s]) : %s`,
-		quote(contract.TenantIDAnnotation), quote(g.config.Settings.TenantID))
-	v.add("expirationText", `%s.orValue("") != "" ?
-  string(variables.podAnnotations[%s]) :
-  string(variables.accountAnnotations[?%[2]s].orValue(""))`, annotation(contract.TokenExpirationAnnotation), quote(contract.TokenExpirationAnnotation))
+	v.add("clientID", "%s", ofAccount(contract.ClientIDAnnotation))
+	v.add("tenantID", "%[1]s != \"\" ? %[1]s : %[2]s", ofAccount(contract.TenantIDAnnotation), quote(g.config.Settings.TenantID))
+	v.add("expirationText", `%[1]s.orValue("") != "" ? string(%[1]s.orValue("")) : %[2]s`,
+		annotation(contract.TokenExpirationAnnotation), ofAccount(contract.TokenExpirationAnnotation))
 	v.add("expiration", `variables.expirationText.matches(%s) ? int(variables.expirationText) : %d`, number, contract.DefaultTokenExpiration)
 	if g.hasProxy() {
 		g.proxyVariables(&v)
@@ -206,32 +220,54 @@ func (g *generator) mutating() (policySpec, error) {
 	}
 	v.add("refusal", "%s", denial)
 	v.add("env", "%s", g.env())
-	v.add("wantedVolumes", "%s", g.wantedVolumes())
-	v.add("ourVolumes", `(variables.volumeNames.filter(n, %s) + variables.wantedVolumes).distinct().map(n,
-%s)`, isReserved("n"), indent(g.volume()))
+	v.add("ourVolumes", `(variables.reservedNames + %s).distinct().map(n,
+%s)`, g.wantedVolumes(), indent(g.volume()))
 	before, after, first := g.proxyContainers(&v)
-	v.add("additions", "%s", g.additions(after))
-
-	ops := []string{
-		fmt.Sprintf(`variables.volumes.transformList(i, v, %s,
-  JSONPatch{op: "replace", path: "/spec/volumes/" + string(i), value: variables.ourVolumes.filter(o, o.name == v.name)[0]})`, isReserved("v.name")),
-		`variables.additions.map(a, a.toEmpty ?
-  [JSONPatch{op: "add", path: a.path, value: a.items}] :
-  a.items.map(item, JSONPatch{op: "add", path: a.path + "/-", value: item})).flatten()`,
+	ops := []string{g.completions("initContainers"), g.completions("containers"), volumeOps}
+	if after != "" {
+		ops = append(ops, appendAll("initContainers", after))
 	}
 	if first != "" {
 		ops = append(ops, prepend("containers", first))
 	}
 	if before != "" {
-		ops = append(ops, fmt.Sprintf(`(size(variables.initContainers) == 0 ?
-  (size(%[1]s) == 0 ? [] : [JSONPatch{op: "add", path: "/spec/initContainers", value: %[1]s}]) :
-%[2]s)`, before, indent(prepend("initContainers", before))))
+		ops = append(ops, fmt.Sprintf(`(size(variables.initContainers) == 0 ? %s : %s)`,
+			appendAll("initContainers", before), prepend("initContainers", before)))
 	}
-	p := pods().withAccount()
+	p := pods().withAccount(g.complete())
 	p.ReinvocationPolicy = "IfNeeded"
 	p.Variables = v
 	p.Mutations = []mutation{{"JSONPatch", jsonPatch{fmt.Sprintf("variables.refusal != \"\" ?\n%s :\n%s", indent(refuse()), strings.Join(ops, " +\n"))}}}
 	return p, nil
+}
+
+// complete tells that a pod lacks nothing, so that the second pass, which every
+// changed pod goes through, costs little. It may miss pods that are complete, never
+// the reverse: those with an annotation of ours or with other volumes of ours are
+// looked at in full. It is part of a match condition, which has no variables.
+func (g *generator) complete() string {
+	reserved := fmt.Sprintf("object.spec.?volumes.orValue([]).filter(v, %s)", isReserved("v.name"))
+	checks := []string{"size(" + reserved + ") == 0"}
+	mounts := fmt.Sprintf("%s.all(m, !%s)", mountsOf, isReserved("m.name"))
+	if g.reservedAlways() {
+		checks[0] = reserved + " == " + literal([]any{g.plain.volumes[contract.TokenVolume]}, holes{sampleSeconds: expr(strconv.FormatInt(contract.DefaultTokenExpiration, 10))})
+		mounts = fmt.Sprintf("%[1]s.exists(m, m.mountPath == %[2]s) && %[1]s.all(m, m.name == %[3]s || !%[4]s)",
+			mountsOf, quote(contract.MountPath), quote(contract.TokenVolume), isReserved("m.name"))
+	}
+	if g.usesLegacy() {
+		checks = append(checks, fmt.Sprintf("object.spec.volumes.exists(v, v.name == %s)", quote(contract.LegacyVolume)))
+		mounts += fmt.Sprintf(" && %s.exists(m, m.mountPath == %s)", mountsOf, quote(contract.LegacyMountPath))
+	}
+	checks = append(checks,
+		fmt.Sprintf("!object.metadata.?annotations.orValue({}).exists(k, k.startsWith(%s))", quote(contract.Prefix)),
+		fmt.Sprintf(`%s == ""`, ofAccount(contract.TokenExpirationAnnotation)))
+	if g.config.Settings.TenantID == "" {
+		checks = append(checks, fmt.Sprintf(`%s == ""`, ofAccount(contract.TenantIDAnnotation)))
+	}
+	checks = append(checks, fmt.Sprintf(`(`+initContainers+` + `+containers+`).all(c,
+  sets.contains(c.?env.orValue([]).map(e, e.name), %s + (%s == "" ? [] : [%s])) &&
+  %s)`, names(g.requiredEnv()), ofAccount(contract.ClientIDAnnotation), quote(contract.EnvClientID), mounts))
+	return strings.Join(checks, " &&\n")
 }
 
 // refuse leaves the reason in the pod for the validating policy, which denies it:
@@ -245,6 +281,40 @@ func refuse() string {
 
 func prepend(list, items string) string {
 	return fmt.Sprintf(`%s.transformList(i, c, JSONPatch{op: "add", path: "/spec/%s/" + string(i), value: c})`, items, list)
+}
+
+// appendAll appends to one of the pod's lists of containers, which may be missing.
+func appendAll(list, items string) string {
+	return fmt.Sprintf(`(size(%[2]s) == 0 ? [] : size(variables.%[1]s) == 0 ?
+  [JSONPatch{op: "add", path: "/spec/%[1]s", value: %[2]s}] :
+  %[2]s.map(c, JSONPatch{op: "add", path: "/spec/%[1]s/-", value: c}))`, list, items)
+}
+
+// volumeOps bring our volumes to what they should be and add those that are missing.
+var volumeOps = fmt.Sprintf(`(size(variables.reservedNames) == 0 ? [] :
+  variables.volumes.transformList(i, v, %s,
+    JSONPatch{op: "replace", path: "/spec/volumes/" + string(i), value: variables.ourVolumes.filter(o, o.name == v.name)[0]})) +
+[variables.ourVolumes.filter(v, !(v.name in variables.volumeNames))].map(missing,
+  size(missing) == 0 ? [] : size(variables.volumes) == 0 ?
+  [JSONPatch{op: "add", path: "/spec/volumes", value: missing}] :
+  missing.map(v, JSONPatch{op: "add", path: "/spec/volumes/-", value: v}))[0]`, isReserved("v.name"))
+
+// completions add to the containers of a list what they lack.
+func (g *generator) completions(list string) string {
+	at := func(field string) string { return `"/spec/` + list + `/" + string(i) + "/` + field + `"` }
+	add := func(field string) string {
+		return fmt.Sprintf(`size(missing) == 0 ? [] : has(c.%s) ?
+  missing.map(m, JSONPatch{op: "add", path: %s, value: m}) :
+  [JSONPatch{op: "add", path: %s, value: missing}]`, field, at(field+"/-"), at(field))
+	}
+	return fmt.Sprintf(`variables.%s.transformList(i, c, %s,
+  [%s.filter(m, %s).map(m, %s)].map(tokenAt,
+    [c.?env.orValue([]).map(e, e.name)].map(names,
+%s)[0].map(missing,
+%s)[0] +
+    [%s].map(missing,
+%s)[0])[0]).flatten()`, list, isTarget("c"), mountsOf, isToken("m"), cleaned("m.mountPath"),
+		indent(indent(indent("["+g.missingEnv()+"]"))), indent(indent(indent(add("env")))), g.missingMounts(), indent(indent(indent(add("volumeMounts")))))
 }
 
 // denial is the text with which inject denies the pod, or the empty string.
@@ -288,10 +358,10 @@ func (g *generator) denial() (string, error) {
 		bad := fmt.Sprintf("variables.%s.filter(s, !s.matches(%s))", l.variable, quote(l.pattern))
 		add(fmt.Sprintf("size(%s) > 0", bad), inject.ReasonProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
 	}
-	uid := fmt.Sprintf(`(variables.initContainers + variables.containers).filter(c,
+	uid := fmt.Sprintf(`%s.filter(c,
   !(c.name in %s) &&
   c.?securityContext.?runAsUser.or(object.spec.?securityContext.?runAsUser).orValue(-1) == %d).map(c, c.name)`,
-		names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
+		everyContainer, names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
 	add(fmt.Sprintf("variables.proxyMode == %s && size(%s) > 0", quote(contract.ProxyModeRedirect), uid), inject.ReasonProxyUID, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect},
 		spec: map[string]any{"containers": []any{map[string]any{
@@ -346,38 +416,9 @@ func envNames(env []any) []string {
 	return all
 }
 
-// additions are what is appended to the pod's lists.
-func (g *generator) additions(after string) string {
-	parts := []string{
-		fmt.Sprintf(`variables.targets.map(t, {
-  "path": dyn(t.path + "/env"),
-  "toEmpty": dyn(size(t.env) == 0),
-  "items": dyn(%s)
-})`, g.missingEnv()),
-		fmt.Sprintf(`variables.targets.map(t, {
-  "path": dyn(t.path + "/volumeMounts"),
-  "toEmpty": dyn(t.mounts == 0),
-  "items": dyn(%s)
-})`, g.missingMounts()),
-		`[{
-  "path": dyn("/spec/volumes"),
-  "toEmpty": dyn(size(variables.volumes) == 0),
-  "items": dyn(variables.ourVolumes.filter(v, !(v.name in variables.volumeNames)))
-}]`,
-	}
-	if after != "" {
-		parts = append(parts, fmt.Sprintf(`[{
-  "path": dyn("/spec/initContainers"),
-  "toEmpty": dyn(size(variables.initContainers) == 0),
-  "items": dyn(%s)
-}]`, after))
-	}
-	return "(" + strings.Join(parts, " +\n ") + ")\n.filter(a, size(a.items) > 0)"
-}
-
-// missingEnv is what target t lacks.
+// missingEnv is what container c lacks, whose variables have the given names.
 func (g *generator) missingEnv() string {
-	lacks := "!(e.name in t.env)"
+	lacks := "!(e.name in names)"
 	// The SDKs refuse file and data together, so the author's choice of one keeps us
 	// from adding the other.
 	switch custom := envNames(g.customEnv()); {
@@ -388,21 +429,22 @@ func (g *generator) missingEnv() string {
 	}
 	s := fmt.Sprintf("variables.env.filter(e, %s)", lacks)
 	if files := g.filesBelowMount(); len(files) > 0 {
-		s += fmt.Sprintf(`.map(e, e.name in %s && size(t.tokenAt) > 0 ?
-    dyn({"name": string(e.name), "value": string(t.tokenAt[0]) + string(e.value).substring(%d)}) : e)`, names(files), len(contract.MountPath))
+		s = fmt.Sprintf(`(size(tokenAt) == 0 ? %[1]s :
+  %[1]s.map(e, e.name in %[2]s ? dyn({"name": string(e.name), "value": string(tokenAt[0]) + string(e.value).substring(%[3]d)}) : e))`,
+			s, names(files), len(contract.MountPath))
 	}
 	if endpoint := g.endpointEnv(); len(endpoint) > 0 {
 		own := slices.DeleteFunc(envNames(endpoint), func(n string) bool { return n == contract.EnvPodUID })
 		s += fmt.Sprintf(` +
-  (variables.proxyMode == %s && t.name != %s && !t.env.exists(n, n in %s) ?
-%s.filter(e, !(e.name in t.env)) : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), names(own), indent(indent(literal(endpoint, g.holes()))))
+  (variables.proxyMode == %s && c.name != %s && !names.exists(n, n in %s) ?
+%s.filter(e, !(e.name in names)) : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), names(own), indent(indent(literal(endpoint, g.holes()))))
 	}
 	return s
 }
 
 // unless leaves out our variable where the container sets the other one.
 func unless(ours, theirs string) string {
-	return fmt.Sprintf(" && !(e.name == %s && %s in t.env)", quote(ours), quote(theirs))
+	return fmt.Sprintf(" && !(e.name == %s && %s in names)", quote(ours), quote(theirs))
 }
 
 // filesBelowMount are the variables that name files in the reserved volume.
@@ -420,9 +462,9 @@ func mount(name expr, path string) string {
 	return "dyn(" + literal(map[string]any{"name": name, "mountPath": path, "readOnly": true}, nil) + ")"
 }
 
-// missingMounts are those of the token volumes that target t lacks.
+// missingMounts are those of the token volumes that container c lacks.
 func (g *generator) missingMounts() string {
-	return g.mounts("size(t.tokenAt) == 0", "!t.hasLegacy")
+	return g.mounts("size(tokenAt) == 0", "!"+mountsOf+".exists(m, "+isLegacy("m")+")")
 }
 
 // mounts of the token volumes, each under a condition.
@@ -453,11 +495,9 @@ func (g *generator) wantedVolumes() string {
 		parts = append(parts, "["+quote(contract.LegacyVolume)+"]")
 	}
 	if g.hasProxy() {
-		parts = append(parts, fmt.Sprintf(`(variables.addsSidecar || variables.addsInit ?
-  [%s] + (variables.proxyCA != "" ? [%s] : []) : [])`, quote(contract.EmptyVolume), quote(contract.ProxyCAVolume)))
+		parts = append(parts, fmt.Sprintf(`(variables.addsSidecar || variables.addsInit ? [%s] + (variables.proxyCA != "" ? [%s] : []) : [])`, quote(contract.EmptyVolume), quote(contract.ProxyCAVolume)))
 	}
-	parts = append(parts, fmt.Sprintf(`(variables.initContainers + variables.containers)
-  .map(c, c.?volumeMounts.orValue([]).map(m, m.name)).flatten().filter(n, %s)`, isReserved("n")))
+	parts = append(parts, fmt.Sprintf("%s.map(c, %s.filter(m, %s).map(m, m.name)).flatten()", everyContainer, mountsOf, isReserved("m.name")))
 	return strings.Join(parts, " +\n")
 }
 
@@ -605,29 +645,27 @@ variables.proxyAllowed.map(s, "--allow-client-id=" + s) +
 // validating is the policy that denies what was refused and what was not injected.
 func (g *generator) validating() policySpec {
 	v := g.podVariables()
-	required := "t.env.exists(n, n == %s)"
-	var checks []string
-	for _, name := range g.requiredEnv() {
-		checks = append(checks, fmt.Sprintf(required, quote(name)))
-	}
-	volumes := []string{}
+	checks := []string{fmt.Sprintf("sets.contains(c.?env.orValue([]).map(e, e.name), %s)", names(g.requiredEnv()))}
+	var volumes []string
+	tokenMounted := mountsOf + ".exists(m, " + isToken("m") + ")"
+	tokenVolume := fmt.Sprintf("variables.volumes.exists(v, v.name == %s || %s)", quote(contract.TokenVolume), holdsToken("v.name"))
 	switch {
 	case g.reservedAlways():
-		checks = append(checks, "size(t.tokenAt) > 0")
-		volumes = append(volumes, "variables.tokenVolume in variables.volumeNames")
+		checks = append(checks, tokenMounted)
+		volumes = append(volumes, tokenVolume)
 	case g.reservedForCustom():
-		checks = append(checks, "(!variables.customEndpoint || size(t.tokenAt) > 0)")
-		volumes = append(volumes, "(!variables.customEndpoint || variables.tokenVolume in variables.volumeNames)")
+		checks = append(checks, "(!variables.customEndpoint || "+tokenMounted+")")
+		volumes = append(volumes, "(!variables.customEndpoint || "+tokenVolume+")")
 	}
 	if g.usesLegacy() {
-		checks = append(checks, "t.hasLegacy")
-		volumes = append(volumes, quote(contract.LegacyVolume)+" in variables.volumeNames")
+		checks = append(checks, mountsOf+".exists(m, "+isLegacy("m")+")")
+		volumes = append(volumes, fmt.Sprintf("variables.volumes.exists(v, v.name == %s)", quote(contract.LegacyVolume)))
 	}
-	v.add("injected", `variables.targets.all(t, %s) &&
+	v.add("injected", `%s.all(c, %s || !(%s)) &&
 %s &&
 (!variables.wantsProxy || %s in variables.containerNames) &&
 (variables.proxyMode != %s || %s in variables.containerNames)`,
-		strings.Join(checks, " &&\n  "), strings.Join(volumes, " &&\n"),
+		everyContainer, strings.Join(checks, " && "), isTarget("c"), strings.Join(volumes, " &&\n"),
 		quote(contract.ProxyContainer), quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer))
 	hint := "not yet visible to admission, or gone"
 	if g.config.LabelledAccounts {

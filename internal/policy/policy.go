@@ -223,12 +223,17 @@ func on(resource string, operations ...string) policySpec {
 	}
 }
 
-// withAccount makes the policy be evaluated for the pod's service account.
-func (p policySpec) withAccount() policySpec {
+// withAccount makes the policy be evaluated for the pod's service account, unless the
+// pod is complete. It is one condition: the API server evaluates all of them for each
+// account, even if the first is false already.
+func (p policySpec) withAccount(complete string) policySpec {
 	p.ParamKind = &paramKind{"v1", "ServiceAccount"}
-	p.MatchConditions = append([]namedExpression{{
-		"service-account-of-the-pod", `object.spec.?serviceAccountName.orValue("default") == params.metadata.name`,
-	}}, p.MatchConditions...)
+	conditions := []string{`params.metadata.name == object.spec.?serviceAccountName.orValue("default")`}
+	for _, c := range p.MatchConditions {
+		conditions = append(conditions, c.Expression)
+	}
+	conditions = append(conditions, "!(\n"+indent(complete)+")")
+	p.MatchConditions = []namedExpression{{"incomplete-pod-of-the-service-account", strings.Join(conditions, " &&\n")}}
 	return p
 }
 

@@ -13,6 +13,7 @@ const (
 	mostKeyWarnings = 8  // as inject has it
 	mostWarnings    = 12 // a policy gives one warning for each of its validations
 	shortestTypo    = 6  // as inject has it: shorter words are near too many others
+	mostErrors      = 2  // as near has it, and less than the words of the prefix
 )
 
 // podWarnings is the policy whose binding warns of pods. It sees the pod as it was
@@ -29,7 +30,33 @@ func (g *generator) podWarnings() (policySpec, error) {
 	if err != nil {
 		return policySpec{}, err
 	}
-	return g.warnings(pods(), v, places, rest)
+	p := pods()
+	p.MatchConditions = append(p.MatchConditions, namedExpression{"gives-cause", givesCause(places)})
+	return g.warnings(p, v, places, rest)
+}
+
+var lacksClientID = fmt.Sprintf("!c.?env.orValue([]).exists(e, e.name == %s)", quote(contract.EnvClientID))
+
+// givesCause tells cheaply that there may be something to warn of, since most pods
+// give no cause: an annotation of ours, a key like ours or a container without the
+// client ID.
+func givesCause(places []place) string {
+	causes := []string{fmt.Sprintf("(%s + %s).exists(c, %s)", initContainers, containers, lacksClientID)}
+	for _, p := range places {
+		cause := mayBeNear("k")
+		if p.field == "labels" {
+			cause = fmt.Sprintf("!(k in %s) && %s", names(p.Keys), cause)
+		}
+		causes = append(causes, fmt.Sprintf("object.metadata.?%s.orValue({}).exists(k, %s)", p.field, cause))
+	}
+	return strings.Join(causes, " ||\n")
+}
+
+// mayBeNear tells cheaply that a key's prefix may be near ours: it is long enough, and
+// as a typing error hits at most two places, one of the words is whole.
+func mayBeNear(key string) string {
+	words := strings.FieldsFunc(contract.Prefix, func(r rune) bool { return r == '.' || r == '/' })
+	return fmt.Sprintf(`%s.indexOf("/") >= %d && %s.matches(%s)`, key, len(lettersOf(contract.Prefix))-mostErrors, letters(key), quote(strings.Join(words, "|")))
 }
 
 // accountWarnings is the policy whose binding warns of service accounts.
@@ -77,10 +104,11 @@ func (g *generator) warnings(p policySpec, v variables, places []place, rest []s
 	return p, nil
 }
 
-// A place is where inject reads keys from, and the variable that holds them.
+// A place is where inject reads keys from, the variable that holds them, and the
+// field of the metadata.
 type place struct {
 	inject.Place
-	variable string
+	variable, field string
 }
 
 // placesOf are the labels and annotations of the pod or service account.
@@ -95,7 +123,7 @@ func placesOf(object string) ([]place, error) {
 			return nil, fmt.Errorf("%q is no place that this generator knows", p.Name)
 		}
 		if strings.HasSuffix(p.Name, " of the "+object) {
-			found = append(found, place{p, variables[p.Name]})
+			found = append(found, place{p, variables[p.Name], strings.Fields(p.Name)[0] + "s"})
 		}
 	}
 	return found, nil
@@ -216,8 +244,8 @@ func (g *generator) otherWarnings() ([]string, error) {
 	ours := names([]string{contract.ProxyContainer, contract.ProxyInitContainer})
 	warnings := []string{
 		// After injection, what still lacks the variable has an account without one.
-		fmt.Sprintf(`[%s].filter(text, variables.targets.exists(t, t.name != %s && !t.env.exists(n, n == %s)))`,
-			podAccount().fill(missing), quote(contract.ProxyContainer), quote(contract.EnvClientID)),
+		fmt.Sprintf(`[%s].filter(text, %s.exists(c, %s && c.name != %s && %s))`,
+			podAccount().fill(missing), everyContainer, isTarget("c"), quote(contract.ProxyContainer), lacksClientID),
 		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !(n in variables.containerNames) && !(n in %s)).map(n,
   %s)`, ours, holes{quote(holeValue): quoted("n")}.fill(unknown)),
 	}
@@ -269,7 +297,7 @@ func (g *generator) proxyWarnings() ([]string, error) {
 		return nil, err
 	}
 	endpoint := slices.DeleteFunc(envNames(g.endpointEnv()), func(n string) bool { return n == contract.EnvPodUID })
-	return append(warnings, fmt.Sprintf(`(variables.proxyMode == %s ? (variables.initContainers + variables.containers)
+	return append(warnings, fmt.Sprintf(`(variables.proxyMode == %s ? %s
   .filter(c, !(c.name in variables.skipped) && c.name != %s)
   .map(c, {"name": dyn(c.name), "env": dyn(c.?env.orValue([]))})
   .map(c,
@@ -277,6 +305,6 @@ func (g *generator) proxyWarnings() ([]string, error) {
       !c.env.exists(e, e.name == %s && e.?value.orValue("") == %s)) +
     [%s].filter(text, c.env.exists(e, e.name.upperAscii() == "HTTP_PROXY" && e.?value.orValue("") != "") &&
       !c.env.exists(e, e.name.upperAscii() == "NO_PROXY" && (e.?value.orValue("").contains("127.0.0.1") || e.?value.orValue("") == "*"))))
-  .flatten() : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer),
+  .flatten() : [])`, quote(contract.ProxyModeEnv), everyContainer, quote(contract.ProxyContainer),
 		own, names(endpoint), quote(contract.EnvIdentityHeader), quote("$("+contract.EnvPodUID+")"), detour)), nil
 }
