@@ -29,6 +29,9 @@ type ExchangerConfig struct {
 	// Proxy chooses the HTTP proxy of a request. Default: none. Programs give
 	// http.ProxyFromEnvironment.
 	Proxy func(*http.Request) (*url.URL, error)
+	// NewConnections makes one for each exchange, so that a load balancer chooses
+	// anew who answers.
+	NewConnections bool
 	// Timeout of one exchange. Default: 45 s, as a slow token is better than none.
 	Timeout time.Duration
 	// UserAgent names the program. Default: azwi.

@@ -113,6 +113,7 @@ func (t *transport) with(pem []byte) (*http.Transport, error) {
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    15 * time.Second,
 		Protocols:              protocols,
+		DisableKeepAlives:      t.config.NewConnections,
 		MaxConnsPerHost:        16,
 		MaxIdleConnsPerHost:    2,
 		IdleConnTimeout:        15 * time.Second,
