@@ -110,6 +110,8 @@ bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better
 	@echo; echo "## The emulator: token exchanges on one core, and start to ready"
 	@go test -run='^$$' -bench='Exchange|Refusal' -benchtime=3s -cpu=1 ./emulator
 	@go test -run='^$$' -bench=Start -benchtime=3x ./cmd/azwi-emulator
+	@echo; echo "## azwi wait against the emulator's replication"
+	@go test -count=1 -v -run='TestWaitFigures|TestWaitOverHTTP' ./emulator -figures | grep -v -e '^=== ' -e '^--- PASS'
 
 .PHONY: soak
 soak: build ## Load the proxy for ten minutes at 2,000 requests a second and watch its memory

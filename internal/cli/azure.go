@@ -46,13 +46,19 @@ func (o *azureOptions) register(cmd *cobra.Command) {
 // registerCloud adds the flags that choose a cloud, for commands that do not sign
 // in.
 func (o *azureOptions) registerCloud(cmd *cobra.Command) {
+	o.registerAuthority(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud")
-	f.StringVar(&o.authority, "authority-host", "", "Entra's URL in a cloud of your own (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
 	f.StringVar(&o.graph, "graph-endpoint", "", "Microsoft Graph's URL in a cloud of your own")
 	f.StringVar(&o.graphAudience, "graph-audience", "", "resource of Graph's tokens (default the one of --azure-env)")
 	f.StringVar(&o.manager, "resource-manager-endpoint", "", "Resource Manager's URL in a cloud of your own")
 	f.StringVar(&o.managerTarget, "resource-manager-audience", "", "resource of Resource Manager's tokens (default the one of --azure-env)")
+}
+
+// registerAuthority adds those of them that choose the token service alone.
+func (o *azureOptions) registerAuthority(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud")
+	f.StringVar(&o.authority, "authority-host", "", "Entra's URL in a cloud of your own (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
 }
 
 // cloud is the one that the flags and the environment choose.

@@ -2,16 +2,207 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"azwi/internal/apiserver"
 	"azwi/internal/entra"
+	"azwi/internal/propagation"
+	"azwi/internal/version"
 )
 
-func newWaitCommand(_ *root) *cobra.Command {
-	return &cobra.Command{Use: "wait", Short: "Wait until a federated credential works", Hidden: true}
+func newWaitCommand(r *root) *cobra.Command {
+	var o waitCommand
+	cmd := &cobra.Command{
+		Use:   "wait --service-account NAMESPACE/NAME",
+		Short: "Wait until a federated credential works",
+		Long: `Wait until tokens are issued, steadily, for a federated credential that was just
+made.
+
+A new credential needs some time to spread through Entra's directory. Whoever asks
+for a token too early is refused, and the refusal is remembered for minutes; so wait
+does not ask at once, and when it was refused it does not ask again soon. It reports
+success when many requests in a row were answered with a token.
+
+Errors that time does not mend (unknown client ID, wrong tenant, ...) end it at once.
+
+Exit code: 0 it works, 1 it can't work, 3 no token of the service account may be
+requested, 4 it does not work in time.`,
+		Example: `  azwi wait --service-account shop/orders
+  azwi wait --service-account shop/orders --client-id $ID --tenant-id $TENANT --timeout 5m
+  azwi wait                                # in a pod: its own identity`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), r) },
+	}
+	o.workload.register(cmd, true)
+	f := cmd.Flags()
+	f.StringVar(&o.resource, "resource", "", "what to ask tokens for (default Azure Resource Manager)")
+	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long to wait")
+	f.DurationVar(&o.firstTry, "first-try", 0, "when to ask for the first token; earlier than the credential needs costs minutes (default 2s)")
+	f.BoolVar(&o.newIdentity, "new-identity", false, "the identity was just made too: it may be unknown for two minutes")
+	outputFlag(cmd, &o.output)
+	return cmd
+}
+
+type waitCommand struct {
+	workload          workloadOptions
+	resource, output  string
+	timeout, firstTry time.Duration
+	newIdentity       bool
+}
+
+func (o *waitCommand) run(ctx context.Context, r *root) error {
+	workloads, err := o.workload.workloads(ctx, r.getenv, true)
+	if err != nil {
+		return err
+	}
+	credentials := make([]credential, 0, len(workloads))
+	for _, w := range workloads {
+		credentials = append(credentials, credential{workload: w, resource: o.resource, newIdentity: o.newIdentity})
+	}
+	waited := r.wait(ctx, propagation.Config{Timeout: o.timeout, FirstTry: o.firstTry}, credentials)
+	report := waitReport{Ready: true}
+	var failures []error
+	for _, w := range waited {
+		report.add(w)
+		if w.err != nil {
+			failures = append(failures, w.err)
+		}
+	}
+	err = r.print(o.output, report, func() {
+		for _, c := range report.Credentials {
+			if c.Ready {
+				fmt.Fprintf(r.Out, "%s: ready after %s, %d tokens in a row\n", c.name(), seconds(c.Seconds), c.Requests-c.lost)
+			}
+		}
+	})
+	return errors.Join(err, worst(failures))
+}
+
+// worst joins errors; what can't work counts for more than what is late.
+func worst(failures []error) error {
+	code := ExitTimeout
+	for _, err := range failures {
+		switch coded, ok := errors.AsType[*exitError](err); {
+		case !ok:
+			code = ExitError
+		case code == ExitTimeout:
+			code = coded.code
+		}
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	return &exitError{code, errors.Join(failures...)}
+}
+
+// A waitReport is what wait prints; docs/schema/wait.json has its schema.
+type waitReport struct {
+	Ready       bool             `json:"ready"`
+	Credentials []waitCredential `json:"credentials"`
+}
+
+type waitCredential struct {
+	ServiceAccount string  `json:"serviceAccount,omitempty"`
+	TokenFile      string  `json:"tokenFile,omitempty"`
+	ClientID       string  `json:"clientId"`
+	TenantID       string  `json:"tenantId"`
+	Ready          bool    `json:"ready"`
+	Seconds        float64 `json:"seconds"`
+	Requests       int     `json:"requests"`
+	Misses         int     `json:"misses"`
+	// Code is the number after AADSTS of the last refusal.
+	Code  int    `json:"code,omitempty"`
+	Error string `json:"error,omitempty"`
+
+	lost int
+}
+
+func (c waitCredential) name() string { return c.ServiceAccount + c.TokenFile }
+
+func (r *waitReport) add(w waited) {
+	c := waitCredential{
+		ServiceAccount: w.workload.account, TokenFile: w.workload.tokenFile, ClientID: w.workload.clientID, TenantID: w.workload.tenantID,
+		Ready: w.err == nil, Seconds: w.result.Waited.Round(time.Millisecond).Seconds(), Requests: w.result.Asked, Misses: w.result.Missed,
+		lost: w.result.Asked - w.result.Streak,
+	}
+	if w.err != nil {
+		r.Ready = false
+		c.Error = w.err.Error()
+	}
+	if answer, ok := errors.AsType[*entra.Error](w.err); ok {
+		c.Code = answer.Code
+	}
+	r.Credentials = append(r.Credentials, c)
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+// A credential is a federated credential to wait for.
+type credential struct {
+	workload    workload
+	resource    string
+	written     time.Time
+	newIdentity bool
+}
+
+// waited is how it ended. The error has an exit code and says what to do.
+type waited struct {
+	credential
+	result propagation.Result
+	err    error
+}
+
+// wait exchanges tokens until that works steadily, and tells about it on the
+// standard error.
+func (r *root) wait(ctx context.Context, config propagation.Config, credentials []credential) []waited {
+	targets := make([]propagation.Target, 0, len(credentials))
+	for _, c := range credentials {
+		resource := c.resource
+		if resource == "" {
+			resource = c.workload.cloud.ResourceManagerAudiences[0]
+		}
+		targets = append(targets, propagation.Target{
+			Name: c.workload.name(), Written: c.written, New: c.newIdentity,
+			Ask: func(ctx context.Context) error {
+				_, err := c.workload.token(ctx, resource, "")
+				return err
+			},
+		})
+	}
+	view := newWaitView(r.Err, targets)
+	config.Progress = view.update
+	stop := view.start()
+	results := propagation.New(config).Wait(ctx, targets)
+	stop()
+	list := make([]waited, 0, len(results))
+	for i, result := range results {
+		w := waited{credential: credentials[i], result: result}
+		if result.Err != nil {
+			w.err = w.explain(ctx)
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
+func (w waited) explain(ctx context.Context) error {
+	assertion, _, err := w.workload.assertions(ctx)
+	if err != nil {
+		assertion = "" // it is for the explanation alone
+	}
+	err = tokenAdvice(fmt.Errorf("%s: %w", w.workload.name(), w.result.Err), w.workload, assertion)
+	if errors.Is(err, propagation.ErrTimeout) {
+		return &exitError{ExitTimeout, err}
+	}
+	return err
 }
 
 // A waitTarget is a federated credential that was just written and shall be
@@ -21,6 +212,9 @@ type waitTarget struct {
 	audience, tenantID, clientID string
 	// written is when the credential was.
 	written time.Time
+	// newIdentity says that the identity was just made too, and so may be unknown
+	// to Entra for a while.
+	newIdentity bool
 }
 
 // waitOptions are the flags of commands that wait at their end: --wait,
@@ -38,6 +232,45 @@ func (o *waitOptions) register(cmd *cobra.Command) {
 // waitUntilUsable exchanges tokens of the targets until that works steadily.
 // Where no token can be requested (the cluster may be nil) it warns and goes on;
 // out of time is ExitTimeout.
-func (r *root) waitUntilUsable(_ context.Context, _ waitOptions, _ *apiserver.Client, _ entra.Cloud, _ []waitTarget) error {
-	return nil
+func (r *root) waitUntilUsable(ctx context.Context, o waitOptions, api *apiserver.Client, cloud entra.Cloud, targets []waitTarget) error {
+	if !o.wait || len(targets) == 0 {
+		return nil
+	}
+	if api == nil {
+		r.log.Warn("not waiting until the credentials work: there is no cluster to request tokens from")
+		return nil
+	}
+	exchanger, err := entra.NewExchanger(entraConfig(cloud, true))
+	if err != nil {
+		return err
+	}
+	credentials := make([]credential, 0, len(targets))
+	for _, t := range targets {
+		credentials = append(credentials, credential{
+			written: t.written, newIdentity: t.newIdentity,
+			workload: workload{
+				account: t.namespace + "/" + t.serviceAccount, tenantID: t.tenantID, clientID: t.clientID, cloud: cloud, exchanger: exchanger,
+				assertions: requested(api, t.namespace, t.serviceAccount, t.audience, assertionLifetime),
+			},
+		})
+	}
+	var failures []error
+	for _, w := range r.wait(ctx, propagation.Config{Timeout: o.timeout}, credentials) {
+		if errors.Is(w.err, propagation.ErrAsk) {
+			r.log.Warn("not waiting until the credential works: no token of its service account can be requested",
+				"serviceAccount", w.workload.account, "error", strings.Join(strings.Fields(w.err.Error()), " "))
+			continue
+		}
+		if w.err != nil {
+			failures = append(failures, w.err)
+		}
+	}
+	return worst(failures)
+}
+
+// entraConfig is for commands that speak to Entra themselves.
+func entraConfig(cloud entra.Cloud, newConnections bool) entra.ExchangerConfig {
+	return entra.ExchangerConfig{
+		AuthorityHost: cloud.AuthorityHost, Proxy: http.ProxyFromEnvironment, NewConnections: newConnections, UserAgent: "azwi/" + version.String(),
+	}
 }

@@ -1,4 +1,4 @@
 // Package oidc reads the public keys of service account tokens from files and
-// writes them as the key set that an issuer publishes. It signs nothing and
-// never reads private keys.
+// writes them as the key set that an issuer publishes, and shows the claims of
+// tokens. It signs nothing, and never reads private keys.
 package oidc

@@ -126,6 +126,8 @@ type Result struct {
 	// Asked and Missed are numbers of token requests: all, and those that met a
 	// part of the directory which did not know the credential.
 	Asked, Missed int
+	// Streak is how many of them succeeded in a row at the end.
+	Streak int
 }
 
 // A Waiter waits. Make it with New.
@@ -184,7 +186,7 @@ func (w *Waiter) Wait(ctx context.Context, targets []Target) []Result {
 			err := one.run(ctx)
 			one.err = err
 			one.report(time.Time{}, true)
-			results[i] = Result{Err: err, Waited: w.config.Now().Sub(target.Written), Asked: one.asked, Missed: one.missed}
+			results[i] = Result{Err: err, Waited: w.config.Now().Sub(target.Written), Asked: one.asked, Missed: one.missed, Streak: one.streak}
 		})
 	}
 	all.Wait()
