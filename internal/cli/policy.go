@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"azwi/internal/apiserver"
 	"azwi/internal/loglevel"
@@ -62,6 +64,10 @@ func (o *policyOptions) config(getenv func(string) string) (policy.Config, error
 	// Every API server with these policies, and every kubelet that it supports,
 	// knows native sidecars.
 	c.Settings.Proxy.NativeSidecar = true
+	// The names of the other policies are longer by a word.
+	if reasons := validation.IsDNS1123Subdomain(o.name + "-warnings"); len(reasons) > 0 {
+		mistakes = append(mistakes, fmt.Errorf("--name %q: %s", o.name, strings.Join(reasons, "; ")))
+	}
 	if o.namespaces != "" {
 		if c.Namespaces, err = selector(o.namespaces); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("--namespace-selector: %w", err))

@@ -1,10 +1,12 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/inject"
 )
 
 // header is the comment that tells from which settings the policies were made.
@@ -41,13 +43,29 @@ func (c Config) header() string {
 	line("--proxy-https-proxy", s.Proxy.HTTPSProxy)
 	line("--proxy-no-proxy", s.Proxy.NoProxy)
 	line("--proxy-ca-configmap", s.Proxy.CAConfigMap)
+	line("--proxy-resources", resources(s.Proxy.Resources))
+	line("--proxy-init-resources", resources(s.Proxy.InitResources))
 	line("--log-level", s.Proxy.LogLevel)
 	if c.LabelledAccounts {
 		line("--labelled-accounts", "true")
+	}
+	if c.Name != DefaultName {
+		line("--name", c.Name)
 	}
 	if c.Namespaces != nil {
 		line("--namespace-selector", fmt.Sprintf("%v %v", c.Namespaces.MatchLabels, c.Namespaces.MatchExpressions))
 	}
 	b.WriteString("#\n# Order: what denies comes before what injects. To remove, the reverse.\n---\n")
 	return b.String()
+}
+
+func resources(r *inject.Resources) string {
+	if r == nil {
+		return ""
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
 }

@@ -1,0 +1,5 @@
+package cli_test
+
+import "testing"
+
+func TestPolicy(t *testing.T) { suite{folder: "policy", commands: more()}.run(t) }
