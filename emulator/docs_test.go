@@ -1,12 +1,8 @@
 package emulator_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +15,7 @@ import (
 	"azwi/emulator/emulatortest"
 	"azwi/emulator/internal/fault"
 	"azwi/emulator/internal/seed"
+	"azwi/internal/document/documenttest"
 )
 
 var update = flag.Bool("update", false, "write the generated files again")
@@ -105,109 +102,10 @@ func TestDocumentedExamples(t *testing.T) {
 // The schemas say what the types do; go test ./emulator -update writes them.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	for _, s := range []struct {
-		name, source, title string
-		root                reflect.Type
-	}{
-		{"emulator-seed.json", "internal/seed/file.go", "Seed file of azwi-emulator", reflect.TypeFor[seed.File]()},
-		{"emulator-faults.json", "internal/fault/fault.go", "Faults file of azwi-emulator", reflect.TypeFor[fault.File]()},
+	for _, s := range []documenttest.Schema{
+		{File: "../docs/schema/emulator-seed.json", Source: "internal/seed/file.go", Title: "Seed file of azwi-emulator", Type: reflect.TypeFor[seed.File]()},
+		{File: "../docs/schema/emulator-faults.json", Source: "internal/fault/fault.go", Title: "Faults file of azwi-emulator", Type: reflect.TypeFor[fault.File]()},
 	} {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			schema := schemaOf(s.root, comments(t, s.source))
-			schema["$schema"], schema["title"] = "https://json-schema.org/draft/2020-12/schema", s.title
-			want, err := json.MarshalIndent(schema, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, '\n')
-			path := filepath.Join("../docs/schema", s.name)
-			if *update {
-				if err := os.WriteFile(path, want, 0o644); err != nil { //nolint:gosec // a document
-					t.Fatal(err)
-				}
-			}
-			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%s is stale (%v): go test ./emulator -run TestSchemas -update", path, err)
-			}
-		})
+		s.Check(t, *update)
 	}
-}
-
-// comments are the doc comments of a file's struct fields by TYPE.FIELD, and of
-// its types by TYPE.
-func comments(t *testing.T, file string) map[string]string {
-	t.Helper()
-	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	oneLine := func(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
-	for _, decl := range parsed.Decls {
-		types, ok := decl.(*ast.GenDecl)
-		if !ok {
-			continue
-		}
-		for _, spec := range types.Specs {
-			named, ok := spec.(*ast.TypeSpec)
-			if !ok {
-				continue
-			}
-			out[named.Name.Name] = oneLine(types.Doc)
-			if fields, ok := named.Type.(*ast.StructType); ok {
-				for _, f := range fields.Fields.List {
-					for _, name := range f.Names {
-						out[named.Name.Name+"."+name.Name] = oneLine(f.Doc)
-					}
-				}
-			}
-		}
-	}
-	return out
-}
-
-func schemaOf(t reflect.Type, doc map[string]string) map[string]any {
-	switch {
-	case t == reflect.TypeFor[time.Duration]():
-		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$`}
-	case t == reflect.TypeFor[time.Time]():
-		return map[string]any{"type": "string", "format": "date-time"}
-	}
-	switch t.Kind() {
-	case reflect.Pointer:
-		return schemaOf(t.Elem(), doc)
-	case reflect.Slice:
-		return map[string]any{"type": "array", "items": schemaOf(t.Elem(), doc)}
-	case reflect.Map:
-		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem(), doc)}
-	case reflect.Struct:
-		properties, required := map[string]any{}, []string{}
-		for f := range t.Fields() {
-			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-			property := schemaOf(f.Type, doc)
-			if text := doc[t.Name()+"."+f.Name]; text != "" {
-				property["description"] = text
-			}
-			properties[name] = property
-			if options == "" {
-				required = append(required, name)
-			}
-		}
-		schema := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
-		if len(required) > 0 {
-			schema["required"] = required
-		}
-		if text := doc[t.Name()]; text != "" {
-			schema["description"] = text
-		}
-		return schema
-	case reflect.Bool:
-		return map[string]any{"type": "boolean"}
-	case reflect.Int:
-		return map[string]any{"type": "integer"}
-	case reflect.Float64:
-		return map[string]any{"type": "number"}
-	}
-	return map[string]any{"type": "string"}
 }

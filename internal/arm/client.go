@@ -113,6 +113,48 @@ func (c *Client) Identity(ctx context.Context, id IdentityID) (Identity, error) 
 	return identity(id, resp.Identity), nil
 }
 
+// Identities lists the managed identities of a resource group, or of the whole
+// subscription if that is empty.
+func (c *Client) Identities(ctx context.Context, subscription, resourceGroup string) ([]Identity, error) {
+	client, err := armmsi.NewUserAssignedIdentitiesClient(subscription, c.credential, c.options)
+	if err != nil {
+		return nil, err
+	}
+	var all []Identity
+	add := func(page []*armmsi.Identity) error {
+		for _, item := range page {
+			id, err := ParseIdentityID(value(item.ID))
+			if err != nil {
+				return err
+			}
+			all = append(all, identity(id, *item))
+		}
+		return nil
+	}
+	if resourceGroup == "" {
+		for pager := client.NewListBySubscriptionPager(nil); pager.More(); {
+			page, err := pager.NextPage(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("managed identities of subscription %s: %w", subscription, err)
+			}
+			if err := add(page.Value); err != nil {
+				return nil, err
+			}
+		}
+		return all, nil
+	}
+	for pager := client.NewListByResourceGroupPager(resourceGroup, nil); pager.More(); {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("managed identities of resource group %s: %w", resourceGroup, err)
+		}
+		if err := add(page.Value); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 // CreateIdentity creates a managed identity or leaves the one that is there.
 func (c *Client) CreateIdentity(ctx context.Context, id IdentityID, location string) (Identity, error) {
 	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
@@ -148,6 +190,12 @@ func identity(id IdentityID, in armmsi.Identity) Identity {
 
 // A Credential is a federated identity credential of a managed identity.
 type Credential struct{ Name, Issuer, Subject, Audience string }
+
+// The actions that writing and removing a credential need, at its identity.
+const (
+	WriteCredential  = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/write"
+	RemoveCredential = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials/delete"
+)
 
 // Credentials lists the credentials of a managed identity.
 func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, error) {

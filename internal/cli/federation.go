@@ -1,7 +1,660 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
 
-func newFederationCommand(_ *root) *cobra.Command {
-	return &cobra.Command{Use: "federation", Short: "Federate many service accounts with many identities from one file", Hidden: true}
+	"github.com/spf13/cobra"
+
+	"azwi/internal/arm"
+	"azwi/internal/azure"
+	"azwi/internal/federation"
+	"azwi/internal/permission"
+)
+
+func newFederationCommand(r *root) *cobra.Command {
+	c := &cobra.Command{
+		Use: "federation", Short: "Federate many service accounts with many identities from one file", Args: cobra.NoArgs,
+		Long: `Federate many service accounts of many clusters with many identities from one file.
+
+  azwi federation import -s SUBSCRIPTION > federation.yaml   begin with what there is
+  azwi federation plan -f federation.yaml                    what would change
+  azwi federation apply -f federation.yaml                   change it
+
+docs/federation.md describes the file, and which credentials are azwi's own.`,
+	}
+	c.AddCommand(newFederationPlan(r), newFederationApply(r), newFederationDestroy(r), newFederationList(r),
+		newFederationPrune(r), newFederationImport(r), newFederationMigrate(r))
+	return c
+}
+
+// federationOptions are the flags of all its commands.
+type federationOptions struct {
+	azure  azureOptions
+	file   string
+	output string
+}
+
+func (o *federationOptions) register(c *cobra.Command) {
+	o.azure.register(c)
+	c.Flags().StringVarP(&o.file, "file", "f", "", "federation file; - is the standard input")
+	c.Flags().StringVarP(&o.output, "output", "o", "text", "text, json or yaml")
+	complete(c, "output", "text", "json", "yaml")
+}
+
+// A federationRun is what a command works with.
+type federationRun struct {
+	*root
+	output  string
+	session *azureSession
+	client  *federation.Client
+	// file is nil where none is given.
+	file    *federation.File
+	targets []federation.Target
+}
+
+func (r *root) federation(ctx context.Context, o federationOptions) (*federationRun, error) {
+	if !slices.Contains([]string{"text", "json", "yaml"}, o.output) {
+		return nil, fmt.Errorf("--output %q: use text, json or yaml", o.output)
+	}
+	f := &federationRun{root: r, output: o.output}
+	if o.file != "" {
+		text, err := r.readFile(o.file)
+		if err != nil {
+			return nil, err
+		}
+		if f.file, err = federation.Read(o.file, text); err != nil {
+			return nil, err
+		}
+		if o.azure.subscription == "" && r.getenv("AZURE_SUBSCRIPTION_ID") == "" {
+			o.azure.subscription = subscriptionOf(f.file)
+		}
+	}
+	var err error
+	if f.session, err = o.azure.signIn(ctx, r.getenv); err != nil {
+		return nil, err
+	}
+	f.client = federation.NewClient(federation.Config{
+		Graph: f.session.graph, ARM: f.session.arm,
+		Waiting: func(identity federation.Identity, why error, delay time.Duration) {
+			status, code := azure.StatusOf(why)
+			r.log.Info("Azure is busy; trying again", "identity", identity.String(), "after", delay.Round(time.Millisecond), "status", status, "code", code)
+		},
+	})
+	return f, nil
+}
+
+// withFile is federation with the file and what Azure has of it.
+func (r *root) withFile(ctx context.Context, o federationOptions) (*federationRun, error) {
+	if o.file == "" {
+		return nil, errors.New("--file is required: give the federation file with -f")
+	}
+	f, err := r.federation(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	f.targets, err = f.client.Targets(ctx, f.file, f.session.cloud.FederationAudience)
+	return f, refused(err)
+}
+
+// subscriptionOf is the one of the first managed identity, to find the tenant by.
+func subscriptionOf(f *federation.File) string {
+	for _, e := range f.Identities {
+		if id, err := arm.ParseIdentityID(e.ManagedIdentity); err == nil {
+			return id.Subscription
+		}
+	}
+	return ""
+}
+
+func (r *root) readFile(name string) ([]byte, error) {
+	in := r.In
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("--file: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, federation.MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	return text, nil
+}
+
+// refused gives Azure's "not permitted" its exit code.
+func refused(err error) error {
+	if azure.Forbidden(err) {
+		return &exitError{ExitNotPermitted, err}
+	}
+	return err
+}
+
+// federationChanges are what plan, apply, destroy, prune and migrate-issuer print as
+// JSON; docs/schema/federation-changes.json is made from them.
+type federationChanges struct {
+	// Changes are in the order in which they are made to each identity.
+	Changes []federation.Change `json:"changes"`
+}
+
+func newFederationPlan(r *root) *cobra.Command {
+	var o federationOptions
+	c := &cobra.Command{
+		Use: "plan -f FILE", Short: "Show what apply would change", Args: cobra.NoArgs,
+		Long: `Show what apply would change. Nothing is written.
+
+  + a credential to add     ~ one to change     - one to remove
+  = one that the file does not want and that stays, with the reason
+
+Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := r.withFile(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, false)
+			if err != nil {
+				return err
+			}
+			if err := f.show(plan); err != nil || len(plan.Changes) == 0 {
+				return err
+			}
+			return &exitError{ExitDifferent, fmt.Errorf("%d differences; azwi federation apply removes them", len(plan.Changes))}
+		},
+	}
+	o.register(c)
+	return c
+}
+
+// show prints a plan.
+func (f *federationRun) show(plan federation.Plan) error {
+	return f.print(f.output, federationChanges{emptyNotNull(plan.Changes)}, func() { f.showText(plan) })
+}
+
+func emptyNotNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func (f *federationRun) showText(plan federation.Plan) {
+	w := tabwriter.NewWriter(f.Out, 0, 0, 2, ' ', 0)
+	var identity string
+	heading := func(name string) {
+		if name != identity {
+			identity = name
+			fmt.Fprintf(w, "%s\n", name)
+		}
+	}
+	for _, c := range plan.Changes {
+		heading(c.Identity)
+		fmt.Fprintf(w, "  %s %s\n", sign(c.Action), f.describe(c.Issuer, c.Subject, c.Audience, c.Name))
+		if c.Action == federation.Update {
+			fmt.Fprintf(w, "    was: %s\n", strings.Join(was(c), ", "))
+		}
+	}
+	for _, k := range plan.Kept {
+		heading(k.Identity)
+		fmt.Fprintf(w, "  = %s\tkept: %s\n", f.describe(k.Credential.Issuer, k.Credential.Subject, k.Credential.Audience, k.Credential.Name), k.Reason)
+	}
+	_ = w.Flush() // as with fmt.Fprintf, nothing is left to tell it to
+	if len(plan.Changes)+len(plan.Kept) > 0 {
+		fmt.Fprintln(f.Out)
+	}
+	fmt.Fprintf(f.Out, "%d to add, %d to change, %d to remove, %d kept\n",
+		plan.Count(federation.Add), plan.Count(federation.Update), plan.Count(federation.Remove), len(plan.Kept))
+}
+
+// was are the fields that a change changes, as they are before it.
+func was(c federation.Change) []string {
+	var fields []string
+	before := c.Before()
+	for _, field := range []struct{ name, before, after string }{
+		{"issuer", before.Issuer, c.Issuer}, {"subject", before.Subject, c.Subject}, {"audience", before.Audience, c.Audience},
+	} {
+		if field.before != field.after {
+			fields = append(fields, field.name+" "+field.before)
+		}
+	}
+	return fields
+}
+
+func sign(action federation.Action) string {
+	switch action {
+	case federation.Add:
+		return "+"
+	case federation.Remove:
+		return "-"
+	}
+	return "~"
+}
+
+// describe is a credential for people: its cluster by name where the file knows
+// it, and the audience where it is not the usual one. Columns end in tabs.
+func (f *federationRun) describe(issuer, subject, audience, name string) string {
+	text := f.account(subject) + "\t" + f.cluster(issuer) + "\t" + name
+	if audience != f.session.cloud.FederationAudience {
+		text += "\taudience " + audience
+	}
+	return text
+}
+
+func (f *federationRun) account(subject string) string {
+	if namespace, account, ok := federation.ParseSubject(subject); ok {
+		return namespace + "/" + account
+	}
+	return cmp.Or(subject, "(expression)")
+}
+
+func (f *federationRun) cluster(issuer string) string {
+	if f.file != nil {
+		for _, c := range f.file.Clusters {
+			if c.Issuer == issuer {
+				return c.Name
+			}
+		}
+	}
+	return issuer
+}
+
+// applyOptions are the flags of commands that write.
+type applyOptions struct {
+	federationOptions
+	dryRun bool
+}
+
+func (o *applyOptions) register(c *cobra.Command) {
+	o.federationOptions.register(c)
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
+}
+
+func newFederationApply(r *root) *cobra.Command {
+	var o applyOptions
+	var wait waitOptions
+	var kubeconfig string
+	c := &cobra.Command{
+		Use: "apply -f FILE", Short: "Make Azure have what the file says", Args: cobra.NoArgs,
+		Long: `Make the identities' federated credentials be what the file says, then wait until
+tokens are issued for the new ones.
+
+Credentials of azwi that the file does not want are removed if their cluster is in the
+file; what others made is kept. It may be interrupted and run again at any time.
+
+To wait, tokens are requested of the clusters: by the context that the file names, else
+by the current one if it is that cluster. Where that is not possible, it warns.
+
+Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx := c.Context()
+			f, err := r.withFile(ctx, o.federationOptions)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, false)
+			if err != nil {
+				return err
+			}
+			made, err := f.apply(ctx, plan, o.dryRun)
+			if err != nil || o.dryRun {
+				return err
+			}
+			return f.wait(ctx, wait, kubeconfig, made)
+		},
+	}
+	o.register(c)
+	wait.register(c)
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
+	return c
+}
+
+// A madeChange is a change with when it was made.
+type madeChange struct {
+	federation.Change
+	at time.Time
+}
+
+// apply makes the changes of a plan and tells about them. It returns those that
+// were made, with the error.
+func (f *federationRun) apply(ctx context.Context, plan federation.Plan, dryRun bool) ([]madeChange, error) {
+	if dryRun {
+		return nil, f.show(plan)
+	}
+	if len(plan.Changes) > 0 {
+		if err := f.checkPermissions(ctx, f.session, federationNeeds(plan)); err != nil {
+			return nil, err
+		}
+	}
+	view := newChangeView(f, len(plan.Changes))
+	var made []madeChange
+	failed := f.client.Apply(ctx, plan, func(c federation.Change, err error) {
+		if err == nil {
+			made = append(made, madeChange{c, time.Now()})
+		}
+		view.done(c, err)
+	})
+	view.end()
+	changes := []federation.Change{}
+	for _, c := range made {
+		changes = append(changes, c.Change)
+	}
+	err := f.print(f.output, federationChanges{changes}, func() {
+		fmt.Fprintf(f.Out, "%d of %d changes made\n", len(made), len(plan.Changes))
+	})
+	return made, errors.Join(refused(failed), err)
+}
+
+// federationNeeds are what the plan's changes need.
+func federationNeeds(plan federation.Plan) []permission.Need {
+	var needs []permission.Need
+	for _, c := range plan.Changes {
+		need := permission.Need{Directory: permission.UpdateApplication, Application: c.Target().ApplicationID}
+		if !c.Target().IsApplication() {
+			need = permission.Need{Scope: c.Target().ManagedIdentity.String(), Action: arm.WriteCredential}
+			if c.Action == federation.Remove {
+				need.Action = arm.RemoveCredential
+			}
+		}
+		if !slices.Contains(needs, need) {
+			needs = append(needs, need)
+		}
+	}
+	return needs
+}
+
+func newFederationDestroy(r *root) *cobra.Command {
+	var o applyOptions
+	c := &cobra.Command{
+		Use: "destroy -f FILE", Short: "Remove the credentials that the file names", Args: cobra.NoArgs,
+		Long: `Remove the federated credentials that the file names, whoever made them, and no others.
+The identities stay.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := r.withFile(c.Context(), o.federationOptions)
+			if err != nil {
+				return err
+			}
+			_, err = f.apply(c.Context(), federation.Removal(f.targets), o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	return c
+}
+
+func newFederationPrune(r *root) *cobra.Command {
+	var o applyOptions
+	var yes bool
+	c := &cobra.Command{
+		Use: "prune -f FILE", Short: "Remove azwi's credentials that the file does not want", Args: cobra.NoArgs,
+		Long: `Remove those credentials of the file's identities that azwi made and the file does not
+want, those of clusters that the file does not know as well. What others made is kept.
+
+It asks first; scripts give --yes.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := r.withFile(c.Context(), o.federationOptions)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, true)
+			if err != nil {
+				return err
+			}
+			if len(plan.Changes) > 0 && !yes && !o.dryRun {
+				if f.output == "text" {
+					f.showText(plan)
+				}
+				if err := r.confirm(c.Context(), fmt.Sprintf("Remove %d credentials?", len(plan.Changes))); err != nil {
+					return err
+				}
+			}
+			_, err = f.apply(c.Context(), plan, o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// selection chooses identities for commands that need no file.
+type selection struct {
+	managed       []string
+	applications  []string
+	resourceGroup string
+}
+
+func (s *selection) register(c *cobra.Command) {
+	c.Flags().StringSliceVar(&s.managed, "managed-identity", nil, "resource ID of a managed identity, or its name with --resource-group; may be repeated")
+	c.Flags().StringSliceVar(&s.applications, "application", nil, "client ID or name of an application; may be repeated")
+	c.Flags().StringVar(&s.resourceGroup, "resource-group", "", "resource group of managed identities (default all of the subscription)")
+}
+
+// selected reads the credentials of the chosen identities: the file's, the named
+// ones, else all managed identities of the resource group or subscription.
+func (r *root) selected(ctx context.Context, o federationOptions, s selection) (*federationRun, error) {
+	if o.file != "" {
+		if len(s.managed)+len(s.applications) > 0 || s.resourceGroup != "" {
+			return nil, errors.New("give either --file or identities, not both")
+		}
+		return r.withFile(ctx, o)
+	}
+	f, err := r.federation(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := f.find(ctx, s)
+	if err != nil {
+		return nil, refused(err)
+	}
+	f.targets, err = f.client.Fill(ctx, targets)
+	return f, refused(err)
+}
+
+func (f *federationRun) find(ctx context.Context, s selection) ([]federation.Target, error) {
+	var targets []federation.Target
+	add := func(id arm.IdentityID) {
+		targets = append(targets, federation.Target{Identity: federation.Identity{Name: id.Name, ManagedIdentity: id}})
+	}
+	for _, text := range s.managed {
+		if !strings.Contains(text, "/") {
+			if s.resourceGroup == "" || f.session.subscription == "" {
+				return nil, fmt.Errorf("--managed-identity %s: give its resource ID, or --resource-group and --subscription-id as well", text)
+			}
+			add(arm.IdentityID{Subscription: f.session.subscription, ResourceGroup: s.resourceGroup, Name: text})
+			continue
+		}
+		id, err := arm.ParseIdentityID(text)
+		if err != nil {
+			return nil, fmt.Errorf("--managed-identity: %w", err)
+		}
+		add(id)
+	}
+	guid := regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	for _, text := range s.applications {
+		application := federation.Application{Name: text}
+		if guid.MatchString(text) {
+			application = federation.Application{ClientID: text}
+		}
+		target, err := f.client.Application(ctx, application)
+		if err != nil {
+			return nil, fmt.Errorf("--application: %w", err)
+		}
+		targets = append(targets, target)
+	}
+	if len(s.managed)+len(s.applications) > 0 {
+		return targets, nil
+	}
+	if f.session.subscription == "" {
+		return nil, errors.New("name identities: --subscription-id for all its managed identities, --managed-identity, --application, or --file")
+	}
+	all, err := f.session.arm.Identities(ctx, f.session.subscription, s.resourceGroup)
+	for _, identity := range all {
+		add(identity.ID)
+	}
+	return targets, err
+}
+
+// federationList is what list prints as JSON; docs/schema/federation-list.json is
+// made from it.
+type federationList struct {
+	// Credentials are sorted by identity, issuer and subject.
+	Credentials []listedCredential `json:"credentials"`
+}
+
+type listedCredential struct {
+	// Identity is the name of the file's entry, or of the identity itself.
+	Identity string `json:"identity"`
+	// ID is the resource ID of a managed identity, or the object ID of an application.
+	ID string `json:"id"`
+	// Name of the credential.
+	Name string `json:"name"`
+	// Issuer of the tokens that it takes.
+	Issuer string `json:"issuer"`
+	// Subject is empty if an expression stands in its place.
+	Subject string `json:"subject"`
+	// Audience of the tokens that it takes.
+	Audience string `json:"audience"`
+	// Description is empty on managed identities.
+	Description string `json:"description"`
+	// Azwi tells whether its name or description shows that azwi made it.
+	Azwi bool `json:"azwi"`
+}
+
+func newFederationList(r *root) *cobra.Command {
+	var o federationOptions
+	var s selection
+	c := &cobra.Command{
+		Use: "list", Short: "List the federated credentials of identities", Args: cobra.NoArgs,
+		Long: `List the federated credentials of a file's identities, of named ones, or of all managed
+identities of a subscription or resource group.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := r.selected(c.Context(), o, s)
+			if err != nil {
+				return err
+			}
+			list := federationList{Credentials: []listedCredential{}}
+			for _, t := range f.targets {
+				for _, e := range t.Existing {
+					list.Credentials = append(list.Credentials, listedCredential{
+						Identity: t.Identity.Name, ID: t.Identity.ID(), Name: e.Name, Issuer: e.Issuer, Subject: e.Subject,
+						Audience: e.Audience, Description: e.Description, Azwi: t.Identity.Ours(e),
+					})
+				}
+			}
+			return f.print(o.output, list, func() {
+				w := tabwriter.NewWriter(f.Out, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(w, "IDENTITY\tSERVICE ACCOUNT\tCLUSTER\tAUDIENCE\tBY\tNAME")
+				for _, l := range list.Credentials {
+					by := "others"
+					if l.Azwi {
+						by = "azwi"
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Identity, f.account(l.Subject), f.cluster(l.Issuer), l.Audience, by, l.Name)
+				}
+				_ = w.Flush() // as with fmt.Fprintf, nothing is left to tell it to
+			})
+		},
+	}
+	o.register(c)
+	s.register(c)
+	return c
+}
+
+func newFederationImport(r *root) *cobra.Command {
+	var o federationOptions
+	var s selection
+	var names []string
+	c := &cobra.Command{
+		Use: "import", Short: "Write the federation file of what there is", Args: cobra.NoArgs,
+		Long: `Write, to the standard output, the federation file that wants exactly what there is: its
+plan is empty. The same credentials give the same bytes.
+
+Identities are named ones, or all managed identities of a subscription or resource group.`,
+		Example: `  azwi federation import -s $SUBSCRIPTION --cluster blue=https://issuer.example.com/ > federation.yaml`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			clusters := map[string]string{}
+			for _, text := range names {
+				name, issuer, ok := strings.Cut(text, "=")
+				if !ok || name == "" || issuer == "" {
+					return fmt.Errorf("--cluster %q: want NAME=ISSUER", text)
+				}
+				clusters[issuer] = name
+			}
+			f, err := r.selected(c.Context(), o, s)
+			if err != nil {
+				return err
+			}
+			text, err := federation.Import(f.targets, clusters, f.session.cloud.FederationAudience)
+			if err != nil {
+				return err
+			}
+			if _, err := federation.Read("import", text); err != nil {
+				// Nothing to want, or a --cluster of a name that a file can't have.
+				return fmt.Errorf("no file can be made of %d identities: %w", len(f.targets), err)
+			}
+			_, err = r.Out.Write(text)
+			return err
+		},
+	}
+	o.azure.register(c)
+	o.output = "text"
+	s.register(c)
+	c.Flags().StringArrayVar(&names, "cluster", nil, "NAME=ISSUER: how to call a cluster in the file; may be repeated")
+	return c
+}
+
+func newFederationMigrate(r *root) *cobra.Command {
+	var o applyOptions
+	var s selection
+	var m federation.Migration
+	c := &cobra.Command{
+		Use: "migrate-issuer --from ISSUER --to ISSUER", Short: "Let a cluster take over from another", Args: cobra.NoArgs,
+		Long: `Give every credential of one issuer a twin of another issuer, so that both clusters work
+side by side; later, with --drop-old, remove those of the old issuer. A credential is
+removed only if its twin is there, so nobody is ever without one.
+
+Identities are the file's, named ones, or all managed identities of a subscription or
+resource group. Issuers are compared byte for byte.`,
+		Example: `  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION
+  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION --drop-old`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := m.Check(); err != nil {
+				return err
+			}
+			f, err := r.selected(c.Context(), o.federationOptions, s)
+			if err != nil {
+				return err
+			}
+			plan, err := m.Plan(f.targets)
+			if err != nil {
+				return err
+			}
+			for _, k := range plan.Kept {
+				r.log.Warn("a credential is left as it is", "identity", k.Identity, "name", k.Credential.Name, "reason", k.Reason)
+			}
+			_, err = f.apply(c.Context(), plan, o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	s.register(c)
+	c.Flags().StringVar(&m.From, "from", "", "issuer of the old cluster (required)")
+	c.Flags().StringVar(&m.To, "to", "", "issuer of the new cluster (required)")
+	c.Flags().BoolVar(&m.DropOld, "drop-old", false, "remove the credentials of the old issuer")
+	for _, name := range []string{"from", "to"} {
+		// An error is a flag of that name that is not there, which tests would find.
+		_ = c.MarkFlagRequired(name)
+	}
+	return c
 }

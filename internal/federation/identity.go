@@ -3,6 +3,7 @@ package federation
 import (
 	"strings"
 
+	"azwi/contract"
 	"azwi/internal/arm"
 )
 
@@ -20,6 +21,14 @@ type Identity struct {
 // IsApplication tells an application from a managed identity.
 func (i Identity) IsApplication() bool { return i.ApplicationID != "" }
 
+// ID is an application's object ID, or a managed identity's resource ID.
+func (i Identity) ID() string {
+	if i.IsApplication() {
+		return i.ApplicationID
+	}
+	return i.ManagedIdentity.String()
+}
+
 // String names the identity in messages.
 func (i Identity) String() string {
 	kind, name := "managed identity ", i.ManagedIdentity.Name
@@ -33,12 +42,7 @@ func (i Identity) String() string {
 }
 
 // key is the same for the same object. Resource IDs match whatever their case.
-func (i Identity) key() string {
-	if i.IsApplication() {
-		return strings.ToLower(i.ApplicationID)
-	}
-	return strings.ToLower(i.ManagedIdentity.String())
-}
+func (i Identity) key() string { return strings.ToLower(i.ID()) }
 
 // A Credential is a federated identity credential.
 type Credential struct {
@@ -60,7 +64,7 @@ type Credential struct {
 // name and description that azwi gives it. file names the federation file that
 // wants it and may be empty.
 func (i Identity) Credential(namespace, account, issuer, audience, file string) Credential {
-	c := Credential{Issuer: issuer, Subject: Subject(namespace, account), Audience: audience}
+	c := Credential{Issuer: issuer, Subject: contract.Subject(namespace, account), Audience: audience}
 	if i.IsApplication() {
 		c.Name, c.Description = CredentialName(namespace, account, issuer), description(file)
 		return c
@@ -93,6 +97,12 @@ func fileOf(description string) (file string, ok bool) {
 func (i Identity) Named(c Credential) bool {
 	namespace, account, ok := ParseSubject(c.Subject)
 	return ok && i.Credential(namespace, account, c.Issuer, c.Audience, "").Name == c.Name
+}
+
+// Ours reports whether its name or description shows that azwi made a credential.
+func (i Identity) Ours(c Credential) bool {
+	_, marked := fileOf(c.Description)
+	return marked || i.Named(c)
 }
 
 // Find looks for what already does what want shall do: a credential of the same

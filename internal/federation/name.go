@@ -5,19 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
+
+	"azwi/contract"
 )
 
-const subjectPrefix = "system:serviceaccount:"
-
-// Subject is the subject of a service account's tokens.
-// Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
-func Subject(namespace, account string) string {
-	return subjectPrefix + namespace + ":" + account
-}
-
-// ParseSubject is the opposite of Subject; ok is false for other subjects.
+// ParseSubject is the opposite of contract.Subject; ok is false for other subjects.
 func ParseSubject(subject string) (namespace, account string, ok bool) {
-	rest, ok := strings.CutPrefix(subject, subjectPrefix)
+	rest, ok := strings.CutPrefix(subject, contract.SubjectPrefix)
 	if !ok {
 		return "", "", false
 	}

@@ -15,7 +15,6 @@ func TestNames(t *testing.T) {
 		"shop-orders-YMVMRxRdbI8mBAkR_CyGJ5C0aj9YyGn8XgWBWHqPZC8=":         federation.ApplicationName("shop", "orders", issuer),
 		"NkIVMLE3WD4-8Bkwsow6WwLH-0rWrzwznYoJfTLKwAI=":                     federation.CredentialName("shop", "orders", issuer),
 		"36421530b137583e3ef01930b28c3a5b02c7fb4ad6af3c339d8a097d32cac002": federation.ManagedCredentialName("shop", "orders", issuer),
-		"system:serviceaccount:shop:orders":                                federation.Subject("shop", "orders"),
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)

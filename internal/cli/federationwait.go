@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"azwi/internal/apiserver"
+	"azwi/internal/federation"
+)
+
+// wait waits until tokens are issued for what was added or changed, cluster by
+// cluster.
+func (f *federationRun) wait(ctx context.Context, o waitOptions, kubeconfig string, made []madeChange) error {
+	if !o.wait {
+		return nil
+	}
+	var failures []error
+	for _, cluster := range f.file.Clusters {
+		targets, err := f.waitTargets(ctx, cluster.Issuer, made)
+		if err != nil {
+			return err
+		}
+		if len(targets) == 0 {
+			continue
+		}
+		api, err := clusterOf(ctx, kubeconfig, cluster)
+		if err != nil {
+			f.log.Warn("not waiting until the credentials of a cluster work: it can't be asked for tokens",
+				"cluster", cluster.Name, "credentials", len(targets), "error", err)
+			continue
+		}
+		failures = append(failures, f.waitUntilUsable(ctx, o, api, f.session.cloud, targets))
+	}
+	return errors.Join(failures...)
+}
+
+func (f *federationRun) waitTargets(ctx context.Context, issuer string, made []madeChange) ([]waitTarget, error) {
+	var targets []waitTarget
+	type known struct{ clientID, tenantID string }
+	ids := map[string]known{}
+	for _, t := range f.targets {
+		if t.ClientID != "" {
+			ids[t.Identity.ID()] = known{t.ClientID, f.session.tenant}
+		}
+	}
+	for _, c := range made {
+		namespace, account, ok := federation.ParseSubject(c.Subject)
+		if c.Action == federation.Remove || c.Issuer != issuer || !ok {
+			continue
+		}
+		id, ok := ids[c.Target().ID()]
+		if !ok {
+			identity, err := f.session.arm.Identity(ctx, c.Target().ManagedIdentity)
+			if err != nil {
+				return nil, err
+			}
+			id = known{identity.ClientID, identity.TenantID}
+			ids[c.Target().ID()] = id
+		}
+		targets = append(targets, waitTarget{
+			namespace: namespace, serviceAccount: account, audience: c.Audience,
+			tenantID: id.tenantID, clientID: id.clientID, written: c.at,
+		})
+	}
+	return targets, nil
+}
+
+// clusterTimeout is how long a cluster may take to tell its issuer.
+const clusterTimeout = 15 * time.Second
+
+// clusterOf connects to the file's cluster, and makes sure that it is that one.
+func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluster) (*apiserver.Client, error) {
+	api, err := apiserver.Connect(apiserver.Config{Kubeconfig: kubeconfig, Context: cluster.Context})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
+	defer cancel()
+	issuer, err := api.Issuer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if issuer != cluster.Issuer {
+		which := "the kubeconfig's current context"
+		if cluster.Context != "" {
+			which = "context " + cluster.Context
+		}
+		return nil, fmt.Errorf("%s is a cluster whose issuer is %s; name the right one in the file, as context", which, issuer)
+	}
+	return api, nil
+}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"azwi/internal/federation"
+)
+
+// isTerminal reports whether a stream is one.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// confirm asks, and fails unless the answer is yes. Without a terminal to ask it
+// fails.
+func (r *root) confirm(ctx context.Context, question string) error {
+	if !isTerminal(r.In) {
+		return errors.New("there is no terminal to ask; look at --dry-run, then give --yes")
+	}
+	fmt.Fprintf(r.Err, "%s [y/N] ", question)
+	answers := make(chan string, 1)
+	go func() {
+		// Reading a terminal can't be cancelled; the program ends then.
+		line, _ := bufio.NewReader(r.In).ReadString('\n') // no answer is no
+		answers <- line
+	}()
+	select {
+	case answer := <-answers:
+		if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
+			return nil
+		}
+		return errors.New("nothing was done")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// A changeView tells about changes while they are made: a line each, and on a
+// terminal how far it is. It is silent if the output is not text.
+type changeView struct {
+	f        *federationRun
+	terminal bool
+	of, n    int
+}
+
+func newChangeView(f *federationRun, of int) *changeView {
+	v := &changeView{f: f, of: of, terminal: isTerminal(f.Err)}
+	v.status()
+	return v
+}
+
+// done tells of a change, one at a time.
+func (v *changeView) done(c federation.Change, err error) {
+	v.clear()
+	v.n++
+	switch text := fmt.Sprintf("%s: %s %s on %s", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer)); {
+	case err != nil:
+		fmt.Fprintf(v.f.Err, "%s: NOT %s %s on %s\n", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer))
+	case v.f.output == "text":
+		fmt.Fprintln(v.f.Out, text)
+	}
+	v.status()
+}
+
+func (v *changeView) status() {
+	if v.terminal && v.n < v.of {
+		fmt.Fprintf(v.f.Err, "%d of %d", v.n, v.of)
+	}
+}
+
+func (v *changeView) clear() {
+	if v.terminal {
+		fmt.Fprint(v.f.Err, "\r\x1b[K")
+	}
+}
+
+func (v *changeView) end() { v.clear() }
+
+func past(action federation.Action) string {
+	switch action {
+	case federation.Add:
+		return "added"
+	case federation.Remove:
+		return "removed"
+	}
+	return "changed"
+}
