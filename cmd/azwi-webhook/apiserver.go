@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"strconv"
 	"time"
 
 	"azwi/contract"
@@ -44,25 +42,5 @@ func waitForNativeSidecar(ctx context.Context, api *apiserver.Client, logger *sl
 func nativeSidecar(ctx context.Context, api *apiserver.Client) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var v struct {
-		GitVersion string `json:"gitVersion"`
-	}
-	if err := api.Get(ctx, "/version", &v); err != nil {
-		return false, err
-	}
-	return atLeast(v.GitVersion, contract.NativeSidecarMinor)
-}
-
-// atLeast compares a version such as v1.32.4-gke.1 with 1.minor.
-func atLeast(version string, minor int) (bool, error) {
-	m := regexp.MustCompile(`^v(\d+)\.(\d+)\.`).FindStringSubmatch(version)
-	if m == nil {
-		return false, fmt.Errorf("no version of Kubernetes: %.40q", version)
-	}
-	major, err := strconv.Atoi(m[1])
-	if err != nil {
-		return false, err
-	}
-	have, err := strconv.Atoi(m[2])
-	return major > 1 || major == 1 && have >= minor, err
+	return api.AtLeast(ctx, contract.NativeSidecarMinor)
 }

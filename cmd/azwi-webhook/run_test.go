@@ -114,15 +114,3 @@ func TestMistakesAreTold(t *testing.T) {
 		t.Errorf("no kubeconfig: exit code %d, %q", code, &errs)
 	}
 }
-
-func TestAtLeast(t *testing.T) {
-	t.Parallel()
-	for version, want := range map[string]bool{"v1.31.9": false, "v1.32.0": true, "v1.32.4-gke.1415000": true, "v1.37.2": true, "v2.0.0": true, "v1.9.0": false} {
-		if got, err := atLeast(version, 32); err != nil || got != want {
-			t.Errorf("%s: %v, %v", version, got, err)
-		}
-	}
-	if _, err := atLeast("unknown", 32); err == nil {
-		t.Error("no error for no version")
-	}
-}

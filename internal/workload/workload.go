@@ -3,6 +3,7 @@ package workload
 import (
 	"encoding/json"
 	"maps"
+	"net/url"
 	"strings"
 )
 
@@ -55,6 +56,31 @@ func Group(apiVersion string) string {
 		return ""
 	}
 	return group
+}
+
+// APIVersion is the stable one of the kind's group.
+func (k Kind) APIVersion() string {
+	if k.Group == "" {
+		return "v1"
+	}
+	return k.Group + "/v1"
+}
+
+// Path is that of an object on the API server, or of all in the namespace where no
+// name is given; without a namespace, of those in all namespaces.
+func (k Kind) Path(namespace, name string) string {
+	path := "/apis/" + k.APIVersion() + "/"
+	if k.Group == "" {
+		path = "/api/v1/"
+	}
+	if namespace != "" {
+		path += "namespaces/" + url.PathEscape(namespace) + "/"
+	}
+	path += k.Plural
+	if name != "" {
+		path += "/" + url.PathEscape(name)
+	}
+	return path
 }
 
 // Pointer is the JSON pointer (RFC 6901) of the pod template, empty for a pod.

@@ -54,6 +54,8 @@ type suite struct {
 	folder string
 	// commands are more commands for these scripts.
 	commands map[string]func(ts *testscript.TestScript, neg bool, args []string)
+	// cluster is another one than that which suites share. Optional.
+	cluster *cluster.Cluster
 	// setup prepares a script further. Optional.
 	setup func(t *testing.T, env *testscript.Env, azure *emulatortest.Server, c *cluster.Cluster) error
 }
@@ -78,7 +80,10 @@ func (s suite) run(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts in testdata/%s: %v", s.folder, err)
 	}
-	c := control.Start(t)
+	c := s.cluster
+	if c == nil {
+		c = control.Start(t)
+	}
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){"schema": schema}
 	maps.Copy(commands, s.commands)
 	for _, file := range files {

@@ -1,0 +1,129 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+)
+
+// reader reads objects and lists of the API server. *apiserver.Client is one.
+type reader interface {
+	Get(ctx context.Context, path string, out any) error
+}
+
+// object is a live object, decoded, so that what we do not know stays.
+type object = map[string]any
+
+const (
+	// typeManaged is a user-assigned managed identity; other types are service
+	// principals.
+	// https://azure.github.io/aad-pod-identity/docs/concepts/azureidentity/
+	typeManaged  = 0
+	behaviorKey  = "aadpodidentity.k8s.io/Behavior"
+	bindingLabel = "aadpodidbinding"
+	identityPath = "/apis/aadpodidentity.k8s.io/v1/"
+	pageSize     = "500"
+)
+
+// An azureIdentity is an AzureIdentity or an AzureIdentityBinding. Members are read
+// whatever their case: early releases wrote them with capitals.
+type azureIdentity struct {
+	Metadata struct {
+		Name        string            `json:"name"`
+		Namespace   string            `json:"namespace"`
+		Annotations map[string]string `json:"annotations"`
+	} `json:"metadata"`
+	Spec struct {
+		Type       int    `json:"type"`
+		ResourceID string `json:"resourceID"`
+		ClientID   string `json:"clientID"`
+		TenantID   string `json:"tenantID"`
+
+		AzureIdentity string `json:"azureIdentity"`
+		Selector      string `json:"selector"`
+	} `json:"spec"`
+}
+
+func (i azureIdentity) name() string { return i.Metadata.Namespace + "/" + i.Metadata.Name }
+
+// list reads all pages of a list into out, which appends what it is given.
+func list(ctx context.Context, r reader, path string, query url.Values, out func(json.RawMessage) error) error {
+	query.Set("limit", pageSize)
+	for {
+		var page struct {
+			Metadata struct {
+				Continue string `json:"continue"`
+			} `json:"metadata"`
+			Items []json.RawMessage `json:"items"`
+		}
+		if err := r.Get(ctx, path+"?"+query.Encode(), &page); err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			if err := out(item); err != nil {
+				return err
+			}
+		}
+		if page.Metadata.Continue == "" {
+			return nil
+		}
+		query.Set("continue", page.Metadata.Continue)
+	}
+}
+
+// scope is the part of a list's path that names the namespace; empty: all.
+func scope(namespace, plural string) string {
+	if namespace == "" {
+		return plural
+	}
+	return "namespaces/" + url.PathEscape(namespace) + "/" + plural
+}
+
+// identities are the bindings and what they bind.
+type identities struct {
+	bindings   []azureIdentity
+	identities map[string]azureIdentity // by namespace/name
+}
+
+func readIdentities(ctx context.Context, r reader, namespace string) (identities, error) {
+	all := identities{identities: map[string]azureIdentity{}}
+	decode := func(into func(azureIdentity)) func(json.RawMessage) error {
+		return func(raw json.RawMessage) error {
+			var i azureIdentity
+			if err := json.Unmarshal(raw, &i); err != nil {
+				return err
+			}
+			into(i)
+			return nil
+		}
+	}
+	err := list(ctx, r, identityPath+scope(namespace, "azureidentities"), url.Values{}, decode(func(i azureIdentity) { all.identities[i.name()] = i }))
+	if err == nil {
+		err = list(ctx, r, identityPath+scope(namespace, "azureidentitybindings"), url.Values{}, decode(func(b azureIdentity) { all.bindings = append(all.bindings, b) }))
+	}
+	slices.SortFunc(all.bindings, func(a, b azureIdentity) int { return cmp.Compare(a.name(), b.name()) })
+	return all, err
+}
+
+// of returns the identities that a pod with the label gets, in the order of their
+// bindings' names. Those of its own namespace come first; others count unless they
+// say that they are for their namespace only.
+// https://azure.github.io/aad-pod-identity/docs/configure/match_pods_in_namespace/
+func (all identities) of(namespace, selector string) []azureIdentity {
+	var own, foreign []azureIdentity
+	for _, b := range all.bindings {
+		i, ok := all.identities[b.Metadata.Namespace+"/"+b.Spec.AzureIdentity]
+		if b.Spec.Selector != selector || selector == "" || !ok || i.Spec.ClientID == "" {
+			continue
+		}
+		switch {
+		case b.Metadata.Namespace == namespace:
+			own = append(own, i)
+		case i.Metadata.Annotations[behaviorKey] != "namespaced":
+			foreign = append(foreign, i)
+		}
+	}
+	return slices.CompactFunc(append(own, foreign...), func(a, b azureIdentity) bool { return a.name() == b.name() })
+}
