@@ -32,9 +32,10 @@ const (
 // node is where the pods run: namespaces of its own, in which etcd, the API server,
 // containerd, kubelet and kube-proxy are.
 type node struct {
-	place place
-	init  *child
-	image string // the archive of the pause image
+	place   place
+	init    *child
+	kubelet func() (*child, error)
+	image   string // the archive of the pause image
 }
 
 // startNode makes the node's namespaces and its place on the machine. Its programs
@@ -136,9 +137,12 @@ func (c *Cluster) startKubelet(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	kubelet, err := c.startInNode("kubelet", cfg.Detached, c.Binary, "kubelet",
-		"--config="+c.path("node", "kubelet.yaml"), "--kubeconfig="+c.path("kubelet.kubeconfig"),
-		"--hostname-override="+NodeName, "--node-ip="+c.node.place.node.String(), "--root-dir="+c.path("node", "kubelet"))
+	c.node.kubelet = func() (*child, error) {
+		return c.startInNode("kubelet", cfg.Detached, c.Binary, "kubelet",
+			"--config="+c.path("node", "kubelet.yaml"), "--kubeconfig="+c.path("kubelet.kubeconfig"),
+			"--hostname-override="+NodeName, "--node-ip="+c.node.place.node.String(), "--root-dir="+c.path("node", "kubelet"))
+	}
+	kubelet, err := c.node.kubelet()
 	if err != nil {
 		return err
 	}
@@ -196,6 +200,32 @@ func (c *Cluster) startInNode(name string, detached bool, command ...string) (*c
 	}
 	c.children = append(c.children, child)
 	return child, c.saveState(false)
+}
+
+// RestartKubelet ends the kubelet and starts it again. Pods live through it.
+func (c *Cluster) RestartKubelet(ctx context.Context) error {
+	i := slices.IndexFunc(c.children, func(child *child) bool { return child.Name == "kubelet" })
+	if i < 0 {
+		return errors.New("restart the kubelet: there is none")
+	}
+	// What we started waits for the kubelet, which is its child.
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", c.children[i].PID))
+	if err != nil {
+		return err
+	}
+	for field := range strings.FieldsSeq(string(children)) {
+		if err := runTool(ctx, "", "kill", field); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-c.children[i].running.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.children = slices.Delete(c.children, i, i+1)
+	_, err = c.node.kubelet()
+	return err
 }
 
 // ImportImage gives the node an image out of an archive.

@@ -11,4 +11,17 @@ func TestWebhookEngine(t *testing.T) {
 	w := start(t)
 	w.install(t, "webhook")
 	t.Run("Identities", func(t *testing.T) { w.testIdentities(t, "webhook") })
+	t.Run("TokenRotation", w.testRotation)
+	t.Run("RollingUpdate", func(t *testing.T) { w.whileScaling(t, "rolling-update", true, w.rollingUpdate) })
+	t.Run("NodeDrain", func(t *testing.T) { w.whileScaling(t, "node-drain", true, w.drain) })
+	t.Run("APIServerRestart", func(t *testing.T) { w.whileScaling(t, "webhook-restart", false, w.restartAPIServer) })
+}
+
+// TestPolicyEngine comes after the webhook: the one takes the other's place while
+// pods are created.
+func TestPolicyEngine(t *testing.T) {
+	w := start(t)
+	t.Run("Switch", func(t *testing.T) { w.whileScaling(t, "switch", true, w.switchToPolicy) })
+	t.Run("Identities", func(t *testing.T) { w.testIdentities(t, "policy") })
+	t.Run("APIServerRestart", func(t *testing.T) { w.whileScaling(t, "policy-restart", false, w.restartAPIServer) })
 }

@@ -2,13 +2,13 @@ package e2e_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"azwi/contract"
 	"azwi/internal/apiserver"
 	"azwi/internal/install"
 	"azwi/test/product"
@@ -17,7 +17,9 @@ import (
 const (
 	system     = "azure-workload-identity-system"
 	deployment = "azure-wi-webhook-controller-manager"
-	caConfig   = "entra-ca" // the ConfigMap with the local Entra's CA in each namespace
+	// policyProbe is a pod that the webhook is not called for.
+	policyProbe = "policy-probe"
+	caConfig    = "entra-ca" // the ConfigMap with the local Entra's CA in each namespace
 )
 
 // values are what a user of the local Entra would give the chart.
@@ -29,7 +31,9 @@ func (w *world) values(engine string) map[string]any {
 		"proxy":         map[string]any{"caConfigMap": caConfig},
 	}
 	if engine == "webhook" {
-		v["certificates"] = map[string]any{"mode": "provided", "caBundle": string(w.CA.PEM)}
+		v["matchConditions"] = []any{map[string]any{
+			"name": "not-the-policies-probe", "expression": "!has(object.metadata.name) || object.metadata.name != '" + policyProbe + "'",
+		}}
 	}
 	return v
 }
@@ -62,33 +66,44 @@ func (w *world) install(t *testing.T, engine string) []install.Object {
 		}
 	}
 	if engine == "webhook" {
-		w.provideCertificate(t)
 		w.waitRolledOut(t, system, deployment)
 	}
 	w.waitInjecting(t)
+	w.installed = objects
 	return objects
 }
 
-func (w *world) provideCertificate(t *testing.T) {
+// switchToPolicy puts the policies in beside the webhook, and takes the webhook out
+// when they work.
+func (w *world) switchToPolicy(t *testing.T) {
 	t.Helper()
-	pair, err := w.CA.Server(contract.WebhookService + "." + system + ".svc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := w.kube.CoreV1().Secrets(system).Get(t.Context(), contract.WebhookSecret, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret.Data = map[string][]byte{"tls.crt": pair.Cert, "tls.key": pair.Key}
-	if _, err := w.kube.CoreV1().Secrets(system).Update(t.Context(), secret, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
+	before := w.installed
+	now := w.install(t, "policy")
+	w.eventually(t, func() error { return w.tryInjection(t.Context(), "default", policyProbe) })
+	before = slices.DeleteFunc(before, func(o install.Object) bool {
+		return slices.ContainsFunc(now, func(kept install.Object) bool { return kept.Ref() == o.Ref() })
+	})
+	w.remove(t, before)
+}
+
+// remove deletes the objects, the last first.
+func (w *world) remove(t *testing.T, objects []install.Object) {
+	t.Helper()
+	for _, o := range slices.Backward(objects) {
+		path, err := o.Ref().Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Admin.Do(t.Context(), "DELETE", path, nil, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
 // waitInjecting returns when a pod that is not kept comes back with its identity.
 func (w *world) waitInjecting(t *testing.T) {
 	t.Helper()
-	w.eventually(t, func() error { return w.tryInjection(t.Context(), "default") })
+	w.eventually(t, func() error { return w.tryInjection(t.Context(), "default", "probe") })
 }
 
 var errNotInjected = errors.New("a pod came back without identity")

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"azwi/images"
+	"azwi/internal/install"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )
@@ -50,6 +51,8 @@ type world struct {
 	dir     string
 	root    string // the repository
 	version string // of the images
+
+	installed []install.Object
 }
 
 var shared struct {
