@@ -3,6 +3,8 @@ package authority
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -72,6 +74,8 @@ type Authority struct {
 	secret        *object
 	configuration *object
 
+	keys chan newKey
+
 	// Run's own: the authority last seen in the Secret, and until when there is
 	// nothing to do if the versions stay as they are.
 	known *signer
@@ -118,10 +122,22 @@ func New(c Config) (*Authority, error) {
 	if c.Wrote == nil {
 		c.Wrote = func(string) {}
 	}
+	keys := make(chan newKey)
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Every(writeEvery), writeBurst) }
 	return &Authority{
 		config: c,
-		rules:  rules{c.Names, c.Lifetime, c.AuthorityLifetime, c.RenewBefore, c.Overlap},
+		rules: rules{
+			names: c.Names, lifetime: c.Lifetime, authorityLifetime: c.AuthorityLifetime, renewBefore: c.RenewBefore, overlap: c.Overlap,
+			newKey: func(ctx context.Context) (*rsa.PrivateKey, error) {
+				select {
+				case k := <-keys:
+					return k.key, k.err
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			},
+		},
+		keys: keys,
 		secret: &object{
 			what: "secret", collection: "/api/v1/namespaces/" + url.PathEscape(c.Namespace) + "/secrets", name: c.Secret, writes: limiter(),
 		},
@@ -169,6 +185,7 @@ func (a *Authority) Run(ctx context.Context) error {
 	for _, o := range []*object{a.secret, a.configuration} {
 		g.Go(func() error { a.watch(ctx, o, changed); return nil })
 	}
+	g.Go(func() error { a.makeKeys(ctx); return nil })
 	g.Go(func() error {
 		retry := firstRetry
 		for ctx.Err() == nil {
@@ -190,6 +207,24 @@ func (a *Authority) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// A newKey is one for an authority, or why there is none.
+type newKey struct {
+	key *rsa.PrivateKey
+	err error
+}
+
+// makeKeys has one key ready, always. Making one takes a tenth of a second and more, in
+// which another program's write would not be seen.
+func (a *Authority) makeKeys(ctx context.Context) {
+	for ctx.Err() == nil {
+		key, err := rsa.GenerateKey(rand.Reader, authorityBits)
+		select {
+		case a.keys <- newKey{key, err}:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // pause ends after a time, or with ctx, or when something has changed.
@@ -266,7 +301,7 @@ func (a *Authority) tryKeep(ctx context.Context) (time.Duration, error) {
 	}
 	// At once, whatever can't be written below.
 	a.serve(wanted, now)
-	wanted, renewed, err := a.rules.renew(wanted, now, a.known, configuration.trusted())
+	wanted, renewed, err := a.rules.renew(ctx, wanted, now, a.known, configuration.trusted())
 	if err != nil {
 		return 0, err
 	}

@@ -102,10 +102,10 @@ func TestDefaults(t *testing.T) {
 				t.Errorf("%s: %s, want %s", what, test.got, test.want)
 			}
 		}
-		if _, reason, err := a.rules.renew(m, due.Add(-time.Minute), nil, nil); reason != "" || err != nil {
+		if _, reason, err := a.rules.renew(t.Context(), m, due.Add(-time.Minute), nil, nil); reason != "" || err != nil {
 			t.Errorf("early: %q, %v", reason, err)
 		}
-		if _, reason, err := a.rules.renew(m, due.Add(time.Minute), nil, nil); !strings.HasPrefix(reason, "the certificate is renewed") || err != nil {
+		if _, reason, err := a.rules.renew(t.Context(), m, due.Add(time.Minute), nil, nil); !strings.HasPrefix(reason, "the certificate is renewed") || err != nil {
 			t.Errorf("due: %q, %v", reason, err)
 		}
 	})
@@ -152,7 +152,7 @@ func TestDamage(t *testing.T) {
 				time.Sleep(2 * day) //nolint:forbidigo // the bubble's clock
 				synctest.Wait()
 				before, bundle, _, _ := s.look()
-				other, _, err := running[0].rules.renew(material{}, time.Now(), nil, nil)
+				other, _, err := running[0].rules.renew(t.Context(), material{}, time.Now(), nil, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -66,6 +67,8 @@ type signer struct {
 type rules struct {
 	names                                             []string
 	lifetime, authorityLifetime, renewBefore, overlap time.Duration
+	// newKey returns a key for an authority that nobody else has got.
+	newKey func(context.Context) (*rsa.PrivateKey, error)
 }
 
 // signer returns the authority that signs. The error never tells of the key.
@@ -140,7 +143,7 @@ func (r rules) follow(m material, now time.Time, before *signer) (material, erro
 // renew returns the material as it ought to be, and why it was not so already; the
 // reason is empty if the material is as it was. Callers trust the authorities in
 // trusted so far; before is the last one known, or nil.
-func (r rules) renew(m material, now time.Time, before *signer, trusted []*x509.Certificate) (_ material, reason string, err error) {
+func (r rules) renew(ctx context.Context, m material, now time.Time, before *signer, trusted []*x509.Certificate) (_ material, reason string, err error) {
 	current, err := m.signer()
 	switch {
 	case err != nil:
@@ -154,7 +157,7 @@ func (r rules) renew(m material, now time.Time, before *signer, trusted []*x509.
 		if current != nil {
 			before = current
 		}
-		m, err = r.replace(m, now, before, trusted)
+		m, err = r.replace(ctx, m, now, before, trusted)
 		return m, reason, err
 	}
 	if _, err := r.serving(m, []*x509.Certificate{current.cert}, now.Add(r.renewBefore)); err != nil {
@@ -173,8 +176,12 @@ func (r rules) renew(m material, now time.Time, before *signer, trusted []*x509.
 }
 
 // replace makes a new authority and a certificate of it. Those before stay trusted.
-func (r rules) replace(m material, now time.Time, before *signer, trusted []*x509.Certificate) (material, error) {
-	next, keyPEM, err := newSigner(now, r.authorityLifetime)
+func (r rules) replace(ctx context.Context, m material, now time.Time, before *signer, trusted []*x509.Certificate) (material, error) {
+	key, err := r.newKey(ctx)
+	if err != nil {
+		return m, err
+	}
+	next, err := newSigner(key, now, r.authorityLifetime)
 	if err != nil {
 		return m, err
 	}
@@ -182,7 +189,7 @@ func (r rules) replace(m material, now time.Time, before *signer, trusted []*x50
 	if before != nil {
 		former = append(former, before.cert)
 	}
-	m.caCert, m.caKey = encode(next.cert.Raw), keyPEM
+	m.caCert, m.caKey = encode(next.cert.Raw), pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	for _, c := range newest(former, now) {
 		m.caCert = append(m.caCert, encode(c.Raw)...)
 	}
@@ -215,14 +222,10 @@ func (r rules) due(m material, served *tls.Certificate) (time.Time, error) {
 	return due, nil
 }
 
-func newSigner(now time.Time, lifetime time.Duration) (*signer, []byte, error) {
-	key, err := rsa.GenerateKey(rand.Reader, authorityBits)
-	if err != nil {
-		return nil, nil, err
-	}
+func newSigner(key crypto.Signer, now time.Time, lifetime time.Duration) (*signer, error) {
 	serial, err := newSerial()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
@@ -236,13 +239,10 @@ func newSigner(now time.Time, lifetime time.Duration) (*signer, []byte, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &signer{cert, key}, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), nil
+	return &signer{cert, key}, err
 }
 
 // issue signs a new serving certificate, with a key of its own.

@@ -137,7 +137,7 @@ func (c WebhookConfig) prepare(ctx context.Context, kubeconfig string) error {
 			return err
 		}
 	}
-	return createAll(ctx, c.Cluster.Admin, granted("", c.User, object{
+	return createAll(ctx, c.Cluster.Admin, granted("", c.User, c.User, object{
 		"apiGroups": []string{""}, "resources": []string{"serviceaccounts"}, "verbs": []string{"get"},
 	}))
 }
@@ -145,33 +145,28 @@ func (c WebhookConfig) prepare(ctx context.Context, kubeconfig string) error {
 // Allow grants a user what keeping the certificate needs, as the chart does.
 func (o OwnCertificate) Allow(ctx context.Context, c *cluster.Cluster, user string) error {
 	verbs := []string{"get", "watch", "patch"}
-	objects := granted("", user+"-certificate", object{
+	objects := granted("", user+"-certificate", user, object{
 		"apiGroups": []string{"admissionregistration.k8s.io"}, "resources": []string{"mutatingwebhookconfigurations"},
 		"resourceNames": []string{o.Configuration}, "verbs": verbs,
 	})
-	maps.Copy(objects, granted(o.Namespace, user+"-certificate", object{
+	maps.Copy(objects, granted(o.Namespace, user+"-certificate", user, object{
 		"apiGroups": []string{""}, "resources": []string{"secrets"}, "resourceNames": []string{contract.WebhookSecret}, "verbs": verbs,
 	}))
-	for _, o := range objects {
-		if subjects, ok := o["subjects"].([]object); ok {
-			subjects[0]["name"] = user
-		}
-	}
 	return createAll(ctx, c.Admin, objects)
 }
 
-// granted is a role of one rule and its binding to the user of the same name, in a
-// namespace or, without one, in the cluster.
-func granted(namespace, user string, rule object) map[string]object {
+// granted is a role of one rule and its binding to a user, in a namespace or,
+// without one, in the cluster.
+func granted(namespace, name, user string, rule object) map[string]object {
 	path, kind := "/apis/rbac.authorization.k8s.io/v1/", "ClusterRole"
 	if namespace != "" {
 		path, kind = path+"namespaces/"+namespace+"/", "Role"
 	}
 	return map[string]object{
-		path + strings.ToLower(kind) + "s": {"metadata": object{"name": user}, "rules": []object{rule}},
+		path + strings.ToLower(kind) + "s": {"metadata": object{"name": name}, "rules": []object{rule}},
 		path + strings.ToLower(kind) + "bindings": {
-			"metadata": object{"name": user},
-			"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": user},
+			"metadata": object{"name": name},
+			"roleRef":  object{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
 			"subjects": []object{{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}},
 		},
 	}
