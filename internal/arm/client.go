@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -282,14 +284,15 @@ func (a RoleAssignment) Name() string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte(strings.ToLower(a.Scope+"|"+a.RoleDefinitionID+"|"+a.PrincipalID))).String()
 }
 
-// AssignRole creates the assignment. One that exists, under whatever name, is
-// success; any other refusal is an error.
-func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) error {
+// AssignRole creates the assignment and returns its resource ID. One that exists,
+// under whatever name, is success, and not created; any other refusal is an error.
+func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, created bool, err error) {
 	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
 	if err != nil {
-		return err
+		return "", false, err
 	}
-	_, err = client.Create(ctx, a.Scope, a.Name(), armauthorization.RoleAssignmentCreateParameters{
+	var raw *http.Response
+	resp, err := client.Create(runtime.WithCaptureResponse(ctx, &raw), a.Scope, a.Name(), armauthorization.RoleAssignmentCreateParameters{
 		Properties: &armauthorization.RoleAssignmentProperties{
 			RoleDefinitionID: &a.RoleDefinitionID, PrincipalID: &a.PrincipalID,
 			// Named, so that a principal which is new need not have spread yet.
@@ -297,25 +300,78 @@ func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) error {
 		},
 	}, nil)
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok && answer.StatusCode == http.StatusConflict && answer.ErrorCode == "RoleAssignmentExists" {
-		return nil
+		id, err = c.FindRoleAssignment(ctx, a)
+		return id, false, err
 	}
 	if err != nil {
-		return fmt.Errorf("assign a role at %s: %w", a.Scope, err)
+		return "", false, fmt.Errorf("assign a role at %s: %w", a.Scope, err)
 	}
-	return nil
+	return value(resp.ID), raw.StatusCode == http.StatusCreated, nil
+}
+
+// FindRoleAssignment returns the resource ID of the assignment, whoever made it,
+// or nothing if there is none.
+func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id string, err error) {
+	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	if err != nil {
+		return "", err
+	}
+	filter := "principalId eq '" + strings.ReplaceAll(a.PrincipalID, "'", "''") + "'"
+	for pager := client.NewListForScopePager(a.Scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter}); pager.More(); {
+		page, err := pager.NextPage(ctx)
+		if err != nil {
+			return "", fmt.Errorf("role assignments at %s: %w", a.Scope, err)
+		}
+		for _, item := range page.Value {
+			// The same definition has several IDs, which end alike; assignments above and
+			// below the scope are listed as well.
+			if p := item.Properties; p != nil && strings.EqualFold(value(p.Scope), a.Scope) &&
+				strings.EqualFold(path.Base(value(p.RoleDefinitionID)), path.Base(a.RoleDefinitionID)) {
+				return value(item.ID), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// GroupLocation reads the location of a resource group.
+func (c *Client) GroupLocation(ctx context.Context, subscription, group string) (string, error) {
+	client, err := azarm.NewClient("azwi", moduleVersion, c.credential, c.options)
+	if err != nil {
+		return "", err
+	}
+	var out struct{ Location string }
+	target := runtime.JoinPaths(client.Endpoint(), "subscriptions", url.PathEscape(subscription), "resourceGroups", url.PathEscape(group)) + "?api-version=2021-04-01"
+	if err := get(ctx, client, target, &out); err != nil {
+		return "", fmt.Errorf("resource group %s: %w", group, err)
+	}
+	return out.Location, nil
+}
+
+// moduleVersion must look like one.
+const moduleVersion = "v1.0.0"
+
+// ParseAssignmentID takes the resource ID of a role assignment apart.
+func ParseAssignmentID(id string) (scope, name string, err error) {
+	m := regexp.MustCompile(`(?i)^((?:/[^/]+)*)/providers/Microsoft\.Authorization/roleAssignments/([^/]+)/?$`).FindStringSubmatch(id)
+	if m == nil {
+		return "", "", fmt.Errorf("%q is no resource ID of a role assignment: it looks like SCOPE/providers/Microsoft.Authorization/roleAssignments/GUID", id)
+	}
+	return m[1], m[2], nil
 }
 
 // DeleteRoleAssignment removes the assignment with that resource ID. One that is
-// not there is no error.
-func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) error {
+// not there is no error, and not deleted.
+func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) (deleted bool, err error) {
 	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if _, err := client.DeleteByID(ctx, id, nil); err != nil {
-		return fmt.Errorf("delete role assignment: %w", err)
+	var raw *http.Response
+	if _, err := client.DeleteByID(runtime.WithCaptureResponse(ctx, &raw), id, nil); err != nil {
+		return false, fmt.Errorf("delete role assignment: %w", err)
 	}
-	return nil
+	return raw.StatusCode == http.StatusOK, nil
 }
 
 // Permissions of the caller, as Resource Manager tells them. Deny assignments are
@@ -336,7 +392,7 @@ const maxPages = 100
 // group or a resource. The SDK's own client knows only the latter two.
 // Source: https://learn.microsoft.com/rest/api/authorization/permissions
 func (c *Client) Permissions(ctx context.Context, scope string) (Permissions, error) {
-	client, err := azarm.NewClient("azwi", "v1.0.0", c.credential, c.options) // the version must look like one
+	client, err := azarm.NewClient("azwi", moduleVersion, c.credential, c.options)
 	if err != nil {
 		return nil, err
 	}

@@ -118,14 +118,29 @@ func TestRoleAssignment(t *testing.T) {
 	// The principal is seconds old and has not spread; the second run finds the
 	// assignment of the first.
 	a := arm.RoleAssignment{Scope: scope, RoleDefinitionID: role, PrincipalID: made.PrincipalID}
-	for range 2 {
-		if err := c.AssignRole(ctx, a); err != nil {
-			t.Error(err)
+	id := ""
+	for i := range 2 {
+		var created bool
+		if id, created, err = c.AssignRole(ctx, a); err != nil || created != (i == 0) {
+			t.Errorf("run %d: created %v, %v", i, created, err)
 		}
 	}
-	for range 2 {
-		if err := c.DeleteRoleAssignment(ctx, scope+"/providers/Microsoft.Authorization/roleAssignments/"+a.Name()); err != nil {
-			t.Error(err)
+	if want := scope + "/providers/Microsoft.Authorization/roleAssignments/" + a.Name(); id != want {
+		t.Errorf("ID %s, want %s", id, want)
+	}
+	// Of another name it is found as well.
+	if found, err := c.FindRoleAssignment(ctx, a); err != nil || found != id {
+		t.Errorf("found %q, %v", found, err)
+	}
+	if found, err := c.FindRoleAssignment(ctx, arm.RoleAssignment{Scope: scope, RoleDefinitionID: "/x", PrincipalID: a.PrincipalID}); err != nil || found != "" {
+		t.Errorf("found %q, %v", found, err)
+	}
+	if location, err := c.GroupLocation(ctx, emulator.DefaultSubscriptionID, emulator.DefaultResourceGroup); err != nil || location != "westeurope" {
+		t.Errorf("location %q, %v", location, err)
+	}
+	for i := range 2 {
+		if deleted, err := c.DeleteRoleAssignment(ctx, id); err != nil || deleted != (i == 0) {
+			t.Errorf("run %d: deleted %v, %v", i, deleted, err)
 		}
 	}
 	if _, err := c.RoleDefinition(ctx, scope, "No' or roleName eq 'Reader"); err == nil || azureStatus(err) != 0 {
@@ -150,7 +165,7 @@ roleAssignments: [{role: Reader, principal: reader}]
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err = c.AssignRole(ctx, arm.RoleAssignment{Scope: scope, RoleDefinitionID: role, PrincipalID: "33333333-0000-4000-8000-000000000077"})
+	_, _, err = c.AssignRole(ctx, arm.RoleAssignment{Scope: scope, RoleDefinitionID: role, PrincipalID: "33333333-0000-4000-8000-000000000077"})
 	if !azure.Forbidden(err) {
 		t.Errorf("403 came out as %v", err)
 	}

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -138,6 +140,16 @@ func (o *azureOptions) signIn(ctx context.Context, getenv func(string) string) (
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
+	if subscription == "" && c.Method == azure.MethodCLI {
+		chosen, err := azure.DefaultSubscription(azFolder(getenv), c.Cloud)
+		if err != nil {
+			return nil, fmt.Errorf("%w; or give --subscription-id", err)
+		}
+		subscription = chosen.ID
+		if c.TenantID == "" {
+			c.TenantID = chosen.TenantID
+		}
+	}
 	if c.TenantID == "" && subscription != "" {
 		if c.TenantID, err = azure.TenantOf(ctx, c, subscription); err != nil {
 			return nil, fmt.Errorf("%w; give --tenant-id", err)
@@ -153,6 +165,14 @@ func (o *azureOptions) signIn(ctx context.Context, getenv func(string) string) (
 		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		arm:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil
+}
+
+// azFolder is where az keeps its configuration.
+func azFolder(getenv func(string) string) string {
+	if folder := getenv("AZURE_CONFIG_DIR"); folder != "" {
+		return folder
+	}
+	return filepath.Join(cmp.Or(getenv("HOME"), getenv("USERPROFILE")), ".azure")
 }
 
 // maxSecret bounds a file with a secret, in bytes.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"azwi/internal/apiserver"
 	"azwi/internal/azure"
 	"azwi/internal/version"
 )
@@ -64,6 +65,9 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	r.report(err)
 	if coded, ok := errors.AsType[*exitError](err); ok {
 		return coded.code
+	}
+	if azure.Forbidden(err) || apiserver.IsForbidden(err) {
+		return ExitNotPermitted
 	}
 	return ExitError
 }

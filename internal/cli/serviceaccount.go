@@ -1,7 +1,403 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
-func newServiceAccountCommand(_ *root) *cobra.Command {
-	return &cobra.Command{Use: "serviceaccount", Short: "Create or delete what one service account needs", Hidden: true}
+	"github.com/spf13/cobra"
+
+	"azwi/contract"
+	"azwi/internal/apiserver"
+	"azwi/internal/federation"
+	"azwi/internal/serviceaccount"
+)
+
+// The phases of azwi serviceaccount, by upstream's names and in the order of
+// create; delete goes backwards.
+const (
+	phaseApplication = "aad-application"
+	phaseAccount     = "service-account"
+	phaseCredential  = "federated-identity"
+	phaseRole        = "role-assignment"
+)
+
+type phase struct{ name, alias, create, remove string }
+
+func phases() []phase {
+	return []phase{
+		{phaseApplication, "app", "Create the application and its service principal, or the managed identity", "Delete the application and with it its service principal"},
+		{phaseAccount, "sa", "Create the service account or annotate it", "Delete the service account"},
+		{phaseCredential, "fi", "Create the federated credential that lets the service account use the identity", "Delete the federated credential"},
+		{phaseRole, "ra", "Assign the identity a role", "Delete the role assignment"},
+	}
+}
+
+func newServiceAccountCommand(r *root) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serviceaccount", Aliases: []string{"sa"}, Short: "Create or delete what one service account needs", Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(newAccountCommand(r, false), newAccountCommand(r, true))
+	return cmd
+}
+
+// accountOptions are the flags of create, delete and their phases.
+type accountOptions struct {
+	remove bool
+	// whole is false for a single phase.
+	whole bool
+
+	azure    azureOptions
+	cluster  clusterOptions
+	identity identityOptions
+
+	principalName, principalID string
+	name, namespace            string
+	issuer, audience           string
+	expiration                 time.Duration
+	role, scope, assignment    string
+	location                   string
+	createManaged              bool
+	deleteManaged              bool
+
+	skip   []string
+	check  bool
+	wait   waitOptions
+	dryRun bool
+	output string
+}
+
+func newAccountCommand(r *root, remove bool) *cobra.Command {
+	verb, short := "create", "Create an identity and let a service account use it"
+	if remove {
+		verb, short = "delete", "Delete what create makes"
+	}
+	cmd := accountCommand(r, &accountOptions{remove: remove, whole: true}, phases())
+	cmd.Use, cmd.Short, cmd.Long = verb, short, accountHelp(remove)
+	only := &cobra.Command{Use: "phase", Short: "Run one phase of " + verb + " alone", Args: cobra.NoArgs}
+	for _, p := range phases() {
+		one := accountCommand(r, &accountOptions{remove: remove}, []phase{p})
+		one.Use, one.Aliases, one.Short = p.name, []string{p.alias}, p.create
+		if remove {
+			one.Short = p.remove
+		}
+		only.AddCommand(one)
+	}
+	cmd.AddCommand(only)
+	return cmd
+}
+
+func accountHelp(remove bool) string {
+	var text strings.Builder
+	text.WriteString("Phases, in this order:\n\n")
+	all := phases()
+	if remove {
+		slices.Reverse(all)
+	}
+	for _, p := range all {
+		short := p.create
+		if remove {
+			short = p.remove
+		}
+		fmt.Fprintf(&text, "  %-19s %s\n", p.name, short)
+	}
+	if remove {
+		text.WriteString(`
+What is gone already is no error. A managed identity stays unless
+--delete-managed-identity is given.`)
+	} else {
+		text.WriteString(`
+What exists already is found, also if upstream's azwi made it, so an interrupted run
+is completed by the same command. Before anything is written it is checked whether the
+caller may do it all; at the end is waited until tokens are issued.
+
+  azwi serviceaccount create --service-account-namespace shop --service-account-name orders
+  azwi serviceaccount create --service-account-namespace shop --service-account-name orders \
+    --managed-identity orders --resource-group web --create-managed-identity \
+    --azure-role "Key Vault Secrets User" --azure-scope /subscriptions/ID/resourceGroups/web`)
+	}
+	text.WriteString(`
+
+Exit code: 0 done, 1 failure, 3 not permitted`)
+	if !remove {
+		text.WriteString(", 4 no tokens in time")
+	}
+	return text.String() + "."
+}
+
+func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command {
+	cmd := &cobra.Command{Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		names, err := o.phases(selected)
+		if err != nil {
+			return err
+		}
+		if o.remove {
+			return r.deleteAccount(cmd.Context(), o, names)
+		}
+		return r.createAccount(cmd.Context(), o, names)
+	}}
+	f := cmd.Flags()
+	f.StringVar(&o.name, "service-account-name", "", "name of the service account")
+	f.StringVar(&o.namespace, "service-account-namespace", "default", "namespace of the service account")
+	f.StringVar(&o.issuer, "service-account-issuer-url", "", "issuer of the cluster's tokens, exactly as they have it (default what the cluster says)")
+	f.StringVar(&o.role, "azure-role", "", "name of the role to assign")
+	f.StringVar(&o.scope, "azure-scope", "", "resource ID of where to assign it")
+	if o.remove {
+		f.StringVar(&o.assignment, "role-assignment-id", "", "resource ID of the role assignment to delete")
+		f.BoolVar(&o.deleteManaged, "delete-managed-identity", false, "delete the managed identity as well")
+	} else {
+		f.DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the token in pods, 1h to 24h")
+		f.StringVar(&o.audience, "audience", "", "audience of the federated credential (default the one of --azure-env)")
+		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if there is none")
+		f.StringVar(&o.location, "location", "", "where to create the managed identity (default where its resource group is)")
+	}
+	f.StringVar(&o.principalName, "service-principal-name", "", "name of the service principal (default the application's own)")
+	f.StringVar(&o.principalID, "service-principal-object-id", "", "object ID of the service principal (default the application's own)")
+	if o.whole {
+		f.StringSliceVar(&o.skip, "skip-phases", nil, "phases to leave out")
+		f.BoolVar(&o.check, "check", true, "check permissions before anything is written")
+		if !o.remove {
+			o.wait.register(cmd)
+		}
+	}
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and write nothing")
+	outputFlag(cmd, &o.output)
+	o.identity.register(cmd)
+	o.cluster.register(cmd)
+	o.azure.register(cmd)
+	return cmd
+}
+
+// phases are those to run, in order, after the flags that they need were checked
+// all together.
+func (o *accountOptions) phases(selected []phase) ([]string, error) {
+	var names []string
+	skipped := 0
+	for _, p := range selected {
+		if slices.Contains(o.skip, p.name) || slices.Contains(o.skip, p.alias) {
+			skipped++
+			continue
+		}
+		names = append(names, p.name)
+	}
+	var problems []error
+	if skipped != len(o.skip) {
+		var known []string
+		for _, p := range selected {
+			known = append(known, p.name)
+		}
+		problems = append(problems, fmt.Errorf("--skip-phases %s: the phases are %s", strings.Join(o.skip, ","), strings.Join(known, ", ")))
+	}
+	// A role is optional where everything is made.
+	if o.whole && o.role == "" && o.scope == "" && o.assignment == "" {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == phaseRole })
+	}
+	account := slices.Contains(names, phaseAccount) || slices.Contains(names, phaseCredential)
+	application := slices.Contains(names, phaseApplication) && !o.identity.given()
+	role := slices.Contains(names, phaseRole)
+	for _, check := range []struct {
+		bad     bool
+		problem string
+	}{
+		{len(names) == 0, "no phase is left to run"},
+		{(account || application) && o.name == "", "--service-account-name is required"},
+		{(account || application) && o.namespace == "", "--service-account-namespace is required"},
+		{role && o.assignment == "" && o.scope == "", "--azure-scope is required to assign a role; or leave --azure-role out too"},
+		{role && o.assignment == "" && o.role == "", "--azure-role is required to assign a role; or leave --azure-scope out too"},
+		{role && o.assignment == "" && !o.identity.given() && o.principalName == "" && o.principalID == "" && o.name == "",
+			"say who gets the role: --service-principal-object-id, --service-principal-name, --managed-identity or --aad-application-..."},
+		{!o.remove && (o.expiration < time.Duration(contract.MinTokenExpiration)*time.Second || o.expiration > time.Duration(contract.MaxTokenExpiration)*time.Second),
+			"--service-account-token-expiration must be 1h to 24h"},
+		{o.createManaged && o.identity.managed == "", "--create-managed-identity needs --managed-identity"},
+		{o.deleteManaged && o.identity.managed == "", "--delete-managed-identity needs --managed-identity"},
+		{o.location != "" && !o.createManaged, "--location is for --create-managed-identity"},
+		{!slices.Contains([]string{"text", "json", "yaml"}, o.output), fmt.Sprintf("--output %q: use text, json or yaml", o.output)},
+	} {
+		if check.bad {
+			problems = append(problems, errors.New(check.problem))
+		}
+	}
+	if o.remove {
+		slices.Reverse(names)
+	}
+	return names, errors.Join(problems...)
+}
+
+// An accountStep is what one step of a phase did.
+type accountStep struct {
+	Phase string `json:"phase"`
+	// What names the object.
+	What    string `json:"what"`
+	Outcome string `json:"outcome"`
+	// ID is the object's ID in Azure.
+	ID      string                  `json:"id,omitempty"`
+	Changes []serviceaccount.Change `json:"changes,omitempty"`
+}
+
+// The outcomes of an accountStep.
+const (
+	outcomeCreated   = "created"
+	outcomeUpdated   = "updated"
+	outcomeUnchanged = "unchanged"
+	outcomeDeleted   = "deleted"
+	outcomeAbsent    = "absent"
+)
+
+// An accountReport is what create and delete print; docs/schema/serviceaccount.json
+// has its schema.
+type accountReport struct {
+	DryRun         bool                     `json:"dryRun"`
+	ServiceAccount string                   `json:"serviceAccount,omitempty"`
+	Issuer         string                   `json:"issuer,omitempty"`
+	Identity       *serviceaccount.Identity `json:"identity,omitempty"`
+	Steps          []accountStep            `json:"steps"`
+}
+
+// An accountRun is one run of create or delete.
+type accountRun struct {
+	*root
+	o       *accountOptions
+	phases  []string
+	session *azureSession
+	steps   serviceaccount.Azure
+	// credentials reads and writes those of the identity.
+	credentials *federation.Client
+	// cluster is nil with clusterErr if there is none.
+	cluster    *apiserver.Client
+	clusterErr error
+	// clusterIssuer is empty until it was asked for.
+	clusterIssuer string
+	reference     serviceaccount.Reference
+	identity      serviceaccount.Identity
+	// found says that the identity exists, fresh that this run made it.
+	found, fresh bool
+	report       accountReport
+}
+
+func (r *root) accountRun(ctx context.Context, o *accountOptions, phases []string) (*accountRun, error) {
+	session, err := o.azure.signIn(ctx, r.getenv)
+	if err != nil {
+		return nil, err
+	}
+	run := &accountRun{root: r, o: o, phases: phases, session: session, steps: session.steps()}
+	run.credentials = federation.NewClient(federation.Config{Graph: session.graph, ARM: session.arm, Waiting: func(i federation.Identity, why error, delay time.Duration) {
+		r.log.Warn("Azure refuses for the moment; trying again", "identity", i.String(), "in", delay, "error", why)
+	}})
+	run.report = accountReport{DryRun: o.dryRun, Issuer: o.issuer}
+	if o.name != "" {
+		run.report.ServiceAccount = o.namespace + "/" + o.name
+	}
+	run.cluster, run.clusterErr = o.cluster.connect()
+	if run.reference, err = o.identity.reference(session); err != nil {
+		return nil, err
+	}
+	run.reference.PrincipalID, run.reference.PrincipalName = o.principalID, o.principalName
+	return run, nil
+}
+
+func (a *accountRun) runs(phase string) bool { return slices.Contains(a.phases, phase) }
+
+// needIssuer finds the issuer out if it was not given.
+func (a *accountRun) needIssuer(ctx context.Context) error {
+	if a.report.Issuer != "" {
+		return nil
+	}
+	issuer, err := a.readIssuer(ctx)
+	if err != nil {
+		return fmt.Errorf("%w; or give --service-account-issuer-url", err)
+	}
+	a.report.Issuer = issuer
+	return nil
+}
+
+func (a *accountRun) readIssuer(ctx context.Context) (string, error) {
+	if a.clusterErr != nil {
+		return "", a.clusterErr
+	}
+	if a.clusterIssuer == "" {
+		issuer, err := a.cluster.Issuer(ctx)
+		if err != nil {
+			return "", err
+		}
+		a.clusterIssuer = issuer
+	}
+	return a.clusterIssuer, nil
+}
+
+// needReference names the application as upstream does if no identity was given.
+func (a *accountRun) needReference(ctx context.Context) error {
+	if a.o.identity.given() {
+		return nil
+	}
+	if err := a.needIssuer(ctx); err != nil {
+		return err
+	}
+	a.reference.Name = federation.ApplicationName(a.o.namespace, a.o.name, a.report.Issuer)
+	return nil
+}
+
+// find looks the identity up.
+func (a *accountRun) find(ctx context.Context) error {
+	err := a.needReference(ctx)
+	if err != nil {
+		return err
+	}
+	if a.identity, a.found, err = a.steps.Find(ctx, a.reference); err != nil {
+		return err
+	}
+	a.noteIdentity()
+	return nil
+}
+
+func (a *accountRun) noteIdentity() {
+	if a.found {
+		identity := a.identity
+		a.report.Identity = &identity
+	}
+}
+
+// federated is the identity as internal/federation has it.
+func (a *accountRun) federated() federation.Identity {
+	i := federation.Identity{Name: a.identity.Name, ApplicationID: a.identity.ObjectID}
+	if a.identity.ObjectID == "" {
+		i.ManagedIdentity = a.reference.Managed
+	}
+	return i
+}
+
+func (a *accountRun) audience() string {
+	if a.o.audience != "" {
+		return a.o.audience
+	}
+	return a.session.cloud.FederationAudience
+}
+
+// step notes and tells what was done.
+func (a *accountRun) step(s accountStep) {
+	a.report.Steps = append(a.report.Steps, s)
+	if a.o.output != "text" {
+		return
+	}
+	outcome := s.Outcome
+	if a.o.dryRun && outcome != outcomeUnchanged && outcome != outcomeAbsent {
+		outcome = "would be " + outcome
+	}
+	fmt.Fprintf(a.Out, "%s: %s: %s\n", s.Phase, s.What, outcome)
+	for _, c := range s.Changes {
+		if c.Old == "" {
+			continue
+		}
+		owner := ""
+		if c.Manager != "" {
+			owner = ", set by " + c.Manager
+		}
+		fmt.Fprintf(a.Out, "%s: %s: %s was %q%s, is %q\n", s.Phase, s.What, c.Key, c.Old, owner, c.New)
+	}
+}
+
+func (a *accountRun) print() error {
+	return a.root.print(a.o.output, a.report, func() {})
 }

@@ -114,9 +114,13 @@ func (c *Client) ServicePrincipalsByName(ctx context.Context, name string) ([]Se
 }
 
 // CreateServicePrincipal creates the service principal of an application.
-func (c *Client) CreateServicePrincipal(ctx context.Context, clientID string) (ServicePrincipal, error) {
+func (c *Client) CreateServicePrincipal(ctx context.Context, clientID string, tags ...string) (ServicePrincipal, error) {
+	in := map[string]any{"appId": clientID}
+	if len(tags) > 0 {
+		in["tags"] = tags
+	}
 	var out ServicePrincipal
-	return out, c.do(ctx, http.MethodPost, c.url("/servicePrincipals"), map[string]any{"appId": clientID}, &out)
+	return out, c.do(ctx, http.MethodPost, c.url("/servicePrincipals"), in, &out)
 }
 
 // Credentials lists the federated identity credentials of an application.

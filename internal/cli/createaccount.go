@@ -1,0 +1,372 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"azwi/internal/apiserver"
+	"azwi/internal/arm"
+	"azwi/internal/azure"
+	"azwi/internal/federation"
+	"azwi/internal/permission"
+	"azwi/internal/serviceaccount"
+	"azwi/internal/version"
+)
+
+func (r *root) createAccount(ctx context.Context, o *accountOptions, phases []string) error {
+	a, err := r.accountRun(ctx, o, phases)
+	if err != nil {
+		return err
+	}
+	if o.whole {
+		if err := a.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	for _, phase := range phases {
+		run := map[string]func(context.Context) error{
+			phaseApplication: a.createIdentity, phaseAccount: a.annotate, phaseCredential: a.federate, phaseRole: a.assign,
+		}[phase]
+		if err := run(ctx); err != nil {
+			return fmt.Errorf("phase %s: %w", phase, err)
+		}
+	}
+	if err := a.print(); err != nil {
+		return err
+	}
+	if !o.whole || o.dryRun || !o.wait.wait || !a.runs(phaseCredential) {
+		return nil
+	}
+	return a.waitForTokens(ctx)
+}
+
+// prepare finds out, before anything is written, what is there and what would be
+// refused.
+func (a *accountRun) prepare(ctx context.Context) error {
+	if a.runs(phaseAccount) && a.clusterErr != nil {
+		return a.clusterErr
+	}
+	if a.runs(phaseCredential) {
+		if err := a.needIssuer(ctx); err != nil {
+			return err
+		}
+		a.compareIssuers(ctx)
+	}
+	if given := a.given(); a.suffices(given) {
+		a.identity, a.found = given, true
+	} else if err := a.find(ctx); err != nil {
+		return err
+	}
+	if err := a.mayCreate(); err != nil && !a.found {
+		return err
+	}
+	if a.runs(phaseAccount) && !a.o.dryRun {
+		account := a.account()
+		if account.ClientID == "" {
+			account.ClientID = newClientID
+		}
+		if _, _, err := serviceaccount.Ensure(ctx, a.cluster, account, true); err != nil {
+			return a.adviseNamespace(err)
+		}
+	}
+	if !a.o.check {
+		return nil
+	}
+	var needs []permission.Need
+	if a.runs(phaseApplication) || a.runs(phaseCredential) {
+		needs = serviceaccount.Needs(a.reference, a.identity, a.found)
+	}
+	if a.runs(phaseRole) {
+		needs = append(needs, serviceaccount.RoleNeeds(a.o.scope, false)...)
+	}
+	return a.checkPermissions(ctx, a.session, needs)
+}
+
+// given is what the flags say of an application.
+func (a *accountRun) given() serviceaccount.Identity {
+	return serviceaccount.Identity{Kind: serviceaccount.KindApplication, ClientID: a.reference.ClientID, ObjectID: a.reference.ObjectID}
+}
+
+// suffices reports whether the phases can do with what is known of an
+// application, so that the caller need not be allowed to read it.
+func (a *accountRun) suffices(i serviceaccount.Identity) bool {
+	switch {
+	case a.runs(phaseApplication),
+		a.runs(phaseAccount) && i.ClientID == "",
+		a.runs(phaseCredential) && i.ObjectID == "",
+		a.runs(phaseRole) && i.ClientID == "" && a.reference.PrincipalID == "" && a.reference.PrincipalName == "":
+		return false
+	}
+	return true
+}
+
+// newClientID stands for that of an identity that is still to be made.
+const newClientID = "00000000-0000-0000-0000-000000000000"
+
+// compareIssuers warns if tokens of this cluster will not match the credential.
+func (a *accountRun) compareIssuers(ctx context.Context) {
+	issuer, err := a.readIssuer(ctx)
+	if err == nil && issuer != a.report.Issuer {
+		a.log.Warn("the cluster's tokens have another issuer than the federated credential will have; they will not match", "cluster", issuer, "credential", a.report.Issuer)
+	}
+}
+
+// mayCreate is the error if the identity does not exist and shall not be made.
+func (a *accountRun) mayCreate() error {
+	switch {
+	case a.reference.Managed != (arm.IdentityID{}) && !a.o.createManaged:
+		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", a.reference)
+	case a.reference.Managed == (arm.IdentityID{}) && (a.reference.ClientID != "" || a.reference.ObjectID != ""):
+		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", a.reference)
+	case !a.runs(phaseApplication):
+		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
+	}
+	return nil
+}
+
+func (a *accountRun) adviseNamespace(err error) error {
+	if apiserver.IsNotFound(err) {
+		return fmt.Errorf("%w; create it: kubectl create namespace %s", err, a.o.namespace)
+	}
+	return err
+}
+
+func (a *accountRun) createIdentity(ctx context.Context) error {
+	if !a.o.whole {
+		if err := a.find(ctx); err != nil {
+			return err
+		}
+	}
+	outcome := outcomeUnchanged
+	if !a.found {
+		if err := a.mayCreate(); err != nil {
+			return err
+		}
+		outcome = outcomeCreated
+		if err := a.make(ctx); err != nil {
+			return err
+		}
+	}
+	s := accountStep{Phase: phaseApplication, What: a.reference.String(), Outcome: outcome, ID: a.identity.ObjectID + a.identity.ResourceID}
+	if a.identity.ClientID != "" {
+		s.What += ", client ID " + a.identity.ClientID
+	}
+	a.step(s)
+	a.noteIdentity()
+	if a.reference.Managed != (arm.IdentityID{}) {
+		return nil
+	}
+	return a.createPrincipal(ctx)
+}
+
+func (a *accountRun) make(ctx context.Context) (err error) {
+	switch {
+	case a.o.dryRun:
+		return nil
+	case a.reference.Managed != (arm.IdentityID{}):
+		a.identity, err = a.steps.CreateManaged(ctx, a.reference.Managed, a.o.location)
+	default:
+		a.identity, err = a.steps.CreateApplication(ctx, a.reference.Name)
+	}
+	a.found, a.fresh = err == nil, true
+	return err
+}
+
+func (a *accountRun) createPrincipal(ctx context.Context) error {
+	s := accountStep{Phase: phaseApplication, What: "its service principal", Outcome: outcomeUnchanged}
+	if a.o.dryRun {
+		if a.found {
+			id, err := a.steps.FindPrincipal(ctx, serviceaccount.Reference{}, a.identity)
+			if err != nil {
+				return err
+			}
+			s.ID = id
+		}
+		if s.ID == "" {
+			s.Outcome = outcomeCreated
+		}
+		a.step(s)
+		return nil
+	}
+	if a.identity.ClientID == "" {
+		return nil // --aad-application-object-id alone was given, with no right to read it
+	}
+	id, created, err := a.steps.EnsurePrincipal(ctx, a.identity, serviceaccount.Tags(a.o.namespace, a.o.name, version.String()))
+	if err != nil {
+		return err
+	}
+	if created {
+		s.Outcome = outcomeCreated
+	}
+	s.ID, a.identity.PrincipalID = id, id
+	a.noteIdentity()
+	a.step(s)
+	return nil
+}
+
+// need finds the identity, in a run of one phase, unless what the phase needs was
+// given.
+func (a *accountRun) need(ctx context.Context) error {
+	if a.found || a.o.whole {
+		return nil
+	}
+	if given := a.given(); a.suffices(given) {
+		a.identity, a.found = given, true
+		a.noteIdentity()
+		return nil
+	}
+	if err := a.find(ctx); err != nil {
+		return err
+	}
+	if !a.found {
+		return a.mayCreate()
+	}
+	return nil
+}
+
+func (a *accountRun) account() serviceaccount.Account {
+	tenant := a.session.tenant
+	if tenant == "" {
+		tenant = a.identity.TenantID
+	}
+	return serviceaccount.Account{
+		Namespace: a.o.namespace, Name: a.o.name, ClientID: a.identity.ClientID, TenantID: tenant, TokenExpiration: a.o.expiration,
+	}
+}
+
+func (a *accountRun) annotate(ctx context.Context) error {
+	if a.clusterErr != nil {
+		return a.clusterErr
+	}
+	if err := a.need(ctx); err != nil {
+		return err
+	}
+	account := a.account()
+	if account.TenantID == "" {
+		return errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+	}
+	if account.ClientID == "" {
+		account.ClientID = newClientID // of a dry run
+	}
+	created, changes, err := serviceaccount.Ensure(ctx, a.cluster, account, a.o.dryRun)
+	if err != nil {
+		return a.adviseNamespace(err)
+	}
+	s := accountStep{Phase: phaseAccount, What: a.report.ServiceAccount, Outcome: outcomeUnchanged, Changes: changes}
+	switch {
+	case created:
+		s.Outcome = outcomeCreated
+	case len(changes) > 0:
+		s.Outcome = outcomeUpdated
+	}
+	a.step(s)
+	return nil
+}
+
+func (a *accountRun) federate(ctx context.Context) error {
+	if err := a.needIssuer(ctx); err != nil {
+		return err
+	}
+	if err := a.need(ctx); err != nil {
+		return err
+	}
+	identity := a.federated()
+	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), "")
+	s := accountStep{Phase: phaseCredential, What: fmt.Sprintf("credential %s for %s", want.Name, want.Subject), Outcome: outcomeCreated, ID: want.Name}
+	if !a.found { // a dry run
+		a.step(s)
+		return nil
+	}
+	var outcome federation.Outcome
+	ensure := func() (err error) {
+		want, outcome, err = a.credentials.Ensure(ctx, identity, want, a.o.dryRun)
+		return err
+	}
+	err := ensure()
+	if a.fresh && azure.NotFound(err) {
+		// An identity that was just created is not known everywhere yet.
+		err = serviceaccount.Spread(ctx, http.StatusNotFound, ensure)
+	}
+	if err != nil {
+		return err
+	}
+	s.Outcome, s.ID = string(outcome), want.Name
+	a.step(s)
+	return nil
+}
+
+func (a *accountRun) assign(ctx context.Context) error {
+	s := accountStep{Phase: phaseRole, What: fmt.Sprintf("%s at %s", a.o.role, a.o.scope), Outcome: outcomeCreated}
+	principal, err := a.principal(ctx)
+	if err != nil {
+		return err
+	}
+	if principal == "" && a.o.dryRun {
+		a.step(s)
+		return nil
+	}
+	if principal == "" {
+		return fmt.Errorf("%s has no service principal: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
+	}
+	definition, err := a.session.arm.RoleDefinition(ctx, a.o.scope, a.o.role)
+	if err != nil {
+		return err
+	}
+	assignment := arm.RoleAssignment{Scope: a.o.scope, RoleDefinitionID: definition, PrincipalID: principal}
+	created := true
+	if a.o.dryRun {
+		s.ID, err = a.session.arm.FindRoleAssignment(ctx, assignment)
+		created = s.ID == ""
+	} else {
+		s.ID, created, err = a.session.arm.AssignRole(ctx, assignment)
+	}
+	if err != nil {
+		return err
+	}
+	if !created {
+		s.Outcome = outcomeUnchanged
+	}
+	a.step(s)
+	return nil
+}
+
+// principal is the object ID of who gets the role; empty if there is none.
+func (a *accountRun) principal(ctx context.Context) (string, error) {
+	if a.reference.PrincipalID == "" && a.reference.PrincipalName == "" {
+		if err := a.need(ctx); err != nil {
+			return "", err
+		}
+	}
+	id, err := a.steps.FindPrincipal(ctx, a.reference, a.identity)
+	if err != nil {
+		return "", fmt.Errorf("look for the service principal: %w", err)
+	}
+	return id, nil
+}
+
+// waitForTokens waits until the credential works, if this cluster's tokens can
+// tell.
+func (a *accountRun) waitForTokens(ctx context.Context) error {
+	cluster := a.cluster
+	issuer, err := a.readIssuer(ctx)
+	switch {
+	case err != nil:
+		a.log.Warn("not waiting until the credential works: the cluster can't be asked", "error", err)
+		return nil
+	case issuer != a.report.Issuer:
+		a.log.Warn("not waiting until the credential works: it is for another issuer than this cluster's")
+		return nil
+	}
+	account := a.account()
+	if account.ClientID == "" || account.TenantID == "" {
+		a.log.Warn("not waiting until the credential works: its client ID or tenant is not known")
+		return nil
+	}
+	return a.waitUntilUsable(ctx, a.o.wait, cluster, a.session.cloud, []waitTarget{{
+		namespace: account.Namespace, serviceAccount: account.Name, audience: a.audience(),
+		tenantID: account.TenantID, clientID: account.ClientID, written: time.Now(),
+	}})
+}
