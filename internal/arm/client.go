@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azarm "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
@@ -292,7 +293,7 @@ func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, c
 		return "", false, err
 	}
 	var raw *http.Response
-	resp, err := client.Create(runtime.WithCaptureResponse(ctx, &raw), a.Scope, a.Name(), armauthorization.RoleAssignmentCreateParameters{
+	resp, err := client.Create(policy.WithCaptureResponse(ctx, &raw), a.Scope, a.Name(), armauthorization.RoleAssignmentCreateParameters{
 		Properties: &armauthorization.RoleAssignmentProperties{
 			RoleDefinitionID: &a.RoleDefinitionID, PrincipalID: &a.PrincipalID,
 			// Named, so that a principal which is new need not have spread yet.
@@ -368,7 +369,7 @@ func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) (deleted b
 		return false, err
 	}
 	var raw *http.Response
-	if _, err := client.DeleteByID(runtime.WithCaptureResponse(ctx, &raw), id, nil); err != nil {
+	if _, err := client.DeleteByID(policy.WithCaptureResponse(ctx, &raw), id, nil); err != nil {
 		return false, fmt.Errorf("delete role assignment: %w", err)
 	}
 	return raw.StatusCode == http.StatusOK, nil

@@ -275,9 +275,8 @@ func (a *accountRun) federate(ctx context.Context) error {
 	}
 	identity := a.federated()
 	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), "")
-	s := accountStep{Phase: phaseCredential, What: fmt.Sprintf("credential %s for %s", want.Name, want.Subject), Outcome: outcomeCreated, ID: want.Name}
-	if !a.found { // a dry run
-		a.step(s)
+	if !a.found {
+		a.step(credentialStep(want, outcomeCreated)) // of a dry run
 		return nil
 	}
 	var outcome federation.Outcome
@@ -293,9 +292,12 @@ func (a *accountRun) federate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Outcome, s.ID = string(outcome), want.Name
-	a.step(s)
+	a.step(credentialStep(want, string(outcome)))
 	return nil
+}
+
+func credentialStep(c federation.Credential, outcome string) accountStep {
+	return accountStep{Phase: phaseCredential, What: fmt.Sprintf("credential %s for %s", c.Name, c.Subject), Outcome: outcome, ID: c.Name}
 }
 
 func (a *accountRun) assign(ctx context.Context) error {
@@ -316,7 +318,7 @@ func (a *accountRun) assign(ctx context.Context) error {
 		return err
 	}
 	assignment := arm.RoleAssignment{Scope: a.o.scope, RoleDefinitionID: definition, PrincipalID: principal}
-	created := true
+	var created bool
 	if a.o.dryRun {
 		s.ID, err = a.session.arm.FindRoleAssignment(ctx, assignment)
 		created = s.ID == ""
@@ -367,6 +369,6 @@ func (a *accountRun) waitForTokens(ctx context.Context) error {
 	}
 	return a.waitUntilUsable(ctx, a.o.wait, cluster, a.session.cloud, []waitTarget{{
 		namespace: account.Namespace, serviceAccount: account.Name, audience: a.audience(),
-		tenantID: account.TenantID, clientID: account.ClientID, written: time.Now(),
+		tenantID: account.TenantID, clientID: account.ClientID, written: time.Now(), newIdentity: a.fresh,
 	}})
 }

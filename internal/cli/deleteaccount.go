@@ -159,8 +159,7 @@ func (a *accountRun) unfederate(ctx context.Context) error {
 	found, ok := federation.Find(existing, want)
 	// One of that name for another issuer or subject is not the one.
 	if ok && found.Issuer == want.Issuer && found.Subject == want.Subject {
-		s.Outcome, s.ID = outcomeDeleted, found.Name
-		s.What = fmt.Sprintf("credential %s for %s", found.Name, found.Subject)
+		s = credentialStep(found, outcomeDeleted)
 		if !a.o.dryRun {
 			if err := a.credentials.Delete(ctx, identity, found); err != nil {
 				return err

@@ -81,7 +81,7 @@ func (r *root) report(err error) {
 	}
 	fmt.Fprintln(r.Err, "azwi:", text)
 	if advice := azure.Advice(err); advice != "" {
-		fmt.Fprintln(r.Err, "azwi: advice:", advice)
+		fmt.Fprintln(r.Err, "what to do:", advice)
 	}
 }
 
@@ -118,5 +118,23 @@ func newRootCommand(r *root) *cobra.Command {
 		newInstallCommand(r),
 		newStatusCommand(r),
 	)
+	refuseUnknown(cmd)
 	return cmd
+}
+
+// refuseUnknown lets commands that only have other commands fail on a name which
+// is none of these. Cobra prints their help and reports success.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		if c.HasSubCommands() && !c.Runnable() {
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(c *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return fmt.Errorf("unknown command %q for %q: see %s --help", args[0], c.CommandPath(), c.CommandPath())
+				}
+				return c.Help()
+			}
+		}
+		refuseUnknown(c)
+	}
 }

@@ -207,7 +207,7 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 		{(account || application) && o.namespace == "", "--service-account-namespace is required"},
 		{role && o.assignment == "" && o.scope == "", "--azure-scope is required to assign a role; or leave --azure-role out too"},
 		{role && o.assignment == "" && o.role == "", "--azure-role is required to assign a role; or leave --azure-scope out too"},
-		{role && o.assignment == "" && !o.identity.given() && o.principalName == "" && o.principalID == "" && o.name == "",
+		{role && !o.whole && o.assignment == "" && !o.identity.given() && o.principalName == "" && o.principalID == "" && o.name == "",
 			"say who gets the role: --service-principal-object-id, --service-principal-name, --managed-identity or --aad-application-..."},
 		{!o.remove && (o.expiration < time.Duration(contract.MinTokenExpiration)*time.Second || o.expiration > time.Duration(contract.MaxTokenExpiration)*time.Second),
 			"--service-account-token-expiration must be 1h to 24h"},

@@ -127,7 +127,6 @@ func (s suite) prepare(t *testing.T, env *testscript.Env, c *cluster.Cluster) er
 	return nil
 }
 
-
 // seedOf is what the emulator begins with: an operator who may do everything, and
 // what the script's seed.yaml adds.
 func seedOf(dir, namespace string, c *cluster.Cluster) ([]byte, error) {
