@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"azwi/contract"
 	"azwi/internal/arm"
 	"azwi/internal/azure"
 	"azwi/internal/federation"
@@ -133,7 +134,7 @@ func (a *accountRun) unfederate(ctx context.Context) error {
 	if err := a.needIssuer(ctx); err != nil {
 		return err
 	}
-	s := accountStep{Phase: phaseCredential, What: "credential for " + federation.Subject(a.o.namespace, a.o.name), Outcome: outcomeAbsent}
+	s := accountStep{Phase: phaseCredential, What: "credential for " + contract.Subject(a.o.namespace, a.o.name), Outcome: outcomeAbsent}
 	absent := false
 	if a.reference.ObjectID != "" && !a.found {
 		a.identity = serviceaccount.Identity{Kind: serviceaccount.KindApplication, ObjectID: a.reference.ObjectID}
