@@ -83,7 +83,7 @@ func has(m map[string]any, key string) bool { _, ok := m[key]; return ok }
 // holes are the pod's own values in what the samples get.
 func (g *generator) holes() holes {
 	return holes{
-		holeClient: "variables.clientID", holeTenant: "variables.tenantID", holeCA: "variables.proxyCA",
+		holeClient: expr(ofAccount(contract.ClientIDAnnotation)), holeTenant: expr(g.tenantID()), holeCA: "variables.proxyCA",
 		sampleSeconds: "variables.expiration", samplePort: "string(variables.proxyPort)",
 	}
 }
@@ -103,11 +103,17 @@ func (v *variables) add(name, format string, args ...any) {
 }
 
 // annotation reads one of the pod's annotations, as an optional value.
-func annotation(key string) string { return "variables.podAnnotations[?" + quote(key) + "]" }
+func annotation(key string) string { return "object.metadata.?annotations[?" + quote(key) + "]" }
 
 // ofAccount reads one of the account's annotations.
 func ofAccount(key string) string {
 	return `string(params.metadata.?annotations[?` + quote(key) + `].orValue(""))`
+}
+
+// tenantID is the account's, or that of the settings.
+func (g *generator) tenantID() string {
+	account := ofAccount(contract.TenantIDAnnotation)
+	return "(" + account + ` != "" ? ` + account + " : " + quote(g.config.Settings.TenantID) + ")"
 }
 
 // items splits at semicolons, without blanks around items and without empty ones.
@@ -124,13 +130,13 @@ func quoted(value string) expr {
 }
 
 // podVariables are those that need nothing but the pod: what its annotations say
-// and what it has.
+// and its containers. The API server prepares all variables of a policy for each
+// account, whether they are used or not, so what is short or used once is none.
 func (g *generator) podVariables() variables {
 	var v variables
-	v.add("podAnnotations", "object.metadata.?annotations.orValue({})")
-	v.add("skipped", "%s in variables.podAnnotations ? %s : []", quote(contract.SkipContainersAnnotation), items(contract.SkipContainersAnnotation))
-	v.add("wantsProxy", `%s in variables.podAnnotations &&
-  !(variables.podAnnotations[%[1]s].trim().lowerAscii() in ["false", "f", "0", "no", "n", "off"])`, quote(contract.InjectProxyAnnotation))
+	v.add("skipped", "%s.hasValue() ? %s : []", annotation(contract.SkipContainersAnnotation), items(contract.SkipContainersAnnotation))
+	v.add("wantsProxy", `%[1]s.hasValue() &&
+  !(%[1]s.orValue("").trim().lowerAscii() in ["false", "f", "0", "no", "n", "off"])`, annotation(contract.InjectProxyAnnotation))
 	mode := g.config.Settings.Proxy.Mode
 	if mode == "" {
 		mode = contract.ProxyModeRedirect
@@ -139,14 +145,7 @@ func (g *generator) podVariables() variables {
 	if g.hasCustom() {
 		v.add("customEndpoint", `%s.orValue("").lowerAscii() == "true"`, annotation(g.config.Settings.CustomTokenEndpoint.Annotation))
 	}
-	v.add("initContainers", initContainers)
-	v.add("containers", containers)
-	v.add("containerNames", "%s.map(c, c.name)", everyContainer)
-	v.add("volumes", "object.spec.?volumes.orValue([])")
-	v.add("volumeNames", "variables.volumes.map(v, v.name)")
-	v.add("reservedNames", "variables.volumeNames.filter(n, %s)", isReserved("n"))
-	v.add("tokenVolume", `size(variables.reservedNames) == 0 || %[1]s in variables.reservedNames ? %[1]s :
-(variables.reservedNames.filter(n, %[2]s) + [%[1]s])[0]`, quote(contract.TokenVolume), holdsToken("n"))
+	v.add("everyContainer", "%s", everyContainer)
 	return v
 }
 
@@ -155,12 +154,19 @@ func podAccount() holes {
 	return holes{holeNamespace: "object.metadata.namespace", holeAccount: `object.spec.?serviceAccountName.orValue("default")`}
 }
 
+// The pod's lists, for expressions where there are no variables, too.
 const (
+	volumes        = "object.spec.?volumes.orValue([])"
 	initContainers = "object.spec.?initContainers.orValue([])"
 	// Null in a pod without any, which the API server refuses once admission is through.
 	containers     = "(object.spec.containers == null ? [] : object.spec.containers)"
-	everyContainer = "(variables.initContainers + variables.containers)"
+	everyContainer = initContainers + " + " + containers
 )
+
+// hasContainer tells whether the pod has one of that name.
+func hasContainer(name string) string {
+	return "variables.everyContainer.exists(c, c.name == " + quote(name) + ")"
+}
 
 // isTarget tells the containers to complete.
 func isTarget(container string) string {
@@ -206,8 +212,6 @@ func cleaned(path string) string {
 // mutating is the policy that injects.
 func (g *generator) mutating() (policySpec, error) {
 	v := g.podVariables()
-	v.add("clientID", "%s", ofAccount(contract.ClientIDAnnotation))
-	v.add("tenantID", "%[1]s != \"\" ? %[1]s : %[2]s", ofAccount(contract.TenantIDAnnotation), quote(g.config.Settings.TenantID))
 	v.add("expirationText", `%[1]s.orValue("") != "" ? string(%[1]s.orValue("")) : %[2]s`,
 		annotation(contract.TokenExpirationAnnotation), ofAccount(contract.TokenExpirationAnnotation))
 	v.add("expiration", `variables.expirationText.matches(%s) ? int(variables.expirationText) : %d`, number, contract.DefaultTokenExpiration)
@@ -220,19 +224,14 @@ func (g *generator) mutating() (policySpec, error) {
 	}
 	v.add("refusal", "%s", denial)
 	v.add("env", "%s", g.env())
+	v.add("reservedNames", "%s.filter(v, %s).map(v, v.name)", volumes, isReserved("v.name"))
+	v.add("tokenVolume", `size(variables.reservedNames) == 0 || %[1]s in variables.reservedNames ? %[1]s :
+(variables.reservedNames.filter(n, %[2]s) + [%[1]s])[0]`, quote(contract.TokenVolume), holdsToken("n"))
 	v.add("ourVolumes", `(variables.reservedNames + %s).distinct().map(n,
 %s)`, g.wantedVolumes(), indent(g.volume()))
-	before, after, first := g.proxyContainers(&v)
-	ops := []string{g.completions("initContainers"), g.completions("containers"), volumeOps}
-	if after != "" {
-		ops = append(ops, appendAll("initContainers", after))
-	}
-	if first != "" {
-		ops = append(ops, prepend("containers", first))
-	}
-	if before != "" {
-		ops = append(ops, fmt.Sprintf(`(size(variables.initContainers) == 0 ? %s : %s)`,
-			appendAll("initContainers", before), prepend("initContainers", before)))
+	ops := []string{g.completions("initContainers", initContainers), g.completions("containers", containers), volumeOps()}
+	if g.hasProxy() {
+		ops = append(ops, g.proxyOps(&v))
 	}
 	p := pods().withAccount(g.complete())
 	p.ReinvocationPolicy = "IfNeeded"
@@ -246,7 +245,7 @@ func (g *generator) mutating() (policySpec, error) {
 // the reverse: those with an annotation of ours or with other volumes of ours are
 // looked at in full. It is part of a match condition, which has no variables.
 func (g *generator) complete() string {
-	reserved := fmt.Sprintf("object.spec.?volumes.orValue([]).filter(v, %s)", isReserved("v.name"))
+	reserved := fmt.Sprintf("%s.filter(v, %s)", volumes, isReserved("v.name"))
 	checks := []string{"size(" + reserved + ") == 0"}
 	mounts := fmt.Sprintf("%s.all(m, !%s)", mountsOf, isReserved("m.name"))
 	if g.reservedAlways() {
@@ -264,7 +263,7 @@ func (g *generator) complete() string {
 	if g.config.Settings.TenantID == "" {
 		checks = append(checks, fmt.Sprintf(`%s == ""`, ofAccount(contract.TenantIDAnnotation)))
 	}
-	checks = append(checks, fmt.Sprintf(`(`+initContainers+` + `+containers+`).all(c,
+	checks = append(checks, fmt.Sprintf(`(`+everyContainer+`).all(c,
   sets.contains(c.?env.orValue([]).map(e, e.name), %s + (%s == "" ? [] : [%s])) &&
   %s)`, names(g.requiredEnv()), ofAccount(contract.ClientIDAnnotation), quote(contract.EnvClientID), mounts))
 	return strings.Join(checks, " &&\n")
@@ -273,48 +272,64 @@ func (g *generator) complete() string {
 // refuse leaves the reason in the pod for the validating policy, which denies it:
 // so the account is read once, and a pod is denied for what was seen then.
 func refuse() string {
-	return fmt.Sprintf(`[JSONPatch{op: "add", path: "/metadata/annotations", value: {%[1]s: variables.refusal}}]
-  .filter(o, size(variables.podAnnotations) == 0) +
-[JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey(%[1]s), value: variables.refusal}]
-  .filter(o, size(variables.podAnnotations) != 0)`, quote(contract.RefusedAnnotation))
+	return fmt.Sprintf(`(object.metadata.?annotations.hasValue() ?
+  [JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey(%[1]s), value: variables.refusal}] :
+  [JSONPatch{op: "add", path: "/metadata/annotations", value: {%[1]s: variables.refusal}}])`, quote(contract.RefusedAnnotation))
 }
 
-func prepend(list, items string) string {
-	return fmt.Sprintf(`%s.transformList(i, c, JSONPatch{op: "add", path: "/spec/%s/" + string(i), value: c})`, items, list)
+// proxyOps put the proxy's containers into the pod: before all others, or the sidecar
+// before the containers and the other one behind the init containers.
+func (g *generator) proxyOps(v *variables) string {
+	redirect, env := g.proxy[contract.ProxyModeRedirect].containers, g.proxy[contract.ProxyModeEnv].containers
+	proxyInit := fmt.Sprintf("(%s ?\n[%s] : [])", addsInit(), literal(redirect[contract.ProxyInitContainer], g.holes()))
+	sidecar := fmt.Sprintf("(%s ?\n[%s] : [])", addsSidecar(), g.sidecar(redirect[contract.ProxyContainer], env[contract.ProxyContainer]))
+	at := func(list, index, containers string) string {
+		return fmt.Sprintf(`%s.transformList(i, c, JSONPatch{op: "add", path: "/spec/%s/%s, value: c})`, containers, list, index)
+	}
+	ensured := fmt.Sprintf(`(size(%s) > 0 ? [] : [JSONPatch{op: "add", path: "/spec/initContainers", value: []}])`, initContainers)
+	if g.config.Settings.Proxy.NativeSidecar {
+		v.add("proxyContainers", "%s +\n%s", proxyInit, sidecar)
+		return fmt.Sprintf("(!variables.wantsProxy || size(variables.proxyContainers) == 0 ? [] : %s +\n%s)",
+			ensured, at("initContainers", `" + string(i)`, "variables.proxyContainers"))
+	}
+	v.add("proxyInit", "%s", proxyInit)
+	return fmt.Sprintf("(!variables.wantsProxy ? [] :\n(size(variables.proxyInit) == 0 ? [] : %s) +\n%s +\n%s)",
+		ensured, at("initContainers", `-"`, "variables.proxyInit"), at("containers", `" + string(i)`, sidecar))
 }
 
-// appendAll appends to one of the pod's lists of containers, which may be missing.
-func appendAll(list, items string) string {
-	return fmt.Sprintf(`(size(%[2]s) == 0 ? [] : size(variables.%[1]s) == 0 ?
-  [JSONPatch{op: "add", path: "/spec/%[1]s", value: %[2]s}] :
-  %[2]s.map(c, JSONPatch{op: "add", path: "/spec/%[1]s/-", value: c}))`, list, items)
+func addsInit() string {
+	return fmt.Sprintf("variables.proxyMode == %s && !%s", quote(contract.ProxyModeRedirect), hasContainer(contract.ProxyInitContainer))
 }
+
+func addsSidecar() string { return "variables.wantsProxy && !" + hasContainer(contract.ProxyContainer) }
 
 // volumeOps bring our volumes to what they should be and add those that are missing.
-var volumeOps = fmt.Sprintf(`(size(variables.reservedNames) == 0 ? [] :
-  variables.volumes.transformList(i, v, %s,
+func volumeOps() string {
+	return fmt.Sprintf(`(size(variables.reservedNames) == 0 ? [] :
+  %[1]s.transformList(i, v, %[2]s,
     JSONPatch{op: "replace", path: "/spec/volumes/" + string(i), value: variables.ourVolumes.filter(o, o.name == v.name)[0]})) +
-[variables.ourVolumes.filter(v, !(v.name in variables.volumeNames))].map(missing,
-  size(missing) == 0 ? [] : size(variables.volumes) == 0 ?
-  [JSONPatch{op: "add", path: "/spec/volumes", value: missing}] :
-  missing.map(v, JSONPatch{op: "add", path: "/spec/volumes/-", value: v}))[0]`, isReserved("v.name"))
+(size(%[1]s) > 0 ? [] : [JSONPatch{op: "add", path: "/spec/volumes", value: []}]) +
+variables.ourVolumes.filter(o, !%[1]s.exists(v, v.name == o.name)).map(o, JSONPatch{op: "add", path: "/spec/volumes/-", value: o})`,
+		volumes, isReserved("v.name"))
+}
 
 // completions add to the containers of a list what they lack.
-func (g *generator) completions(list string) string {
+func (g *generator) completions(list, containers string) string {
 	at := func(field string) string { return `"/spec/` + list + `/" + string(i) + "/` + field + `"` }
-	add := func(field string) string {
-		return fmt.Sprintf(`size(missing) == 0 ? [] : has(c.%s) ?
-  missing.map(m, JSONPatch{op: "add", path: %s, value: m}) :
-  [JSONPatch{op: "add", path: %s, value: missing}]`, field, at(field+"/-"), at(field))
+	add := func(condition, mount string) string {
+		return fmt.Sprintf(` +
+    (%s ? [JSONPatch{op: "add", path: %s, value: %s}] : [])`, condition, at("volumeMounts/-"), mount)
 	}
-	return fmt.Sprintf(`variables.%s.transformList(i, c, %s,
+	var mounts string
+	g.mounts("size(tokenAt) == 0", "!"+mountsOf+".exists(m, "+isLegacy("m")+")", func(condition, mount string) { mounts += add(condition, mount) })
+	return fmt.Sprintf(`%s.transformList(i, c, %s,
   [%s.filter(m, %s).map(m, %s)].map(tokenAt,
-    [c.?env.orValue([]).map(e, e.name)].map(names,
-%s)[0].map(missing,
-%s)[0] +
-    [%s].map(missing,
-%s)[0])[0]).flatten()`, list, isTarget("c"), mountsOf, isToken("m"), cleaned("m.mountPath"),
-		indent(indent(indent("["+g.missingEnv()+"]"))), indent(indent(indent(add("env")))), g.missingMounts(), indent(indent(indent(add("volumeMounts")))))
+    (has(c.env) ?
+      [c.env.map(e, e.name)].map(names, (%s).map(e, JSONPatch{op: "add", path: %s, value: e}))[0] :
+      [JSONPatch{op: "add", path: %s, value: %s}]) +
+    (has(c.volumeMounts) ? [] : [JSONPatch{op: "add", path: %s, value: []}])%s)[0]).flatten()`,
+		containers, isTarget("c"), mountsOf, isToken("m"), cleaned("m.mountPath"),
+		g.missingEnv(true), at("env/-"), at("env"), g.missingEnv(false), at("volumeMounts"), mounts)
 }
 
 // denial is the text with which inject denies the pod, or the empty string.
@@ -350,18 +365,18 @@ func (g *generator) denial() (string, error) {
 	add("!(variables.proxyMode in "+names([]string{contract.ProxyModeRedirect, contract.ProxyModeEnv})+")", inject.ReasonProxyMode,
 		annotated(contract.ProxyModeAnnotation, holeValue), holes{quote(holeValue): quoted("variables.proxyMode")})
 	add("variables.proxyPort < 1 || variables.proxyPort > 65535", inject.ReasonProxyPort,
-		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(variables.podAnnotations[` + quote(contract.ProxyPortAnnotation) + `])`)})
-	for _, l := range []struct{ variable, key, pattern string }{
-		{"proxyIdentities", contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "(@[A-Za-z0-9.-]+)?$"},
-		{"proxyAllowed", contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
+		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(` + annotation(contract.ProxyPortAnnotation) + `.orValue(""))`)})
+	for _, l := range []struct{ key, pattern string }{
+		{contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "(@[A-Za-z0-9.-]+)?$"},
+		{contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
 	} {
-		bad := fmt.Sprintf("variables.%s.filter(s, !s.matches(%s))", l.variable, quote(l.pattern))
+		bad := fmt.Sprintf("%s.filter(s, !s.matches(%s))", items(l.key), quote(l.pattern))
 		add(fmt.Sprintf("size(%s) > 0", bad), inject.ReasonProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
 	}
-	uid := fmt.Sprintf(`%s.filter(c,
+	uid := fmt.Sprintf(`variables.everyContainer.filter(c,
   !(c.name in %s) &&
   c.?securityContext.?runAsUser.or(object.spec.?securityContext.?runAsUser).orValue(-1) == %d).map(c, c.name)`,
-		everyContainer, names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
+		names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
 	add(fmt.Sprintf("variables.proxyMode == %s && size(%s) > 0", quote(contract.ProxyModeRedirect), uid), inject.ReasonProxyUID, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect},
 		spec: map[string]any{"containers": []any{map[string]any{
@@ -374,14 +389,9 @@ func (g *generator) denial() (string, error) {
 const guid = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 func (g *generator) proxyVariables(v *variables) {
-	v.add("proxyPort", `!(%[1]s in variables.podAnnotations) ? %[2]d :
-variables.podAnnotations[%[1]s].matches(%[3]s) ? int(variables.podAnnotations[%[1]s]) : 0`,
-		quote(contract.ProxyPortAnnotation), contract.DefaultProxyPort, number)
-	v.add("proxyIdentities", "%s", items(contract.ProxyIdentitiesAnnotation))
-	v.add("proxyAllowed", "%s", items(contract.ProxyAllowedClientIDsAnnotation))
+	v.add("proxyPort", `!%[1]s.hasValue() ? %[2]d :
+%[1]s.orValue("").matches(%[3]s) ? int(%[1]s.orValue("")) : 0`, annotation(contract.ProxyPortAnnotation), contract.DefaultProxyPort, number)
 	v.add("proxyCA", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyCAAnnotation), quote(g.config.Settings.Proxy.CAConfigMap))
-	v.add("addsInit", `variables.proxyMode == %s && !(%s in variables.containerNames)`, quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer))
-	v.add("addsSidecar", `variables.wantsProxy && !(%s in variables.containerNames)`, quote(contract.ProxyContainer))
 }
 
 // env is the environment of a container that sets none of it.
@@ -416,30 +426,43 @@ func envNames(env []any) []string {
 	return all
 }
 
-// missingEnv is what container c lacks, whose variables have the given names.
-func (g *generator) missingEnv() string {
-	lacks := "!(e.name in names)"
-	// The SDKs refuse file and data together, so the author's choice of one keeps us
-	// from adding the other.
-	switch custom := envNames(g.customEnv()); {
-	case slices.Contains(custom, contract.EnvCAFile):
-		lacks += unless(contract.EnvCAFile, contract.EnvCAData)
-	case slices.Contains(custom, contract.EnvCAData):
-		lacks += unless(contract.EnvCAData, contract.EnvCAFile)
+// missingEnv is what container c lacks: one that sets variables, whose names are
+// known, or one that sets none.
+func (g *generator) missingEnv(some bool) string {
+	missing, lacks := "variables.env", ""
+	if some {
+		lacks = "!(e.name in names)"
+		missing += ".filter(e, " + lacks
+		// The SDKs refuse file and data together, so the author's choice of one keeps
+		// us from adding the other.
+		switch custom := envNames(g.customEnv()); {
+		case slices.Contains(custom, contract.EnvCAFile):
+			missing += unless(contract.EnvCAFile, contract.EnvCAData)
+		case slices.Contains(custom, contract.EnvCAData):
+			missing += unless(contract.EnvCAData, contract.EnvCAFile)
+		}
+		missing += ")"
 	}
-	s := fmt.Sprintf("variables.env.filter(e, %s)", lacks)
+	s := missing
 	if files := g.filesBelowMount(); len(files) > 0 {
 		s = fmt.Sprintf(`(size(tokenAt) == 0 ? %[1]s :
   %[1]s.map(e, e.name in %[2]s ? dyn({"name": string(e.name), "value": string(tokenAt[0]) + string(e.value).substring(%[3]d)}) : e))`,
 			s, names(files), len(contract.MountPath))
 	}
-	if endpoint := g.endpointEnv(); len(endpoint) > 0 {
-		own := slices.DeleteFunc(envNames(endpoint), func(n string) bool { return n == contract.EnvPodUID })
-		s += fmt.Sprintf(` +
-  (variables.proxyMode == %s && c.name != %s && !names.exists(n, n in %s) ?
-%s.filter(e, !(e.name in names)) : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), names(own), indent(indent(literal(endpoint, g.holes()))))
+	endpoint := g.endpointEnv()
+	if len(endpoint) == 0 {
+		return s
 	}
-	return s
+	theirs := ""
+	added := literal(endpoint, g.holes())
+	if some {
+		own := slices.DeleteFunc(envNames(endpoint), func(n string) bool { return n == contract.EnvPodUID })
+		theirs = " && !names.exists(n, n in " + names(own) + ")"
+		added += ".filter(e, " + lacks + ")"
+	}
+	return s + fmt.Sprintf(` +
+  (variables.proxyMode == %s && c.name != %s%s ?
+%s : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer), theirs, indent(indent(added)))
 }
 
 // unless leaves out our variable where the container sets the other one.
@@ -462,24 +485,17 @@ func mount(name expr, path string) string {
 	return "dyn(" + literal(map[string]any{"name": name, "mountPath": path, "readOnly": true}, nil) + ")"
 }
 
-// missingMounts are those of the token volumes that container c lacks.
-func (g *generator) missingMounts() string {
-	return g.mounts("size(tokenAt) == 0", "!"+mountsOf+".exists(m, "+isLegacy("m")+")")
-}
-
 // mounts of the token volumes, each under a condition.
-func (g *generator) mounts(reserved, legacy string) string {
-	var parts []string
+func (g *generator) mounts(reserved, legacy string, add func(condition, mount string)) {
 	switch token := mount("variables.tokenVolume", contract.MountPath); {
 	case g.reservedAlways():
-		parts = append(parts, fmt.Sprintf("(%s ? [%s] : [])", reserved, token))
+		add(reserved, token)
 	case g.reservedForCustom():
-		parts = append(parts, fmt.Sprintf("(variables.customEndpoint && %s ? [%s] : [])", reserved, token))
+		add("variables.customEndpoint && "+reserved, token)
 	}
 	if g.usesLegacy() {
-		parts = append(parts, fmt.Sprintf("(%s ? [%s] : [])", legacy, mount(expr(quote(contract.LegacyVolume)), contract.LegacyMountPath)))
+		add(legacy, mount(expr(quote(contract.LegacyVolume)), contract.LegacyMountPath))
 	}
-	return strings.Join(parts, " + ")
 }
 
 // wantedVolumes names the volumes that mounts, old and new, refer to.
@@ -495,9 +511,9 @@ func (g *generator) wantedVolumes() string {
 		parts = append(parts, "["+quote(contract.LegacyVolume)+"]")
 	}
 	if g.hasProxy() {
-		parts = append(parts, fmt.Sprintf(`(variables.addsSidecar || variables.addsInit ? [%s] + (variables.proxyCA != "" ? [%s] : []) : [])`, quote(contract.EmptyVolume), quote(contract.ProxyCAVolume)))
+		parts = append(parts, fmt.Sprintf(`(%s || %s ? [%s] + (variables.proxyCA != "" ? [%s] : []) : [])`, addsSidecar(), addsInit(), quote(contract.EmptyVolume), quote(contract.ProxyCAVolume)))
 	}
-	parts = append(parts, fmt.Sprintf("%s.map(c, %s.filter(m, %s).map(m, m.name)).flatten()", everyContainer, mountsOf, isReserved("m.name")))
+	parts = append(parts, fmt.Sprintf("variables.everyContainer.map(c, %s.filter(m, %s).map(m, m.name)).flatten()", mountsOf, isReserved("m.name")))
 	return strings.Join(parts, " +\n")
 }
 
@@ -589,23 +605,6 @@ func (g *generator) reservedSample(annotation string) (any, error) {
 	return volumes[contract.TokenVolume], nil
 }
 
-// proxyContainers adds the variables of the proxy's containers and returns the
-// lists of those to put before the init containers, after them, and before the
-// containers.
-func (g *generator) proxyContainers(v *variables) (before, after, first string) {
-	if !g.hasProxy() {
-		return "", "", ""
-	}
-	redirect, env := g.proxy[contract.ProxyModeRedirect].containers, g.proxy[contract.ProxyModeEnv].containers
-	v.add("proxyInit", "variables.addsInit ?\n[%s] : []", literal(redirect[contract.ProxyInitContainer], g.holes()))
-	v.add("sidecar", "variables.addsSidecar ?\n[%s] : []", g.sidecar(redirect[contract.ProxyContainer], env[contract.ProxyContainer]))
-	if g.config.Settings.Proxy.NativeSidecar {
-		v.add("firstInitContainers", "variables.proxyInit + variables.sidecar")
-		return "variables.firstInitContainers", "", ""
-	}
-	return "", "variables.proxyInit", "variables.sidecar"
-}
-
 // sidecar joins the samples of both modes and puts the pod's own arguments,
 // variables and mounts in.
 func (g *generator) sidecar(redirect, env any) string {
@@ -627,18 +626,21 @@ func (g *generator) sidecar(redirect, env any) string {
 	proxy := g.config.Settings.Proxy
 	joined["args"] = expr(fmt.Sprintf(`%s +
 (%s ? ["--proxy-mode=env"] : []) +
-variables.proxyIdentities.map(s, "--identity=" + s) +
-variables.proxyAllowed.map(s, "--allow-client-id=" + s) +
-(variables.proxyCA != "" ? [%s] : [])`, literal(redirect.(map[string]any)["args"].([]any)[:2], h), isEnv, quote("--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)))
+%s.map(s, "--identity=" + s) +
+%s.map(s, "--allow-client-id=" + s) +
+(variables.proxyCA != "" ? [%s] : [])`, literal(redirect.(map[string]any)["args"].([]any)[:2], h), isEnv,
+		items(contract.ProxyIdentitiesAnnotation), items(contract.ProxyAllowedClientIDsAnnotation), quote("--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)))
 	podUID := g.endpointEnv()[:1]
 	joined["env"] = expr(fmt.Sprintf(`variables.env +
 (%s ? %s : []) +
 [dyn({"name": "HTTPS_PROXY", "value": string(%s.orValue(%s))}),
  dyn({"name": "NO_PROXY", "value": string(%s.orValue(%s))})].filter(e, e.value != "")`, isEnv, literal(podUID, h),
 		annotation(contract.ProxyEgressAnnotation), quote(proxy.HTTPSProxy), annotation(contract.ProxyNoEgressAnnotation), quote(proxy.NoProxy)))
+	var mounts []string
+	g.mounts("true", "true", func(condition, mount string) { mounts = append(mounts, "("+condition+" ? ["+mount+"] : [])") })
 	joined["volumeMounts"] = expr(fmt.Sprintf(`%s +
 (variables.proxyCA != "" ? [%s] : []) +
-[%s]`, g.mounts("true", "true"), mount(expr(quote(contract.ProxyCAVolume)), contract.ProxyCAMountPath), mount(expr(quote(contract.EmptyVolume)), contract.APITokenMountPath)))
+[%s]`, strings.Join(mounts, " + "), mount(expr(quote(contract.ProxyCAVolume)), contract.ProxyCAMountPath), mount(expr(quote(contract.EmptyVolume)), contract.APITokenMountPath)))
 	return literal(joined, h)
 }
 
@@ -646,27 +648,27 @@ variables.proxyAllowed.map(s, "--allow-client-id=" + s) +
 func (g *generator) validating() policySpec {
 	v := g.podVariables()
 	checks := []string{fmt.Sprintf("sets.contains(c.?env.orValue([]).map(e, e.name), %s)", names(g.requiredEnv()))}
-	var volumes []string
+	var present []string
 	tokenMounted := mountsOf + ".exists(m, " + isToken("m") + ")"
-	tokenVolume := fmt.Sprintf("variables.volumes.exists(v, v.name == %s || %s)", quote(contract.TokenVolume), holdsToken("v.name"))
+	tokenVolume := fmt.Sprintf("%s.exists(v, v.name == %s || %s)", volumes, quote(contract.TokenVolume), holdsToken("v.name"))
 	switch {
 	case g.reservedAlways():
 		checks = append(checks, tokenMounted)
-		volumes = append(volumes, tokenVolume)
+		present = append(present, tokenVolume)
 	case g.reservedForCustom():
 		checks = append(checks, "(!variables.customEndpoint || "+tokenMounted+")")
-		volumes = append(volumes, "(!variables.customEndpoint || "+tokenVolume+")")
+		present = append(present, "(!variables.customEndpoint || "+tokenVolume+")")
 	}
 	if g.usesLegacy() {
 		checks = append(checks, mountsOf+".exists(m, "+isLegacy("m")+")")
-		volumes = append(volumes, fmt.Sprintf("variables.volumes.exists(v, v.name == %s)", quote(contract.LegacyVolume)))
+		present = append(present, fmt.Sprintf("%s.exists(v, v.name == %s)", volumes, quote(contract.LegacyVolume)))
 	}
-	v.add("injected", `%s.all(c, %s || !(%s)) &&
+	injected := fmt.Sprintf(`variables.everyContainer.all(c, %s || !(%s)) &&
 %s &&
-(!variables.wantsProxy || %s in variables.containerNames) &&
-(variables.proxyMode != %s || %s in variables.containerNames)`,
-		everyContainer, strings.Join(checks, " && "), isTarget("c"), strings.Join(volumes, " &&\n"),
-		quote(contract.ProxyContainer), quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer))
+(!variables.wantsProxy || %s) &&
+(variables.proxyMode != %s || %s)`,
+		strings.Join(checks, " && "), isTarget("c"), strings.Join(present, " &&\n"),
+		hasContainer(contract.ProxyContainer), quote(contract.ProxyModeRedirect), hasContainer(contract.ProxyInitContainer))
 	hint := "not yet visible to admission, or gone"
 	if g.config.LabelledAccounts {
 		hint += ", or without the label " + contract.UseLabel + `: "` + contract.UseLabelValue + `"`
@@ -675,12 +677,12 @@ func (g *generator) validating() policySpec {
 	p.Variables = v
 	p.Validations = []validation{
 		{
-			Expression:        "!(" + quote(contract.RefusedAnnotation) + " in variables.podAnnotations)",
+			Expression:        "!" + annotation(contract.RefusedAnnotation) + ".hasValue()",
 			MessageExpression: annotation(contract.RefusedAnnotation) + `.orValue("")`,
 			Reason:            "Invalid",
 		},
 		{
-			Expression: "variables.injected",
+			Expression: injected,
 			MessageExpression: `"workload identity was not injected: service account " + object.metadata.namespace + "/" + object.spec.?serviceAccountName.orValue("default") + ` +
 				quote(" is "+hint+"; try again"),
 			Reason: "Forbidden",

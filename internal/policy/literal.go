@@ -20,7 +20,7 @@ type holes map[string]expr
 // a number or string that is a hole as a whole becomes the expression itself.
 //
 // The API server's CEL allows no map or list of mixed types, so the values of a map
-// are dyn unless all are strings, and so are the maps in a list.
+// are dyn unless it has one or all are strings, and so are the maps in a list.
 func literal(v any, h holes) string {
 	switch v := v.(type) {
 	case expr:
@@ -47,20 +47,31 @@ func list(items []any, h holes) string {
 	parts := make([]string, len(items))
 	for i, item := range items {
 		parts[i] = literal(item, h)
-		if _, ok := item.(map[string]any); ok {
+		if _, ok := item.(map[string]any); ok && !alike(items) {
 			parts[i] = "dyn(" + parts[i] + ")"
 		}
 	}
 	return wrap("[", parts, "]")
 }
 
-func object(m map[string]any, h holes) string {
-	mixed := false
-	for _, v := range m {
-		if _, ok := v.(string); !ok {
-			mixed = true
+// alike tells that all items are maps of strings.
+func alike(items []any) bool {
+	for _, item := range items {
+		m, ok := item.(map[string]any)
+		if !ok {
+			return false
+		}
+		for _, v := range m {
+			if _, ok := v.(string); !ok {
+				return false
+			}
 		}
 	}
+	return true
+}
+
+func object(m map[string]any, h holes) string {
+	mixed := len(m) > 1 && !alike([]any{m})
 	var parts []string
 	for _, key := range slices.SortedFunc(maps.Keys(m), byCustom) {
 		value := literal(m[key], h)

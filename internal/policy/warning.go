@@ -21,6 +21,7 @@ const (
 // the account is written, by accountWarnings, where its author sees it.
 func (g *generator) podWarnings() (policySpec, error) {
 	v := g.podVariables()
+	v.add("podAnnotations", "object.metadata.?annotations.orValue({})")
 	v.add("podLabels", "object.metadata.?labels.orValue({})")
 	places, err := placesOf("pod")
 	if err != nil {
@@ -35,13 +36,15 @@ func (g *generator) podWarnings() (policySpec, error) {
 	return g.warnings(p, v, places, rest)
 }
 
-var lacksClientID = fmt.Sprintf("!c.?env.orValue([]).exists(e, e.name == %s)", quote(contract.EnvClientID))
+func lacksClientID() string {
+	return fmt.Sprintf("!c.?env.orValue([]).exists(e, e.name == %s)", quote(contract.EnvClientID))
+}
 
 // givesCause tells cheaply that there may be something to warn of, since most pods
 // give no cause: an annotation of ours, a key like ours or a container without the
 // client ID.
 func givesCause(places []place) string {
-	causes := []string{fmt.Sprintf("(%s + %s).exists(c, %s)", initContainers, containers, lacksClientID)}
+	causes := []string{fmt.Sprintf("(%s).exists(c, %s)", everyContainer, lacksClientID())}
 	for _, p := range places {
 		cause := mayBeNear("k")
 		if p.field == "labels" {
@@ -244,9 +247,9 @@ func (g *generator) otherWarnings() ([]string, error) {
 	ours := names([]string{contract.ProxyContainer, contract.ProxyInitContainer})
 	warnings := []string{
 		// After injection, what still lacks the variable has an account without one.
-		fmt.Sprintf(`[%s].filter(text, %s.exists(c, %s && c.name != %s && %s))`,
-			podAccount().fill(missing), everyContainer, isTarget("c"), quote(contract.ProxyContainer), lacksClientID),
-		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !(n in variables.containerNames) && !(n in %s)).map(n,
+		fmt.Sprintf(`[%s].filter(text, variables.everyContainer.exists(c, %s && c.name != %s && %s))`,
+			podAccount().fill(missing), isTarget("c"), quote(contract.ProxyContainer), lacksClientID()),
+		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !variables.everyContainer.exists(c, c.name == n) && !(n in %s)).map(n,
   %s)`, ours, holes{quote(holeValue): quoted("n")}.fill(unknown)),
 	}
 	if !g.hasProxy() {
@@ -277,7 +280,7 @@ func (g *generator) proxyWarnings() ([]string, error) {
 			return nil, err
 		}
 		warnings = append(warnings, fmt.Sprintf(`[%s].filter(text, variables.proxyMode == %s &&
-  variables.initContainers.exists(c, c.name == %s && c.image == %s))`, quote(text), quote(contract.ProxyModeRedirect), quote(contract.ProxyInitContainer), quote(proxy.InitImage)))
+  %s.exists(c, c.name == %s && c.image == %s))`, quote(text), quote(contract.ProxyModeRedirect), initContainers, quote(contract.ProxyInitContainer), quote(proxy.InitImage)))
 	}
 	container := func(reason inject.Reason, env string) (string, error) {
 		text, err := g.sampler.warning(reason, samplePod{
@@ -297,7 +300,7 @@ func (g *generator) proxyWarnings() ([]string, error) {
 		return nil, err
 	}
 	endpoint := slices.DeleteFunc(envNames(g.endpointEnv()), func(n string) bool { return n == contract.EnvPodUID })
-	return append(warnings, fmt.Sprintf(`(variables.proxyMode == %s ? %s
+	return append(warnings, fmt.Sprintf(`(variables.proxyMode == %s ? variables.everyContainer
   .filter(c, !(c.name in variables.skipped) && c.name != %s)
   .map(c, {"name": dyn(c.name), "env": dyn(c.?env.orValue([]))})
   .map(c,
@@ -305,6 +308,6 @@ func (g *generator) proxyWarnings() ([]string, error) {
       !c.env.exists(e, e.name == %s && e.?value.orValue("") == %s)) +
     [%s].filter(text, c.env.exists(e, e.name.upperAscii() == "HTTP_PROXY" && e.?value.orValue("") != "") &&
       !c.env.exists(e, e.name.upperAscii() == "NO_PROXY" && (e.?value.orValue("").contains("127.0.0.1") || e.?value.orValue("") == "*"))))
-  .flatten() : [])`, quote(contract.ProxyModeEnv), everyContainer, quote(contract.ProxyContainer),
+  .flatten() : [])`, quote(contract.ProxyModeEnv), quote(contract.ProxyContainer),
 		own, names(endpoint), quote(contract.EnvIdentityHeader), quote("$("+contract.EnvPodUID+")"), detour)), nil
 }
