@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	celgo "github.com/google/cel-go/cel"
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -55,7 +56,8 @@ func TestExpressions(t *testing.T) {
 				continue
 			}
 			for _, containers := range []int{1, 20, 100} {
-				cost := p.cost(t, pod(t, containers))
+				// Validating policies see the pod as it was injected.
+				cost := p.cost(t, pod(containers, o.Kind == "ValidatingAdmissionPolicy"))
 				t.Logf("%s %s: a pod with %d containers costs %d, which is %.2f%% of the budget of %d",
 					o.Kind, o.Metadata.Name, containers, cost, 100*float64(cost)/celconfig.RuntimeCELCostBudget, celconfig.RuntimeCELCostBudget)
 				if most := int64(celconfig.RuntimeCELCostBudget / 4); containers <= 20 && cost > most {
@@ -159,13 +161,7 @@ func compile(t testing.TB, name string, raw []byte) *compiled {
 // upper bound, as the API server evaluates a variable once for all validations.
 func (p *compiled) cost(t *testing.T, pod *corev1.Pod) int64 {
 	t.Helper()
-	kind := corev1.SchemeGroupVersion.WithKind("Pod")
-	attributes := &admission.VersionedAttributes{
-		Attributes: admission.NewAttributesRecord(pod, nil, kind, "shop", "orders", corev1.SchemeGroupVersion.WithResource("pods"), "",
-			admission.Create, &metav1.CreateOptions{}, false, &user.DefaultInfo{Name: "jane"}),
-		VersionedKind: kind, VersionedObject: admission.NewLazyObject(pod),
-	}
-	request := cel.CreateAdmissionRequest(attributes.Attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(kind))
+	attributes, request := admissionOf(pod)
 	var inputs cel.OptionalVariableBindings
 	if p.params {
 		inputs.VersionedParams = &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
@@ -197,10 +193,20 @@ func (p *compiled) cost(t *testing.T, pod *corev1.Pod) int64 {
 	return cost
 }
 
+// admissionOf is the creation of a pod, as expressions see it.
+func admissionOf(pod *corev1.Pod) (*admission.VersionedAttributes, *admissionv1.AdmissionRequest) {
+	kind := corev1.SchemeGroupVersion.WithKind("Pod")
+	attributes := &admission.VersionedAttributes{
+		Attributes: admission.NewAttributesRecord(pod, nil, kind, "shop", "orders", corev1.SchemeGroupVersion.WithResource("pods"), "",
+			admission.Create, &metav1.CreateOptions{}, false, &user.DefaultInfo{Name: "jane"}),
+		VersionedKind: kind, VersionedObject: admission.NewLazyObject(pod),
+	}
+	return attributes, cel.CreateAdmissionRequest(attributes.Attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(kind))
+}
+
 // pod has containers that each set 30 variables and mount 10 volumes, and asks for
 // the proxy.
-func pod(t *testing.T, containers int) *corev1.Pod {
-	t.Helper()
+func pod(containers int, injected bool) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "orders", Labels: map[string]string{contract.UseLabel: contract.UseLabelValue},
 		Annotations: map[string]string{contract.InjectProxyAnnotation: "true", "azure.workload.identity/skip_containers": "x"},
@@ -216,7 +222,16 @@ func pod(t *testing.T, containers int) *corev1.Pod {
 		for j := range 10 {
 			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: fmt.Sprintf("volume-%d", j), MountPath: fmt.Sprintf("/var/lib/app/data/%d", j)})
 		}
+		if injected {
+			for _, name := range []string{contract.EnvClientID, contract.EnvTenantID, contract.EnvFederatedTokenFile, contract.EnvAuthorityHost} {
+				c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: "value"})
+			}
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: contract.TokenVolume, MountPath: contract.MountPath})
+		}
 		p.Spec.Containers = append(p.Spec.Containers, c)
+	}
+	if injected {
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: contract.TokenVolume})
 	}
 	for j := range 10 {
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: fmt.Sprintf("volume-%d", j)})
