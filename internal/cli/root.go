@@ -30,13 +30,20 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// An exitError gives an error an exit code of its own.
+// An exitError gives an error an exit code of its own. Without an error nothing
+// is said: a command that exec ran has said it.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
 func (e *exitError) Unwrap() error { return e.err }
 
 // A root is what all commands share.
@@ -62,14 +69,17 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	if err == nil {
 		return ExitOK
 	}
-	r.report(err)
-	if coded, ok := errors.AsType[*exitError](err); ok {
-		return coded.code
+	coded, ok := errors.AsType[*exitError](err)
+	if !ok {
+		coded = &exitError{ExitError, err}
+		if azure.Forbidden(err) || apiserver.IsForbidden(err) {
+			coded.code = ExitNotPermitted
+		}
 	}
-	if azure.Forbidden(err) || apiserver.IsForbidden(err) {
-		return ExitNotPermitted
+	if coded.err != nil {
+		r.report(err)
 	}
-	return ExitError
+	return coded.code
 }
 
 // report tells of an error on one line, unless --debug asks for all, and what to

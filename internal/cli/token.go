@@ -69,7 +69,7 @@ func (o *tokenCommand) run(ctx context.Context, r *root) error {
 	case len(o.workload.accounts) > 1:
 		return errors.New("--service-account: one at a time")
 	}
-	workloads, err := o.workload.workloads(ctx, r.getenv, false)
+	workloads, err := o.workload.workloads(ctx, r.getenv)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func newWaitCommand(r *root) *cobra.Command {
-	var o waitCommand
+	o := waitCommand{workload: workloadOptions{newConnections: true}}
 	cmd := &cobra.Command{
 		Use:   "wait --service-account NAMESPACE/NAME",
 		Short: "Wait until a federated credential works",
@@ -57,7 +57,7 @@ type waitCommand struct {
 }
 
 func (o *waitCommand) run(ctx context.Context, r *root) error {
-	workloads, err := o.workload.workloads(ctx, r.getenv, true)
+	workloads, err := o.workload.workloads(ctx, r.getenv)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,12 @@ type workloadOptions struct {
 	tokenFile          string
 	cluster            clusterOptions
 	cloud              azureOptions
+
+	// lifetime of the service account's tokens. Default: 10 min, the least that
+	// there is.
+	lifetime time.Duration
+	// newConnections is for commands that ask many times.
+	newConnections bool
 }
 
 func (o *workloadOptions) register(cmd *cobra.Command, several bool) {
@@ -79,13 +85,13 @@ func (w workload) token(ctx context.Context, resource, claims string) (entra.Tok
 const assertionLifetime = 10 * time.Minute
 
 // workloads finds out what the flags, the service accounts and the environment
-// say. Nothing is asked of Entra. newConnections is for commands that ask often.
-func (o *workloadOptions) workloads(ctx context.Context, getenv func(string) string, newConnections bool) ([]workload, error) {
+// say. Nothing is asked of Entra.
+func (o *workloadOptions) workloads(ctx context.Context, getenv func(string) string) ([]workload, error) {
 	cloud, _, err := o.cloud.cloud(getenv)
 	if err != nil {
 		return nil, err
 	}
-	config := entraConfig(cloud, newConnections)
+	config := entraConfig(cloud, o.newConnections)
 	if len(o.accounts) == 0 {
 		w, err := o.fromFile(getenv, cloud, config)
 		return []workload{w}, err
@@ -115,7 +121,7 @@ func (o *workloadOptions) workloads(ctx context.Context, getenv func(string) str
 			return nil, err
 		}
 		w.cloud, w.exchanger = cloud, exchanger
-		w.assertions = requested(api, namespace, account, cmp.Or(o.audience, cloud.FederationAudience), assertionLifetime)
+		w.assertions = requested(api, namespace, account, cmp.Or(o.audience, cloud.FederationAudience), cmp.Or(o.lifetime, assertionLifetime))
 		list = append(list, w)
 	}
 	return list, nil
@@ -189,7 +195,7 @@ func requested(api *apiserver.Client, namespace, name, audience string, lifetime
 	return func(ctx context.Context) (string, time.Time, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		now := time.Now()
+		now := time.Now().Round(0) // by the wall clock, which goes on while the machine sleeps
 		if now.Before(renew) {
 			return token, expires, nil
 		}

@@ -26,6 +26,9 @@ type Handler struct {
 	Authority  string
 	Identities Identities
 	Parser     imds.Parser
+	// SecretOnly leaves out the endpoint of IMDS, which asks for no secret: for a
+	// port that strangers reach too.
+	SecretOnly bool
 	// Forward answers what has nothing to do with identities. Nil: with 404.
 	Forward http.Handler
 	// Ready is asked for /readyz; it says what is wrong. It must not depend on
@@ -48,6 +51,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	place, clean := imds.Locate(r.URL, h.Parser.Secret)
+	if place == imds.IMDSToken && h.SecretOnly {
+		place = imds.Identity
+	}
 	switch {
 	case place == imds.IMDSToken, place == imds.MSIToken:
 		h.token(w, r, place)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"azwi/internal/entra"
@@ -75,7 +74,7 @@ func (s *Source) load() {
 }
 
 func readSaved(name string) (savedFile, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(name, openFlags, 0)
 	if err != nil {
 		return savedFile{}, err
 	}

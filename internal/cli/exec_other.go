@@ -1,0 +1,16 @@
+//go:build !unix
+
+package cli
+
+import (
+	"os"
+	"os/exec"
+)
+
+// forwarded are the signals that a command under exec gets from azwi: none, the
+// console sends them to all its programs.
+func forwarded() []os.Signal { return []os.Signal{os.Interrupt} }
+
+func fromTerminal(os.Signal) bool { return true }
+
+func exitCode(e *exec.ExitError) int { return e.ExitCode() }
