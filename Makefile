@@ -22,6 +22,13 @@ ARCHS    ?= amd64 arm64
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 REGISTRY ?=
+
+# What make release makes archives for; programs that run in clusters are for Linux alone.
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+PORTABLE   = azwi azwi-emulator
+
+GO_VERSION ?=
+KUBERNETES ?=
 IMAGES   = .cache/bin/images
 
 API_PORT  ?= 16443
@@ -57,6 +64,25 @@ images: binaries ## Make the OCI images dist/images/*.tar with their SBOMs; no D
 .PHONY: push
 push: images ## Push them to REGISTRY= as azwi/NAME:VERSION, both platforms under one reference
 	@$(IMAGES) push -registry=$(REGISTRY) -arch=$(subst $() ,$(COMMA),$(strip $(ARCHS)))
+
+.PHONY: release
+release: ## Make dist/release: archives and SBOMs for PLATFORMS=, SHA256SUMS, notes from CHANGELOG.md
+	@rm -rf dist/programs
+	@for p in $(PLATFORMS); do \
+		case $$p in linux/*) programs='$(COMMANDS)'; exe=;; windows/*) programs='$(PORTABLE)'; exe=.exe;; *) programs='$(PORTABLE)'; exe=;; esac; \
+		for c in $$programs; do out=dist/programs/$${p%/*}-$${p#*/}/$$c$$exe; echo $$out; \
+			GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/$$c || exit 1; done; done
+	@go -C images build -o $(CURDIR)/.cache/bin/release ./cmd/release
+	@.cache/bin/release -version=$(VERSION) -epoch=$(SOURCE_DATE_EPOCH)
+
+.PHONY: update
+update: ## Update dependencies of all Go modules, and Go itself (GO_VERSION=) and Kubernetes (KUBERNETES=v1.X.Y) if asked
+	@set -e; for m in $(ALL_MODULES) test/tools; do echo "update, module folder $$m"; \
+		$(if $(GO_VERSION),go -C $$m mod edit -go=$(GO_VERSION);) \
+		case $$m in test/tools) go -C $$m get -u tool;; *) go -C $$m get -u ./...;; esac; go -C $$m mod tidy; done
+	@$(if $(KUBERNETES),f=test/cluster/kube/go.mod; old=$$(awk '$$1 == "k8s.io/kubernetes" { print $$2; exit }' $$f); new=$(KUBERNETES); \
+		sed -i "s|\(k8s\.io/[a-z-]*\) v0\.$${old#v1.}|\1 v0.$${new#v1.}|; s|\(k8s\.io/kubernetes\) $$old|\1 $$new|" $$f && go -C test/cluster/kube mod tidy)
+	@git diff --stat -- '*go.mod'; echo "Now run .ci/run: what it does not pass is not to be kept. docs/support.md says what was tested."
 
 .PHONY: demo
 demo: build kube ## Show the whole path on this machine, from a pod to an access token

@@ -61,6 +61,8 @@ const (
 	longestWait = 10 * time.Minute
 	// firstRetry and lastRetry are the waits between failed attempts.
 	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// refusalsToTell: an API server that has just started refuses everybody.
+	refusalsToTell = 3
 	// Each object may be written writeBurst times in a row, then once each
 	// writeEvery: if another program disagrees, the API server shall not suffer.
 	writeBurst, writeEvery = 5, 10 * time.Second
@@ -94,7 +96,7 @@ type Authority struct {
 type object struct {
 	what, collection, name string
 	writes                 *rate.Limiter
-	watchRefused           bool // told once
+	refusals               int // of the watch
 }
 
 func (o *object) path() string { return o.collection + "/" + url.PathEscape(o.name) }
@@ -248,8 +250,11 @@ func (a *Authority) watch(ctx context.Context, o *object, changed chan<- struct{
 			default: // somebody will look already
 			}
 		})
-		if apiserver.IsForbidden(err) && !o.watchRefused {
-			o.watchRefused = true
+		if apiserver.IsForbidden(err) {
+			o.refusals++
+		}
+		if o.refusals == refusalsToTell {
+			o.refusals++ // once
 			a.config.Logger.Warn("grant watch, so that changes are seen at once and not after minutes only", "object", o.what, "name", o.name, "error", err)
 		}
 		if err == nil {

@@ -142,7 +142,7 @@ func (s *store) watch(r *http.Request) (*http.Response, error) {
 			}
 		}
 	}()
-	return &http.Response{StatusCode: 200, Body: reader, Header: http.Header{}}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: reader, Header: http.Header{}}, nil
 }
 
 func answer(code int, object any) (*http.Response, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,37 +141,59 @@ func TestPodSecurity(t *testing.T) {
 	}
 }
 
-// TestRights asks the API server for all that the webhook may do beyond what
-// everybody may.
+// TestRights asks the API server for all that each of the chart's accounts may do
+// beyond what everybody may: what it needs, and nothing else.
 func TestRights(t *testing.T) {
-	h := newHelm(t)
-	h.install(t, chartDir, true, object{"azureTenantID": tenant})
-	for namespace, want := range map[string][]string{
-		h.namespace: {
-			"get serviceaccounts ", "get mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"patch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"watch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"get secrets azure-wi-webhook-server-cert", "watch secrets azure-wi-webhook-server-cert", "patch secrets azure-wi-webhook-server-cert",
-		},
-		"default": {
-			"get serviceaccounts ", "get mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"patch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-			"watch mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration",
-		},
+	accounts := []string{"get serviceaccounts "}
+	var configuration, secret []string // of a certificate of its own
+	for _, verb := range []string{"get", "watch", "patch"} {
+		configuration = append(configuration, verb+" mutatingwebhookconfigurations azure-wi-webhook-mutating-webhook-configuration")
+		secret = append(secret, verb+" secrets azure-wi-webhook-server-cert")
+	}
+	for _, test := range []struct {
+		name, values string
+		here, others []string // in the release's namespace, and elsewhere
+	}{
+		{"own certificate", "", slices.Concat(accounts, configuration, secret), slices.Concat(accounts, configuration)},
+		{"provided certificate", "certificates: {mode: provided}", accounts, accounts},
 	} {
-		rights := map[string]bool{}
-		for _, r := range h.rights(t, "azure-wi-webhook-admin", namespace) {
-			rights[r] = true
-		}
-		for _, r := range h.rights(t, "default", namespace) {
-			delete(rights, r)
-		}
-		wanted := map[string]bool{}
-		for _, w := range want {
-			wanted[w] = true
-		}
-		if diff := cmp.Diff(wanted, rights); diff != "" {
-			t.Errorf("in %s, -want +got:\n%s", namespace, diff)
+		t.Run(test.name, func(t *testing.T) {
+			values := parse(t, test.values)
+			h := newHelm(t)
+			h.install(t, chartDir, true, values)
+			objects, _, err := render(t, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := 0
+			for _, o := range objects {
+				if o.Kind() != "ServiceAccount" {
+					continue
+				}
+				found++
+				account := o["metadata"].(object)["name"].(string)
+				for namespace, want := range map[string][]string{h.namespace: test.here, "default": test.others, "kube-system": test.others} {
+					everybody := h.rights(t, "default", namespace)
+					got := slices.DeleteFunc(h.rights(t, account, namespace), func(r string) bool { return slices.Contains(everybody, r) })
+					slices.Sort(got)
+					if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Compact(got)); diff != "" {
+						t.Errorf("%s in %s, -want +got:\n%s", account, namespace, diff)
+					}
+				}
+			}
+			if found != 1 {
+				t.Errorf("%d accounts, but this test knows the needs of one", found)
+			}
+		})
+	}
+	objects, _, err := render(t, parse(t, "engine: policy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		switch o.Kind() {
+		case "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding":
+			t.Errorf("the policies need no account, but there is a %s", o.Kind())
 		}
 	}
 }
@@ -186,8 +209,9 @@ func (h *helm) rights(t *testing.T, account, namespace string) []string {
 	client.Token = token.Status.Token
 	var review struct {
 		Status struct {
-			ResourceRules []struct{ Verbs, Resources, ResourceNames []string }
-			Incomplete    bool
+			ResourceRules    []struct{ Verbs, Resources, ResourceNames []string }
+			NonResourceRules []struct{ Verbs, NonResourceURLs []string }
+			Incomplete       bool
 		}
 	}
 	body := object{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": object{"namespace": namespace}}
@@ -198,6 +222,9 @@ func (h *helm) rights(t *testing.T, account, namespace string) []string {
 		t.Error("the API server does not tell all rights")
 	}
 	var rights []string
+	for _, rule := range review.Status.NonResourceRules {
+		rights = append(rights, fmt.Sprint(rule.Verbs, rule.NonResourceURLs))
+	}
 	for _, rule := range review.Status.ResourceRules {
 		for _, verb := range rule.Verbs {
 			for _, resource := range rule.Resources {
