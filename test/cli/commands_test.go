@@ -27,17 +27,17 @@ import (
 //
 //	code N PROGRAM ARGS...   runs a program that shall exit with N
 //	fault FAULT...           orders faults of the emulator, each as JSON, in place of the former
-//	directory FILE           writes what the emulator holds, as JSON
+//	requests FILE            writes what the emulator was asked, as JSON
 //	rest METHOD URL [FILE]   calls Graph or Resource Manager as the operator; variables are expanded
 //	killed TEXT PROGRAM ARGS...   kills a program as soon as it has printed TEXT
 //	upstream ACCOUNT         sets $APPLICATION and $CREDENTIAL to the names that upstream's azwi gives
 func more() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"directory": func(ts *testscript.TestScript, _ bool, args []string) {
+		"requests": func(ts *testscript.TestScript, _ bool, args []string) {
 			w := worldOf(ts)
-			var state any
-			w.azure.Admin(w.t, http.MethodGet, "/state", nil, &state)
-			text, err := json.MarshalIndent(state, "", "  ")
+			var journal any
+			w.azure.Admin(w.t, http.MethodGet, "/requests", nil, &journal)
+			text, err := json.MarshalIndent(journal, "", "  ")
 			ts.Check(err)
 			ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 		},
