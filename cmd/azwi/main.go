@@ -6,15 +6,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"azwi/internal/cli"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return cli.Run(ctx, args, cli.Streams{In: stdin, Out: stdout, Err: stderr}, os.Getenv)
+	return cli.Run(ctx, args[1:], cli.Streams{In: stdin, Out: stdout, Err: stderr, Program: filepath.Base(args[0])}, os.Getenv)
 }

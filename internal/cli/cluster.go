@@ -12,6 +12,8 @@ type clusterOptions struct{ kubeconfig, context string }
 func (o *clusterOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
 	cmd.Flags().StringVar(&o.context, "context", "", "context of the kubeconfig (default its current one)")
+	// An error is a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("context", o.completeContexts)
 }
 
 func (o *clusterOptions) connect() (*apiserver.Client, error) {

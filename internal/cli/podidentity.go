@@ -78,6 +78,7 @@ and PROXY_INIT_IMAGE in the environment.`,
 	c.Flags().DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the service account tokens, from 1h to 24h")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of the identities, if it is not the webhook's")
 	complete(c, "output", "text", "json", "yaml")
+	_ = c.RegisterFlagCompletionFunc("namespace", o.cluster.completeNamespaces) // an error is a flag that is not there
 	c.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	return c
 }

@@ -28,6 +28,9 @@ const (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	// Program is the name by which azwi was called: as kubectl-azwi it is a plugin of
+	// kubectl, and says so in its usage. Default: azwi.
+	Program string
 }
 
 // An exitError gives an error an exit code of its own. Without an error nothing
@@ -64,7 +67,7 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 		log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level})),
 	}
 	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
-	cmd.SetArgs(args)
+	cmd.SetArgs(asPlugin(cmd, streams.Program, args))
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return ExitOK
@@ -128,6 +131,7 @@ func newRootCommand(r *root) *cobra.Command {
 		newInstallCommand(r),
 		newStatusCommand(r),
 	)
+	cmd.InitDefaultCompletionCmd()
 	refuseUnknown(cmd)
 	return cmd
 }

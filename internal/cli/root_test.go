@@ -30,7 +30,7 @@ func TestVersion(t *testing.T) {
 
 func TestMistakesAreToldOnStandardError(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"no-such-command"}, {"version", "extra"}, {"version", "--output", "xml"}, {"--no-such-flag"}} {
+	for _, args := range [][]string{{"no-such-command"}, {"version", "extra"}, {"version", "--output", "xml"}, {"--no-such-flag"}, {"policy", "genrate"}, {"completion", "tcsh"}} {
 		code, out, log := azwi(t, args...)
 		if code != ExitError || out != "" || !strings.HasPrefix(log, "azwi: ") {
 			t.Errorf("azwi %v: code %d, stdout %q, stderr %q", args, code, out, log)

@@ -38,13 +38,15 @@ func (t tests) Run() int { return control.Run(t.m) }
 
 // Scripts run azwi as a process of its own: this test binary under another name.
 func TestMain(m *testing.M) {
-	testscript.Main(tests{m}, map[string]func(){"azwi": azwi, "kubectl-azwi": azwi, "client": client})
+	testscript.Main(tests{m}, map[string]func(){
+		"azwi": azwi, "kubectl-azwi": azwi, "kubectl_complete-azwi": azwi, "client": client,
+	})
 }
 
 func azwi() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) //nolint:forbidigo // a program begins its context
 	defer stop()
-	os.Exit(cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Getenv))
+	os.Exit(cli.Run(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Program: filepath.Base(os.Args[0])}, os.Getenv))
 }
 
 // A suite runs the scripts of one folder of testdata, each with an emulator and a
