@@ -115,7 +115,7 @@ func compressed(layer v1.Layer) ([]byte, error) {
 func qualified(tag name.Tag) string { return strings.TrimPrefix(tag.Name(), "index.") }
 
 // familiar is the reference as people write it.
-func familiar(tag name.Tag) string { return tag.RepositoryStr() + ":" + tag.TagStr() }
+func familiar(tag name.Tag) string { return strings.TrimPrefix(qualified(tag), "docker.io/") }
 
 // ReadArchive reads the image that WriteArchive wrote, but for its SBOM. It keeps
 // the archive's blobs in a folder below dir.

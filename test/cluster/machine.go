@@ -150,7 +150,9 @@ func takePlace(ctx context.Context, pid int) (place, error) {
 		if err := runTool(ctx, fmt.Sprintf("address add %s/30 dev %s\nlink set %s up\n", p.host, p.name, p.name), "ip", "-batch", "-"); err != nil {
 			return place{}, err
 		}
-		inside := fmt.Sprintf("link set lo up\naddress add %s/30 dev eth0\nlink set eth0 up\nroute add default via %s\n", p.node, p.host)
+		// Nothing leads beyond this machine: whoever tries is told so at once. Services
+		// need a way to be tried at all, before kube-proxy's rules turn it.
+		inside := fmt.Sprintf("link set lo up\naddress add %s/30 dev eth0\nlink set eth0 up\nroute add unreachable default\nroute add %s dev eth0\n", p.node, serviceRange)
 		if err := runTool(ctx, inside, "nsenter", "-t", fmt.Sprint(pid), "-n", "ip", "-batch", "-"); err != nil {
 			return place{}, err
 		}

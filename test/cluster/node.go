@@ -273,7 +273,9 @@ func (c *Cluster) writeNodeFiles() error {
 		"cgroupRoot":               "/" + c.node.place.name,
 		"enforceNodeAllocatable":   []string{"pods"},
 		"containerRuntimeEndpoint": "unix://" + runtimeSocket,
-		"resolvConf":               c.path("node", "resolv.conf"),
+		// There is no DNS: what is asked for in a pod is refused at once.
+		"clusterDNS": []string{loopback},
+		"resolvConf": c.path("node", "resolv.conf"),
 		// The disk is the machine's: how full it is, is none of the node's business.
 		"imageGCHighThresholdPercent": 100,
 		"imageGCLowThresholdPercent":  99,
@@ -299,7 +301,7 @@ func (c *Cluster) writeNodeFiles() error {
 		errs = append(errs, err, os.WriteFile(c.path("node", file), text, 0o600))
 	}
 	return errors.Join(append(errs,
-		os.WriteFile(c.path("node", "resolv.conf"), []byte("# There is no DNS in this cluster.\n"), 0o600),
+		os.WriteFile(c.path("node", "resolv.conf"), []byte("nameserver "+loopback+"\n"), 0o600),
 		os.WriteFile(c.path("node", "containerd.toml"), []byte(c.containerdConfig()), 0o600),
 	)...)
 }

@@ -1,13 +1,16 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -15,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"azwi/contract"
 	"azwi/test/cluster"
 )
 
@@ -160,28 +164,57 @@ func (w *world) rollingUpdate(t *testing.T) {
 // until there is room for another.
 func (w *world) drain(t *testing.T) {
 	t.Helper()
-	pods, err := w.kube.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{LabelSelector: "azure-workload-identity.io/system=true"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Those of an update before this take their time to end.
-	pods.Items = slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
-	if len(pods.Items) != 2 {
-		t.Fatalf("%d webhook pods", len(pods.Items))
+	pods := w.webhookPods(t)
+	if len(pods) != 2 {
+		t.Fatalf("%d webhook pods", len(pods))
 	}
 	w.cordon(t, true)
-	if err := w.evict(t, pods.Items[0].Name); err != nil {
+	if err := w.evict(t, pods[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.evict(t, pods.Items[1].Name); !apierrors.IsTooManyRequests(err) {
+	if err := w.evict(t, pods[1]); !apierrors.IsTooManyRequests(err) {
 		t.Errorf("the eviction of the last pod: %v, want a refusal by the budget", err)
 	}
 	w.cordon(t, false)
 	waitFor(t, w, w.kube.PolicyV1().RESTClient(), "poddisruptionbudgets", system, deployment, func(b *policyv1.PodDisruptionBudget) (bool, error) {
 		return b.Status.DisruptionsAllowed > 0 && b.Status.ObservedGeneration == b.Generation, nil
 	})
-	w.eventually(t, func() error { return w.evict(t, pods.Items[1].Name) })
+	w.eventually(t, func() error { return w.evict(t, pods[1]) })
 	w.waitRolledOut(t, system, deployment)
+}
+
+// webhookPods are the names of those that are not ending: an update before takes its
+// time to end the former.
+func (w *world) webhookPods(t *testing.T) []string {
+	t.Helper()
+	pods, err := w.kube.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{LabelSelector: "azure-workload-identity.io/system=true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, pod := range pods.Items {
+		if pod.DeletionTimestamp == nil {
+			names = append(names, pod.Name)
+		}
+	}
+	return names
+}
+
+// waitGone returns when there is none of the webhook's pods of these names any more.
+func (w *world) waitGone(t *testing.T, names []string) {
+	t.Helper()
+	w.eventually(t, func() error {
+		pods, err := w.kube.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			if slices.Contains(names, pod.Name) {
+				return fmt.Errorf("pod %s is still there", pod.Name)
+			}
+		}
+		return nil
+	})
 }
 
 func (w *world) cordon(t *testing.T, unschedulable bool) {
@@ -195,6 +228,33 @@ func (w *world) cordon(t *testing.T, unschedulable bool) {
 func (w *world) evict(t *testing.T, pod string) error {
 	t.Helper()
 	return w.kube.CoreV1().Pods(system).EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: system}})
+}
+
+// rotateCertificate takes the authority and the certificate away: the webhook makes new
+// ones, and has the API server trust them before it shows them.
+func (w *world) rotateCertificate(t *testing.T) {
+	t.Helper()
+	before := w.certificate(t)
+	patch := []byte(`{"data":{"ca.crt":null,"ca.key":null,"tls.crt":null,"tls.key":null}}`)
+	if _, err := w.kube.CoreV1().Secrets(system).Patch(t.Context(), contract.WebhookSecret, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	now := waitFor(t, w, w.kube.CoreV1().RESTClient(), "secrets", system, contract.WebhookSecret, func(s *corev1.Secret) (bool, error) {
+		return len(s.Data["tls.crt"]) > 0 && !bytes.Equal(s.Data["tls.crt"], before["tls.crt"]), nil
+	})
+	waitFor(t, w, w.kube.AdmissionregistrationV1().RESTClient(), "mutatingwebhookconfigurations", "", contract.WebhookConfiguration,
+		func(c *admissionv1.MutatingWebhookConfiguration) (bool, error) {
+			bundle := c.Webhooks[0].ClientConfig.CABundle
+			return bytes.Contains(bundle, bytes.TrimSpace(firstBlock(now.Data["ca.crt"]))), nil
+		})
+}
+
+// firstBlock is the first certificate of a PEM file.
+func firstBlock(data []byte) []byte {
+	if block, _ := pem.Decode(data); block != nil {
+		return pem.EncodeToMemory(block)
+	}
+	return nil
 }
 
 func (w *world) restartAPIServer(t *testing.T) {

@@ -38,6 +38,15 @@ func (w *world) values(engine string) map[string]any {
 	return v
 }
 
+// installFirst puts the webhook in, unless a test before did.
+func (w *world) installFirst(t *testing.T) {
+	t.Helper()
+	if w.installed == nil {
+		w.before = w.snapshot(t)
+		w.install(t, "webhook")
+	}
+}
+
 // install puts the product in, with the engine, and returns when pods are injected.
 func (w *world) install(t *testing.T, engine string) []install.Object {
 	t.Helper()
@@ -97,6 +106,14 @@ func (w *world) remove(t *testing.T, objects []install.Object) {
 		if _, err := w.Admin.Do(t.Context(), "DELETE", path, nil, nil); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func (w *world) uninstall(t *testing.T) {
+	t.Helper()
+	w.remove(t, w.installed)
+	if err := w.kube.CoreV1().Namespaces().Delete(t.Context(), system, metav1.DeleteOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 

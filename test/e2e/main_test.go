@@ -53,6 +53,7 @@ type world struct {
 	version string // of the images
 
 	installed []install.Object
+	before    map[string]bool // the cluster's objects before anything was installed
 }
 
 var shared struct {
