@@ -129,6 +129,8 @@ func newRootCommand(r *root) *cobra.Command {
 		newLintCommand(r),
 		newPodIdentityCommand(r),
 		newInstallCommand(r),
+		newUpgradeCommand(r),
+		newUninstallCommand(r),
 		newStatusCommand(r),
 	)
 	cmd.InitDefaultCompletionCmd()

@@ -1,7 +1,108 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
 
-func newStatusCommand(_ *root) *cobra.Command {
-	return &cobra.Command{Use: "status", Short: "Tell how the installation is", Hidden: true}
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"azwi/internal/install"
+	"azwi/internal/version"
+)
+
+func newStatusCommand(r *root) *cobra.Command {
+	var cluster clusterOptions
+	var output string
+	c := &cobra.Command{
+		Use: "status", Short: "Tell how the installation in a cluster is", Args: cobra.NoArgs,
+		Long: `Tell how the installation in a cluster is, whoever installed it: engine, version,
+replicas, the certificate's end, differences from what was installed, whether a
+pod is injected (dry run), and labelled pods that never were.
+
+Exit code: 0 all is well, 2 something is wrong, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error { return r.status(c.Context(), cluster, output) },
+	}
+	cluster.register(c)
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	return c
+}
+
+func (r *root) status(ctx context.Context, cluster clusterOptions, output string) error {
+	write, ok := map[string]func(io.Writer, *install.Status) error{
+		"text": statusText,
+		"json": func(w io.Writer, s *install.Status) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(s)
+		},
+		"yaml": func(w io.Writer, s *install.Status) error {
+			text, err := yaml.Marshal(s)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(text)
+			return err
+		},
+	}[output]
+	if !ok {
+		return fmt.Errorf("--output %q: use text, json or yaml", output)
+	}
+	client, err := cluster.connect()
+	if err != nil {
+		return err
+	}
+	status, err := install.ReadStatus(ctx, client, version.String(), time.Now())
+	if err != nil {
+		return err
+	}
+	if status == nil {
+		return &exitError{ExitDifferent, errors.New("nothing is installed: run azwi install")}
+	}
+	if err := write(r.Out, status); err != nil {
+		return err
+	}
+	if n := len(status.Problems); n > 0 {
+		return &exitError{ExitDifferent, fmt.Errorf("%d problems", n)}
+	}
+	return nil
+}
+
+func statusText(w io.Writer, s *install.Status) error {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-14s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("engine", "%s", s.Engine)
+	line("version", "%s", s.Version)
+	line("installed by", "%s, namespace %s", s.Owner, s.Namespace)
+	line("Kubernetes", "%s", s.Kubernetes)
+	if s.Replicas != nil {
+		line("replicas", "%d of %d ready", s.Replicas.Ready, s.Replicas.Wanted)
+	}
+	if s.Certificate != nil {
+		line("certificate", "until %s", s.Certificate.NotAfter.Format(time.RFC3339))
+	}
+	line("injection", "%s", map[bool]string{true: "works", false: "does not work"}[s.Injection])
+	for _, d := range s.Drift {
+		line("different", "%s", d)
+	}
+	const most = 20
+	for i, p := range s.PodsWithoutIdentity {
+		if i == most {
+			line("no identity", "and %d more", len(s.PodsWithoutIdentity)-most)
+			break
+		}
+		line("no identity", "pod %s/%s", p.Namespace, p.Name)
+	}
+	for _, u := range s.Unknown {
+		line("unknown", "%s", u)
+	}
+	for _, p := range s.Problems {
+		line("PROBLEM", "%s", p)
+	}
+	return nil
 }

@@ -1,0 +1,431 @@
+package install
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"azwi/internal/apiserver"
+)
+
+// Engine names.
+const (
+	EngineAuto    = "auto"
+	EngineWebhook = "webhook"
+	EnginePolicy  = "policy"
+)
+
+// firstWithPolicies is the minor version of Kubernetes that has
+// MutatingAdmissionPolicy in its stable form.
+const firstWithPolicies = 36
+
+// Config says what to install.
+type Config struct {
+	Client *apiserver.Client
+	// Version is the images'. Required.
+	Version string
+	// Namespace to install into. Default: where it is installed already, else
+	// DefaultNamespace.
+	Namespace string
+	// Engine is webhook, policy or auto. Default: auto, which keeps that of an
+	// installation and otherwise takes the webhook.
+	Engine string
+	// Values of the chart. An upgrade adds them to those of the installation.
+	Values map[string]any
+	// ResetValues forgets those of the installation.
+	ResetValues bool
+	// TakeOver an installation of Helm's or of applied manifests.
+	TakeOver bool
+	// NoWait ends as soon as everything is applied, without a proof that it works.
+	// Engines can't be switched so.
+	NoWait bool
+	// Timeout bounds the waiting. Default: 3 minutes.
+	Timeout time.Duration
+	// ProbeNamespace is where pods are admitted, without being kept, to see whether
+	// they are injected. Default: Namespace.
+	ProbeNamespace string
+	// Report is told what is being done, a line each. Optional.
+	Report func(line string)
+}
+
+// A plan is what is to be done.
+type plan struct {
+	cluster   *cluster
+	config    Config
+	found     *Installation // may be nil
+	namespace string
+	probe     string // the namespace of probes
+	release   string
+	values    map[string]any
+	engine    string
+	objects   []Object // the namespace and the probe's account too
+	notes     string
+	tenant    string
+}
+
+// Result is what an installation came to.
+type Result struct {
+	Namespace, Engine, Version, Notes string
+}
+
+// Objects renders what would be applied, and applies nothing.
+func Objects(ctx context.Context, c Config, upgrade bool) ([]Object, error) {
+	p, err := newPlan(ctx, c, upgrade)
+	if err != nil {
+		return nil, err
+	}
+	return p.objects, nil
+}
+
+// ErrInstalled says that there is an installation, and what to do.
+var ErrInstalled = errors.New("it is installed already")
+
+// ErrNotInstalled says that there is no installation of azwi's.
+var ErrNotInstalled = errors.New("azwi is not installed in this cluster")
+
+// Install installs, or with upgrade changes what is installed. An error that wraps
+// ErrTimeout means that everything was applied but does not work (yet).
+func Install(ctx context.Context, c Config, upgrade bool) (*Result, error) {
+	p, err := newPlan(ctx, c, upgrade)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.apply(ctx); err != nil {
+		return nil, err
+	}
+	return &Result{Namespace: p.namespace, Engine: p.engine, Version: c.Version, Notes: p.notes}, nil
+}
+
+func newPlan(ctx context.Context, c Config, upgrade bool) (*plan, error) {
+	if c.Report == nil {
+		c.Report = func(string) {}
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 3 * time.Minute
+	}
+	cluster, err := connect(ctx, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{cluster: cluster, config: c, values: map[string]any{}}
+	if p.found, err = cluster.discover(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.allowed(upgrade); err != nil {
+		return nil, err
+	}
+	if err := p.place(); err != nil {
+		return nil, err
+	}
+	if err := p.chooseEngine(); err != nil {
+		return nil, err
+	}
+	return p, p.render(ctx)
+}
+
+// allowed refuses to touch what is not ours, and tells how it can be had.
+func (p *plan) allowed(upgrade bool) error {
+	switch f := p.found; {
+	case f == nil && upgrade:
+		return fmt.Errorf("%w: run azwi install", ErrNotInstalled)
+	case f == nil:
+		return nil
+	case f.Owner == OwnerAKS:
+		return fmt.Errorf("%w: the workload identity add-on of AKS is on, and AKS keeps undoing what others change in it: "+
+			"use it as it is, or turn it off first (az aks update --disable-workload-identity) and run azwi install then", ErrInstalled)
+	case f.Owner == OwnerAzwi && !upgrade && f.record.Complete:
+		return fmt.Errorf("%w (version %s, engine %s, namespace %s): use azwi upgrade", ErrInstalled, f.record.Version, f.Engine, f.Namespace)
+	case f.Owner == OwnerAzwi || p.config.TakeOver:
+		return nil
+	case f.Owner == OwnerHelm:
+		return fmt.Errorf("%w as %s: either stay with Helm (helm upgrade %s CHART -n %s --reuse-values, with azwi's chart), "+
+			"or have azwi keep it from now on: azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are; Helm's record of the release is removed)",
+			ErrInstalled, f, f.Release, f.Namespace, verb(upgrade))
+	}
+	return fmt.Errorf("%w, as %s: to have azwi keep it from now on, run azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are)", ErrInstalled, p.found, verb(upgrade))
+}
+
+func verb(upgrade bool) string {
+	if upgrade {
+		return "upgrade"
+	}
+	return "install"
+}
+
+// place decides on namespace, release and values.
+func (p *plan) place() error {
+	p.namespace, p.release = cmp.Or(p.config.Namespace, DefaultNamespace), DefaultRelease
+	if f := p.found; f != nil {
+		if p.config.Namespace != "" && p.config.Namespace != f.Namespace {
+			return fmt.Errorf("%w, in namespace %s: it can't be moved to %s; leave --namespace out, or uninstall it first", ErrInstalled, f.Namespace, p.config.Namespace)
+		}
+		p.namespace, p.release = f.Namespace, cmp.Or(f.Release, DefaultRelease)
+		if f.record != nil && !p.config.ResetValues {
+			p.values = f.record.Values
+		}
+		// The selector of a Deployment can't be changed.
+		if f.name != "" && f.name != "workload-identity-webhook" {
+			p.values = Merge(p.values, map[string]any{"nameOverride": f.name})
+		}
+	}
+	p.values = Merge(p.values, p.config.Values)
+	p.probe = cmp.Or(p.config.ProbeNamespace, p.namespace)
+	return nil
+}
+
+// Merge returns base with the members of over, deeply.
+func Merge(base, over map[string]any) map[string]any {
+	merged := maps.Clone(base)
+	if merged == nil {
+		merged = map[string]any{}
+	}
+	for key, value := range over {
+		if inner, ok := value.(map[string]any); ok {
+			if have, ok := merged[key].(map[string]any); ok {
+				value = Merge(have, inner)
+			}
+		}
+		merged[key] = value
+	}
+	return merged
+}
+
+func (p *plan) chooseEngine() error {
+	have, _ := p.values["engine"].(string)
+	switch p.config.Engine {
+	case EngineAuto, "":
+		p.engine = cmp.Or(have, EngineWebhook)
+		if have == "" && p.found != nil && p.found.Engine != "" {
+			p.engine = p.found.Engine
+		}
+	default:
+		p.engine = p.config.Engine
+	}
+	if p.engine == EnginePolicy {
+		minor, err := minor(p.cluster.version)
+		if err != nil {
+			return err
+		}
+		if minor < firstWithPolicies {
+			return fmt.Errorf("the policy engine needs Kubernetes 1.%d or later, this is %s: use the webhook", firstWithPolicies, p.cluster.version)
+		}
+	}
+	p.values = Merge(p.values, map[string]any{"engine": p.engine})
+	if p.switches() && p.config.NoWait {
+		return fmt.Errorf("the engine can't be changed from %s to %s without waiting for a proof that the new one works", p.found.Engine, p.engine)
+	}
+	return nil
+}
+
+func (p *plan) switches() bool {
+	return p.found != nil && p.found.Engine != "" && p.found.Engine != p.engine
+}
+
+func (p *plan) render(ctx context.Context) error {
+	objects, notes, err := Render(ctx, Release{
+		Name: p.release, Namespace: p.namespace, Values: p.values, Version: p.config.Version,
+		Kubernetes: p.cluster.version, APIVersions: p.cluster.apiVersions,
+	})
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if group := o.text("apiVersion"); !p.cluster.has(group) {
+			return fmt.Errorf("%s: the cluster does not know %s; install what brings it first, or change the value that asks for it", o.Ref(), group)
+		}
+	}
+	hostNetwork, _ := p.values["hostNetwork"].(bool)
+	p.objects = slices.Concat([]Object{NewNamespace(p.namespace, hostNetwork), newProbeAccount(p.probe)}, objects)
+	p.notes = notes
+	p.tenant, _ = p.values["azureTenantID"].(string)
+	return nil
+}
+
+// apply brings the cluster to the plan's objects, and removes what was installed
+// and is no longer wanted once the rest is seen to work.
+func (p *plan) apply(ctx context.Context) error {
+	old, created, err := p.before(ctx)
+	if err != nil {
+		return err
+	}
+	r := &record{
+		Version: p.config.Version, Release: p.release, Engine: p.engine, Values: p.values, CreatedNamespace: created,
+		namespace: p.namespace, Objects: union(refs(p.objects), old),
+	}
+	if err := p.applyObject(ctx, p.objects[0]); err != nil {
+		return err
+	}
+	if err := p.cluster.writeRecord(ctx, r); err != nil {
+		return fmt.Errorf("write down what is being installed: %w", err)
+	}
+	if p.found != nil && p.found.Owner != OwnerAzwi {
+		if err := p.takeOver(ctx, old); err != nil {
+			return err
+		}
+	}
+	waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
+	if p.switches() {
+		if err := p.applyObject(ctx, p.objects[1]); err != nil {
+			return err
+		}
+		restore, err := p.setAside(ctx, waiting)
+		defer func() { restore(context.WithoutCancel(ctx)) }()
+		if err != nil {
+			return err
+		}
+	}
+	for _, o := range p.objects[1:] {
+		if err := p.applyObject(ctx, o); err != nil {
+			return err
+		}
+	}
+	if !p.config.NoWait {
+		if err := p.prove(waiting); err != nil {
+			return err
+		}
+	}
+	if err := p.prune(ctx, old); err != nil {
+		return err
+	}
+	r.Objects, r.Complete = refs(p.objects), true
+	if err := p.cluster.writeRecord(ctx, r); err != nil {
+		return fmt.Errorf("write down what is installed: %w", err)
+	}
+	return nil
+}
+
+// before lists what is there already, and whether the namespace will be made.
+func (p *plan) before(ctx context.Context) (old []Ref, created bool, err error) {
+	switch f := p.found; {
+	case f == nil:
+	case f.record != nil:
+		return f.record.Objects, f.record.CreatedNamespace, nil
+	default:
+		if old, err = p.cluster.foreign(ctx, f); err != nil {
+			return nil, false, err
+		}
+	}
+	path, err := p.objects[0].Ref().Path()
+	if err != nil {
+		return nil, false, err
+	}
+	namespace, err := p.cluster.find(ctx, path)
+	return old, namespace == nil, err
+}
+
+func (p *plan) applyObject(ctx context.Context, o Object) error {
+	path, err := o.Ref().Path()
+	if err != nil {
+		return err
+	}
+	warnings, err := p.cluster.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true}, o, nil)
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", o.Ref(), err)
+	}
+	p.config.Report("applied " + o.Ref().String())
+	for _, w := range warnings {
+		p.config.Report("warning: " + w)
+	}
+	return nil
+}
+
+// prove waits until a pod is injected as it should be.
+func (p *plan) prove(ctx context.Context) error {
+	for _, o := range p.objects {
+		if o.Kind() == "Deployment" {
+			p.config.Report("waiting until the webhook's pods are ready")
+			if err := p.cluster.waitReady(ctx, p.namespace); err != nil {
+				return err
+			}
+		}
+	}
+	p.config.Report("waiting until a pod is injected (dry run, in namespace " + p.probe + ")")
+	return p.cluster.waitInjected(ctx, p.probe, p.tenant)
+}
+
+// prune removes what is not wanted any more, what calls others first.
+func (p *plan) prune(ctx context.Context, old []Ref) error {
+	wanted := refs(p.objects)
+	for _, ref := range slices.Backward(old) {
+		if slices.Contains(wanted, ref) || ref.Kind == "Namespace" {
+			continue
+		}
+		removed, err := p.cluster.remove(ctx, ref)
+		if err != nil {
+			return fmt.Errorf("remove %s: %w", ref, err)
+		}
+		if removed {
+			p.config.Report("removed " + ref.String())
+		}
+	}
+	return nil
+}
+
+func refs(objects []Object) []Ref {
+	all := make([]Ref, len(objects))
+	for i, o := range objects {
+		all[i] = o.Ref()
+	}
+	return all
+}
+
+// union appends to a what only b has.
+func union(a, b []Ref) []Ref {
+	for _, ref := range b {
+		if !slices.Contains(a, ref) {
+			a = append(a, ref)
+		}
+	}
+	return a
+}
+
+// Uninstall removes all that azwi installed, and the namespace if azwi made it.
+func Uninstall(ctx context.Context, client *apiserver.Client, report func(string)) error {
+	c, err := connect(ctx, client)
+	if err != nil {
+		return err
+	}
+	found, err := c.discover(ctx)
+	switch {
+	case err != nil:
+		return err
+	case found == nil:
+		return ErrNotInstalled
+	case found.Owner == OwnerHelm:
+		return fmt.Errorf("%w by azwi but is %s: helm uninstall %s -n %s", ErrNotInstalled, found, found.Release, found.Namespace)
+	case found.Owner == OwnerAKS:
+		return fmt.Errorf("%w by azwi but is the add-on of AKS: az aks update --disable-workload-identity", ErrNotInstalled)
+	case found.Owner == OwnerOther:
+		return fmt.Errorf("%w by azwi: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall", ErrNotInstalled)
+	}
+	record := found.record
+	objects := slices.Clone(record.Objects)
+	slices.Reverse(objects)
+	for _, ref := range objects {
+		if ref.Kind == "Namespace" && !record.CreatedNamespace {
+			continue
+		}
+		if ref.Kind == "Namespace" {
+			// The last one; the record goes with it, so it goes first.
+			if _, err := c.remove(ctx, record.ref()); err != nil {
+				return fmt.Errorf("remove azwi's record: %w", err)
+			}
+		}
+		removed, err := c.remove(ctx, ref)
+		if err != nil {
+			return fmt.Errorf("remove %s: %w", ref, err)
+		}
+		if removed {
+			report("removed " + ref.String())
+		}
+	}
+	if _, err := c.remove(ctx, record.ref()); err != nil {
+		return fmt.Errorf("remove azwi's record: %w", err)
+	}
+	return nil
+}

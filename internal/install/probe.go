@@ -1,0 +1,179 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"azwi/contract"
+	"azwi/internal/apiserver"
+)
+
+// probeAccount is the service account of the pods that are created without being
+// kept.
+const probeAccount = "azwi-probe"
+
+func newProbeAccount(namespace string) Object {
+	return Object{
+		"apiVersion": "v1", "kind": "ServiceAccount",
+		"metadata": map[string]any{
+			"name": probeAccount, "namespace": namespace,
+			"labels":      map[string]any{contract.UseLabel: contract.UseLabelValue, "app.kubernetes.io/managed-by": "azwi"},
+			"annotations": map[string]any{contract.ClientIDAnnotation: probeClientID},
+		},
+		"automountServiceAccountToken": false,
+	}
+}
+
+const probeClientID = "00000000-0000-0000-0000-000000000000"
+
+// A podSpec is what tells whether a pod was injected.
+type podSpec struct {
+	InitContainers, Containers []struct {
+		Name string
+		Env  []struct{ Name, Value string }
+	}
+}
+
+func (p podSpec) env(name string) string {
+	for _, c := range append(p.Containers, p.InitContainers...) {
+		for _, e := range c.Env {
+			if e.Name == name {
+				return e.Value
+			}
+		}
+	}
+	return ""
+}
+
+// probe has the API server admit a labelled pod, without keeping it. It returns the
+// tenant that was injected; empty if the pod was not changed.
+func (c *cluster) probe(ctx context.Context, namespace, account string) (tenant string, err error) {
+	pod := map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{"generateName": "azwi-probe-", "labels": map[string]any{contract.UseLabel: contract.UseLabelValue}},
+		"spec": map[string]any{
+			"serviceAccountName": account, "automountServiceAccountToken": false,
+			"securityContext": map[string]any{"runAsNonRoot": true, "seccompProfile": map[string]any{"type": "RuntimeDefault"}},
+			"containers": []any{map[string]any{
+				"name": "probe", "image": "azwi/probe",
+				"resources": map[string]any{
+					"requests": map[string]any{"cpu": "1m", "memory": "1Mi"}, "limits": map[string]any{"cpu": "1m", "memory": "1Mi"},
+				},
+				"securityContext": map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []string{"ALL"}}},
+			}},
+		},
+	}
+	var created struct{ Spec podSpec }
+	_, err = c.Do(ctx, apiserver.Request{
+		Method: http.MethodPost, Path: "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods",
+		Query: url.Values{"dryRun": {"All"}}, Body: pod,
+	}, &created)
+	if err != nil {
+		return "", err
+	}
+	if created.Spec.env(contract.EnvFederatedTokenFile) == "" {
+		return "", nil
+	}
+	return created.Spec.env(contract.EnvTenantID), nil
+}
+
+// ErrTimeout wraps what had not happened when the time was over.
+var ErrTimeout = errors.New("timed out")
+
+// poll asks again and again until done, or ctx ends.
+func poll(ctx context.Context, what string, done func() (bool, error)) error {
+	const interval = 200 * time.Millisecond
+	var last error
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		timer := time.NewTimer(interval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("%w: %s: %w", ErrTimeout, what, errors.Join(last, ctx.Err()))
+			}
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// steady is how often in a row a probe must succeed: there may be several API
+// servers, and each learns of a change by itself.
+const steady = 3
+
+// waitInjected waits until pods get the tenant.
+func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string) error {
+	seen := 0
+	return poll(ctx, "no pod is injected in namespace "+namespace, func() (bool, error) {
+		got, err := c.probe(ctx, namespace, probeAccount)
+		if err != nil {
+			seen = 0
+			return false, err
+		}
+		if got != tenant {
+			seen = 0
+			return false, fmt.Errorf("a labelled pod was admitted with tenant %q instead of %q", got, tenant)
+		}
+		seen++
+		return seen >= steady, nil
+	})
+}
+
+// waitNotInjected waits until pods of the namespace are left alone.
+func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
+	seen := 0
+	return poll(ctx, "the engine to be replaced still injects in namespace "+namespace, func() (bool, error) {
+		got, err := c.probe(ctx, namespace, probeAccount)
+		if err != nil || got != "" {
+			seen = 0
+			return false, err
+		}
+		seen++
+		return seen >= steady, nil
+	})
+}
+
+// waitReady waits until the Deployment's pods are all of its newest form, and ready.
+func (c *cluster) waitReady(ctx context.Context, namespace string) error {
+	return poll(ctx, "the webhook's pods are not ready", func() (bool, error) {
+		var d deploymentStatus
+		if err := c.Get(ctx, deploymentPath(namespace), &d); err != nil {
+			return false, err
+		}
+		if !d.ready() {
+			return false, fmt.Errorf("%d of %d replicas are ready: kubectl get pods -n %s", d.Status.AvailableReplicas, d.Spec.Replicas, namespace)
+		}
+		return true, nil
+	})
+}
+
+type deploymentStatus struct {
+	Metadata struct{ Generation int64 }
+	Spec     struct {
+		Replicas int64
+		Template struct {
+			Spec struct{ Containers []struct{ Image string } }
+		}
+	}
+	Status struct {
+		ObservedGeneration                           int64
+		Replicas, UpdatedReplicas, AvailableReplicas int64
+	}
+}
+
+func (d deploymentStatus) ready() bool {
+	s := d.Status
+	return s.ObservedGeneration >= d.Metadata.Generation && s.UpdatedReplicas == d.Spec.Replicas && s.Replicas == d.Spec.Replicas && s.AvailableReplicas == d.Spec.Replicas
+}

@@ -1,0 +1,145 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"azwi/internal/apiserver"
+)
+
+// foreign lists the objects of an installation that is not azwi's: those that
+// upstream's and our chart have, as far as they are there.
+func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, error) {
+	n := found.Namespace
+	const admission = "admissionregistration.k8s.io/v1"
+	const rbac = "rbac.authorization.k8s.io/v1"
+	known := []Ref{
+		{"v1", "ServiceAccount", n, "azure-wi-webhook-admin"},
+		{rbac, "ClusterRole", "", "azure-wi-webhook-manager-role"},
+		{rbac, "Role", n, "azure-wi-webhook-manager-role"},
+		{rbac, "ClusterRoleBinding", "", "azure-wi-webhook-manager-rolebinding"},
+		{rbac, "RoleBinding", n, "azure-wi-webhook-manager-rolebinding"},
+		{"flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "", "azure-wi-webhook"},
+		{"networking.k8s.io/v1", "NetworkPolicy", n, "azure-wi-webhook"},
+		{"v1", "ConfigMap", n, "azure-wi-webhook-config"},
+		{"v1", "Secret", n, "azure-wi-webhook-server-cert"},
+		{"v1", "Service", n, "azure-wi-webhook-webhook-service"},
+		{"policy/v1", "PodDisruptionBudget", n, deploymentName},
+		{"apps/v1", "Deployment", n, deploymentName},
+		{admission, "ValidatingAdmissionPolicy", "", policyName},
+		{admission, "ValidatingAdmissionPolicyBinding", "", policyName},
+		{admission, "ValidatingAdmissionPolicy", "", policyName + "-warnings"},
+		{admission, "ValidatingAdmissionPolicyBinding", "", policyName + "-warnings"},
+		{admission, "MutatingAdmissionPolicy", "", policyName},
+		{admission, "MutatingAdmissionPolicyBinding", "", policyName},
+		{admission, "MutatingWebhookConfiguration", "", "azure-wi-webhook-mutating-webhook-configuration"},
+	}
+	var there []Ref
+	for _, ref := range known {
+		path, err := ref.Path()
+		if err != nil {
+			return nil, err
+		}
+		o, err := c.find(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
+			there = append(there, ref)
+		}
+	}
+	return there, nil
+}
+
+// takeOver makes azwi the keeper of what somebody else installed.
+func (p *plan) takeOver(ctx context.Context, old []Ref) error {
+	p.config.Report("taking over " + p.found.String())
+	for _, ref := range old {
+		if err := p.cluster.adopt(ctx, ref); err != nil {
+			return fmt.Errorf("take over %s: %w", ref, err)
+		}
+	}
+	if p.found.Owner != OwnerHelm {
+		return nil
+	}
+	// Else a later helm uninstall, or upgrade, would undo all this.
+	_, err := p.cluster.Do(ctx, apiserver.Request{
+		Method: http.MethodDelete, Path: "/api/v1/namespaces/" + url.PathEscape(p.found.Namespace) + "/secrets",
+		Query: url.Values{"labelSelector": {"owner=helm,name=" + p.found.Release}},
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("remove Helm's record of release %s: %w", p.found.Release, err)
+	}
+	p.config.Report("removed Helm's record of release " + p.found.Release)
+	return nil
+}
+
+// adopt moves the fields that others applied to azwi, so that applying removes
+// those that are no longer wanted, and takes Helm's marks off.
+func (c *cluster) adopt(ctx context.Context, ref Ref) error {
+	path, err := ref.Path()
+	if err != nil {
+		return err
+	}
+	var o struct {
+		Metadata struct {
+			ResourceVersion string
+			Annotations     map[string]string
+			ManagedFields   []map[string]any
+		}
+	}
+	if err := c.Get(ctx, path, &o); err != nil {
+		return err
+	}
+	metadata := map[string]any{"resourceVersion": o.Metadata.ResourceVersion, "annotations": map[string]any{helmName: nil, helmNamespace: nil}}
+	// Of the others all fields are either ours to set, or to be kept: what a Secret
+	// holds, caBundle, a Service's address.
+	switch ref.Kind {
+	case "Deployment", "ConfigMap", "PodDisruptionBudget":
+		fields, err := adoptedFields(o.Metadata.ManagedFields, ref.APIVersion)
+		if err != nil {
+			return err
+		}
+		metadata["managedFields"] = fields
+	}
+	_, err = c.Do(ctx, apiserver.Request{
+		Method: http.MethodPatch, Path: path, ContentType: "application/merge-patch+json",
+		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": metadata},
+	}, nil)
+	return err
+}
+
+// adoptedFields joins what all managers have, but for those of the status, into
+// what azwi applied.
+func adoptedFields(entries []map[string]any, apiVersion string) ([]map[string]any, error) {
+	all := fieldpath.NewSet()
+	var kept []map[string]any
+	for _, entry := range entries {
+		if sub, _ := entry["subresource"].(string); sub != "" {
+			kept = append(kept, entry)
+			continue
+		}
+		raw, err := json.Marshal(entry["fieldsV1"])
+		if err != nil {
+			return nil, err
+		}
+		set := fieldpath.NewSet()
+		if err := set.FromJSON(bytes.NewReader(raw)); err != nil {
+			return nil, fmt.Errorf("read the managed fields: %w", err)
+		}
+		all = all.Union(set)
+	}
+	raw, err := all.ToJSON()
+	if err != nil {
+		return nil, err
+	}
+	return append(kept, map[string]any{
+		"manager": manager, "operation": "Apply", "apiVersion": apiVersion, "fieldsType": "FieldsV1", "fieldsV1": json.RawMessage(raw),
+	}), nil
+}
