@@ -98,7 +98,7 @@ keep their identity; new ones get none.`,
 			if err != nil {
 				return err
 			}
-			if err := install.Uninstall(c.Context(), client, r.report); err != nil {
+			if err := install.Uninstall(c.Context(), client, r.progress); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(r.Out, "azwi is uninstalled")
@@ -109,7 +109,7 @@ keep their identity; new ones get none.`,
 	return c
 }
 
-func (r *root) report(line string) { fmt.Fprintln(r.Err, line) }
+func (r *root) progress(line string) { fmt.Fprintln(r.Err, line) }
 
 func (r *root) install(ctx context.Context, o installOptions) error {
 	values, err := o.values(r.getenv)
@@ -126,7 +126,7 @@ func (r *root) install(ctx context.Context, o installOptions) error {
 	config := install.Config{
 		Client: client, Version: version.String(), Namespace: o.namespace, Engine: o.engine, Values: values,
 		ResetValues: o.resetValues, TakeOver: o.takeOver, NoWait: !o.wait, Timeout: o.timeout, ProbeNamespace: o.probeNamespace,
-		Report: r.report,
+		Report: r.progress,
 	}
 	if o.dryRun {
 		return r.printObjects(ctx, config, o)

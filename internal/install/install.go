@@ -270,12 +270,7 @@ func (p *plan) apply(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	if p.switches() {
-		if err := p.applyObject(ctx, p.objects[1]); err != nil {
-			return err
-		}
-		restore, err := p.setAside(ctx, waiting)
-		defer func() { restore(context.WithoutCancel(ctx)) }()
-		if err != nil {
+		if err := p.try(ctx, waiting); err != nil {
 			return err
 		}
 	}
@@ -284,8 +279,13 @@ func (p *plan) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	if !p.config.NoWait {
+	if !p.config.NoWait && !p.switches() {
 		if err := p.prove(waiting); err != nil {
+			return err
+		}
+	}
+	if p.switches() {
+		if err := settle(ctx); err != nil {
 			return err
 		}
 	}

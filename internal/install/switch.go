@@ -3,33 +3,92 @@ package install
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"time"
 
 	"azwi/contract"
 	"azwi/internal/apiserver"
 )
 
-// setAside keeps the old engine away from the namespace of the probes, so that a
-// pod that is injected there was injected by the new one. Everywhere else the old
-// engine goes on until the new one is proven. restore undoes it, if the old engine
-// is still there; it may always be called.
-func (p *plan) setAside(ctx, waiting context.Context) (restore func(context.Context), err error) {
-	p.config.Report(fmt.Sprintf("keeping the %s out of namespace %s, to see the %s at work there", p.found.Engine, p.probe, p.engine))
-	var undo []func(context.Context)
-	restore = func(ctx context.Context) {
-		for _, u := range undo {
-			u(ctx)
-		}
+// try brings the new engine up for the namespace of the probes alone, and keeps the
+// old one out of it, so that a pod that is injected there was injected by the new
+// one. Everywhere else the old engine goes on, whatever comes of it.
+func (p *plan) try(ctx, waiting context.Context) (err error) {
+	if err := p.applyObject(ctx, p.objects[1]); err != nil {
+		return err
 	}
+	p.config.Report(fmt.Sprintf("trying the %s in namespace %s, where the %s keeps out", p.engine, p.probe, p.found.Engine))
 	for _, s := range selectors(p.found.Engine) {
-		u, err := p.cluster.exclude(ctx, s, p.probe)
+		undo, err := p.cluster.exclude(ctx, s, p.probe)
 		if err != nil {
-			return restore, fmt.Errorf("keep %s out of namespace %s: %w", s.path, p.probe, err)
+			return fmt.Errorf("keep %s out of namespace %s: %w", s.path, p.probe, err)
 		}
-		undo = append(undo, u)
+		defer func() {
+			if err != nil { // else the old engine is removed
+				undo(context.WithoutCancel(ctx))
+			}
+		}()
 	}
-	return restore, p.cluster.waitNotInjected(waiting, p.probe)
+	if err := p.cluster.waitNotInjected(waiting, p.probe); err != nil {
+		return err
+	}
+	for _, o := range p.objects[1:] {
+		if err := p.applyObject(ctx, restricted(o, p.probe)); err != nil {
+			return err
+		}
+	}
+	return p.prove(waiting)
+}
+
+// restricted returns an object that applies to one namespace only, if it is one
+// that applies to namespaces.
+func restricted(o Object, namespace string) Object {
+	only := map[string]any{"matchExpressions": []any{map[string]any{
+		"key": "kubernetes.io/metadata.name", "operator": "In", "values": []any{namespace},
+	}}}
+	switch o.Kind() {
+	case "MutatingWebhookConfiguration":
+		var webhooks []any
+		all, _ := o["webhooks"].([]any)
+		for _, w := range all {
+			w, _ := w.(map[string]any)
+			webhooks = append(webhooks, with(w, only, "namespaceSelector"))
+		}
+		o = with(o, webhooks, "webhooks")
+	case "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding":
+		o = with(o, only, "spec", "matchResources", "namespaceSelector")
+	}
+	return o
+}
+
+// with returns a copy of o that has value at the place that the members' names lead to.
+func with(o map[string]any, value any, names ...string) map[string]any {
+	copied := maps.Clone(o)
+	if copied == nil {
+		copied = map[string]any{}
+	}
+	if len(names) > 1 {
+		inner, _ := o[names[0]].(map[string]any)
+		value = with(inner, value, names[1:]...)
+	}
+	copied[names[0]] = value
+	return copied
+}
+
+// settle gives API servers the time to see a registration; they do within a
+// fraction of a second.
+func settle(ctx context.Context) error {
+	const enough = 2 * time.Second
+	timer := time.NewTimer(enough)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // A selector is a namespace selector somewhere in an object.
@@ -45,9 +104,8 @@ func selectors(engine string) []selector {
 	}
 	const registration = "/apis/admissionregistration.k8s.io/v1/"
 	var all []selector
-	for _, binding := range []string{
-		"validatingadmissionpolicybindings/" + policyName, "validatingadmissionpolicybindings/" + policyName + "-warnings", "mutatingadmissionpolicybindings/" + policyName,
-	} {
+	// What only warns may stay.
+	for _, binding := range []string{"validatingadmissionpolicybindings/" + policyName, "mutatingadmissionpolicybindings/" + policyName} {
 		all = append(all, selector{registration + binding, "/spec/matchResources/namespaceSelector", []any{"spec", "matchResources", "namespaceSelector"}})
 	}
 	return all

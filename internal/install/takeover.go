@@ -36,6 +36,8 @@ func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, erro
 		{admission, "ValidatingAdmissionPolicyBinding", "", policyName},
 		{admission, "ValidatingAdmissionPolicy", "", policyName + "-warnings"},
 		{admission, "ValidatingAdmissionPolicyBinding", "", policyName + "-warnings"},
+		{admission, "ValidatingAdmissionPolicy", "", policyName + "-accounts"},
+		{admission, "ValidatingAdmissionPolicyBinding", "", policyName + "-accounts"},
 		{admission, "MutatingAdmissionPolicy", "", policyName},
 		{admission, "MutatingAdmissionPolicyBinding", "", policyName},
 		{admission, "MutatingWebhookConfiguration", "", "azure-wi-webhook-mutating-webhook-configuration"},

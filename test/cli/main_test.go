@@ -58,6 +58,9 @@ type suite struct {
 	commands map[string]func(ts *testscript.TestScript, neg bool, args []string)
 	// cluster is another one than that which suites share. Optional.
 	cluster *cluster.Cluster
+	// serial runs one script after another, as what they install holds for all
+	// namespaces.
+	serial bool
 	// setup prepares a script further. Optional.
 	setup func(t *testing.T, env *testscript.Env, azure *emulatortest.Server, c *cluster.Cluster) error
 }
@@ -90,7 +93,9 @@ func (s suite) run(t *testing.T) {
 	maps.Copy(commands, s.commands)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
+			if !s.serial {
+				t.Parallel()
+			}
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, Cmds: commands, UpdateScripts: *update, RequireExplicitExec: true,
 				Setup: func(env *testscript.Env) error { return s.prepare(t, env, c) },

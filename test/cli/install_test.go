@@ -1,0 +1,61 @@
+package cli_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"sigs.k8s.io/yaml"
+
+	"azwi/contract"
+	"azwi/emulator/emulatortest"
+	"azwi/test/cluster"
+	"azwi/test/product"
+)
+
+// TestInstall runs the scripts that install, on a control plane of their own. It has
+// a controller-manager, so that namespaces end and Deployments have pods. These stay
+// pending: there is no node, so the webhook runs outside the cluster: $WEBHOOK_URL, and ca.yaml, values with its CA.
+func TestInstall(t *testing.T) {
+	dir, binary := t.TempDir(), ""
+	c, err := cluster.Start(t.Context(), cluster.Config{ControllerManager: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Errorf("stop the control plane: %v", err)
+		}
+	})
+	suite{folder: "install", cluster: c, serial: true, setup: func(t *testing.T, env *testscript.Env, _ *emulatortest.Server, c *cluster.Cluster) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if binary == "" {
+			var err error
+			if binary, err = product.Build(ctx, dir, "azwi-webhook", false); err != nil {
+				return err
+			}
+		}
+		webhook, err := product.StartWebhook(ctx, product.WebhookConfig{
+			Cluster: c, Binary: binary, Dir: filepath.Join(env.WorkDir, ".webhook"), Env: []string{"AZURE_TENANT_ID=" + env.Getenv("AZURE_TENANT_ID")},
+		})
+		if err != nil {
+			return err
+		}
+		env.Defer(func() {
+			if err := webhook.Stop(20 * time.Second); err != nil {
+				t.Errorf("azwi-webhook ended badly: %v", err)
+			}
+		})
+		env.Setenv("WEBHOOK_URL", "https://"+webhook.Addr+contract.WebhookPath)
+		env.Setenv("TENANT", env.Getenv("AZURE_TENANT_ID"))
+		values, err := yaml.Marshal(map[string]any{"certificates": map[string]any{"mode": "provided", "caBundle": string(c.CA.PEM)}})
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(env.WorkDir, "ca.yaml"), values, 0o600)
+	}}.run(t)
+}
