@@ -123,11 +123,11 @@ func (r rules) verify(pair *tls.Certificate, roots []*x509.Certificate, at time.
 // authority before it, which another program has replaced.
 func (r rules) follow(m material, now time.Time, before *signer) (material, error) {
 	current, err := m.signer()
-	if err != nil || before == nil || current.cert.Equal(before.cert) || now.After(before.cert.NotAfter) ||
-		now.After(current.cert.NotBefore.Add(r.overlap)) {
+	if err != nil || before == nil || current.cert.Equal(before.cert) || now.After(before.cert.NotAfter) {
 		return m, nil // a damaged authority is renew's concern
 	}
-	if !slices.ContainsFunc(certificates(m.caCert), before.cert.Equal) {
+	// Later, as with a backup that is put back, renew would drop it at once.
+	if now.Before(current.cert.NotBefore.Add(r.overlap)) && !slices.ContainsFunc(certificates(m.caCert), before.cert.Equal) {
 		m.caCert = slices.Concat(line(m.caCert), encode(before.cert.Raw))
 	}
 	if _, err := r.serving(m, []*x509.Certificate{before.cert}, now); err != nil {
