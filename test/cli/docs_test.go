@@ -15,6 +15,7 @@ func TestDocs(t *testing.T) {
 	t.Parallel()
 	for guide, script := range map[string]string{
 		"../../docs/migration.md": "testdata/podidentity/migration.txtar",
+		"../../docs/upgrade.md":   "testdata/serviceaccount/upgrade.txtar",
 	} {
 		raw, err := os.ReadFile(guide)
 		if err != nil {
