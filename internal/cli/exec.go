@@ -125,7 +125,7 @@ func (o *execCommand) run(ctx context.Context, r *root, args []string) (err erro
 	environment := s.environment(os.Environ(), o.workload.cloud)
 	if name := strings.TrimSuffix(filepath.Base(program), ".exe"); o.azLogin || name == "az" && !slices.Contains(args[1:], "login") {
 		if err := azLogin(ctx, environment); err != nil {
-			return err
+			return errors.Join(err, s.whyNot(ctx))
 		}
 	}
 	child := exec.CommandContext(serving, program, args[1:]...)
@@ -325,6 +325,18 @@ func azLogin(ctx context.Context, environment []string) error {
 	login.Stderr = &said
 	if err := login.Run(); err != nil {
 		return fmt.Errorf("sign az in: az login --identity: %w\n%s", err, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+// whyNot finds out what Entra says, since az does not tell.
+func (s *session) whyNot(ctx context.Context) error {
+	assertion, _, err := s.workload.assertions(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.workload.token(ctx, s.workload.cloud.ResourceManagerAudiences[0], ""); err != nil {
+		return tokenAdvice(err, s.workload, assertion)
 	}
 	return nil
 }

@@ -46,10 +46,14 @@ type binaries struct {
 func (b *binaries) path(t *testing.T, name string) string {
 	t.Helper()
 	b.once.Do(func() {
-		for _, pkg := range []string{"azwi/cmd/azwi-emulator", "azwi/test/clients/gosdk"} {
-			cmd := exec.Command("go", "build", "-o", b.dir+"/", pkg)
+		for _, program := range []struct{ module, pkg string }{
+			{".", "azwi/cmd/azwi-emulator"}, {".", "azwi/test/clients/gosdk"},
+			{"../..", "./cmd/azwi"}, // with dependencies that this module lacks
+		} {
+			cmd := exec.Command("go", "build", "-o", b.dir+"/", program.pkg)
+			cmd.Dir = program.module
 			if out, err := cmd.CombinedOutput(); err != nil {
-				b.err = fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+				b.err = fmt.Errorf("build %s: %w\n%s", program.pkg, err, out)
 				return
 			}
 		}
