@@ -26,19 +26,11 @@ func (r *root) createAccount(ctx context.Context, o *accountOptions, phases []st
 			return err
 		}
 	}
-	for _, phase := range phases {
-		run := map[string]func(context.Context) error{
-			phaseApplication: a.createIdentity, phaseAccount: a.annotate, phaseCredential: a.federate, phaseRole: a.assign,
-		}[phase]
-		if err := run(ctx); err != nil {
-			return fmt.Errorf("phase %s: %w", phase, err)
-		}
-	}
-	if err := a.print(); err != nil {
+	err = a.runPhases(ctx, map[string]func(context.Context) error{
+		phaseApplication: a.createIdentity, phaseAccount: a.annotate, phaseCredential: a.federate, phaseRole: a.assign,
+	})
+	if err != nil || !o.whole || o.dryRun || !o.wait.wait || !a.runs(phaseCredential) {
 		return err
-	}
-	if !o.whole || o.dryRun || !o.wait.wait || !a.runs(phaseCredential) {
-		return nil
 	}
 	return a.waitForTokens(ctx)
 }
@@ -117,9 +109,9 @@ func (a *accountRun) compareIssuers(ctx context.Context) {
 // mayCreate is the error if the identity does not exist and shall not be made.
 func (a *accountRun) mayCreate() error {
 	switch {
-	case a.reference.Managed != (arm.IdentityID{}) && !a.o.createManaged:
+	case a.reference.IsManaged() && !a.o.createManaged:
 		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", a.reference)
-	case a.reference.Managed == (arm.IdentityID{}) && (a.reference.ClientID != "" || a.reference.ObjectID != ""):
+	case !a.reference.IsManaged() && (a.reference.ClientID != "" || a.reference.ObjectID != ""):
 		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", a.reference)
 	case !a.runs(phaseApplication):
 		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
@@ -156,7 +148,7 @@ func (a *accountRun) createIdentity(ctx context.Context) error {
 	}
 	a.step(s)
 	a.noteIdentity()
-	if a.reference.Managed != (arm.IdentityID{}) {
+	if a.reference.IsManaged() {
 		return nil
 	}
 	return a.createPrincipal(ctx)
@@ -166,7 +158,7 @@ func (a *accountRun) make(ctx context.Context) (err error) {
 	switch {
 	case a.o.dryRun:
 		return nil
-	case a.reference.Managed != (arm.IdentityID{}):
+	case a.reference.IsManaged():
 		a.identity, err = a.steps.CreateManaged(ctx, a.reference.Managed, a.o.location)
 	default:
 		a.identity, err = a.steps.CreateApplication(ctx, a.reference.Name)
@@ -356,7 +348,7 @@ func (a *accountRun) waitForTokens(ctx context.Context) error {
 	issuer, err := a.readIssuer(ctx)
 	switch {
 	case err != nil:
-		a.log.Warn("not waiting until the credential works: the cluster can't be asked", "error", err)
+		a.log.Warn("not waiting until the credential works: the cluster can't be asked", "error", azure.Brief(err))
 		return nil
 	case issuer != a.report.Issuer:
 		a.log.Warn("not waiting until the credential works: it is for another issuer than this cluster's")

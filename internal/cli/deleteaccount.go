@@ -23,15 +23,9 @@ func (r *root) deleteAccount(ctx context.Context, o *accountOptions, phases []st
 			return err
 		}
 	}
-	for _, phase := range phases {
-		run := map[string]func(context.Context) error{
-			phaseRole: a.unassign, phaseCredential: a.unfederate, phaseAccount: a.deleteServiceAccount, phaseApplication: a.deleteIdentity,
-		}[phase]
-		if err := run(ctx); err != nil {
-			return fmt.Errorf("phase %s: %w", phase, err)
-		}
-	}
-	return a.print()
+	return a.runPhases(ctx, map[string]func(context.Context) error{
+		phaseRole: a.unassign, phaseCredential: a.unfederate, phaseAccount: a.deleteServiceAccount, phaseApplication: a.deleteIdentity,
+	})
 }
 
 func (a *accountRun) prepareDeletion(ctx context.Context) error {
@@ -62,7 +56,7 @@ func (a *accountRun) prepareDeletion(ctx context.Context) error {
 // deletesIdentity reports whether the identity itself goes. A managed identity
 // may be others' too, so only if that is asked for.
 func (a *accountRun) deletesIdentity() bool {
-	return a.runs(phaseApplication) && (a.reference.Managed == (arm.IdentityID{}) || a.o.deleteManaged)
+	return a.runs(phaseApplication) && (!a.reference.IsManaged() || a.o.deleteManaged)
 }
 
 func (a *accountRun) roleScope() string {

@@ -12,6 +12,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/apiserver"
+	"azwi/internal/azure"
 	"azwi/internal/federation"
 	"azwi/internal/serviceaccount"
 )
@@ -284,9 +285,9 @@ func (r *root) accountRun(ctx context.Context, o *accountOptions, phases []strin
 	}
 	run := &accountRun{root: r, o: o, phases: phases, session: session, steps: session.steps()}
 	run.credentials = federation.NewClient(federation.Config{Graph: session.graph, ARM: session.arm, Waiting: func(i federation.Identity, why error, delay time.Duration) {
-		r.log.Warn("Azure refuses for the moment; trying again", "identity", i.String(), "in", delay, "error", why)
+		r.log.Warn("Azure refuses for the moment; trying again", "identity", i.String(), "in", delay, "error", azure.Brief(why))
 	}})
-	run.report = accountReport{DryRun: o.dryRun, Issuer: o.issuer}
+	run.report = accountReport{DryRun: o.dryRun, Issuer: o.issuer, Steps: []accountStep{}}
 	if o.name != "" {
 		run.report.ServiceAccount = o.namespace + "/" + o.name
 	}
@@ -398,6 +399,15 @@ func (a *accountRun) step(s accountStep) {
 	}
 }
 
-func (a *accountRun) print() error {
-	return a.root.print(a.o.output, a.report, func() {})
+// runPhases runs the steps of the phases in order, and prints what was done,
+// though one of them may have failed.
+func (a *accountRun) runPhases(ctx context.Context, steps map[string]func(context.Context) error) error {
+	var failure error
+	for _, phase := range a.phases {
+		if err := steps[phase](ctx); err != nil {
+			failure = fmt.Errorf("phase %s: %w", phase, err)
+			break
+		}
+	}
+	return errors.Join(failure, a.print(a.o.output, a.report, func() {}))
 }

@@ -126,7 +126,7 @@ func (a Azure) CreateManaged(ctx context.Context, id arm.IdentityID, location st
 // Delete deletes the identity; an application's service principal goes with it.
 // One that is gone is no error.
 func (a Azure) Delete(ctx context.Context, r Reference, identity Identity) error {
-	if r.managed() {
+	if r.IsManaged() {
 		return a.ARM.DeleteIdentity(ctx, r.Managed)
 	}
 	if err := a.Graph.DeleteApplication(ctx, identity.ObjectID); err != nil && !azure.NotFound(err) {

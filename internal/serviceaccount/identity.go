@@ -25,12 +25,13 @@ type Reference struct {
 	PrincipalID, PrincipalName string
 }
 
-func (r Reference) managed() bool { return r.Managed != arm.IdentityID{} }
+// IsManaged tells a managed identity from an application.
+func (r Reference) IsManaged() bool { return r.Managed != arm.IdentityID{} }
 
 // String names what is meant in messages.
 func (r Reference) String() string {
 	switch {
-	case r.managed():
+	case r.IsManaged():
 		return "managed identity " + r.Managed.String()
 	case r.ObjectID != "":
 		return "application with object ID " + r.ObjectID
@@ -84,7 +85,7 @@ func (e *AmbiguousError) Error() string {
 // reference says already is not asked for.
 func (a Azure) Find(ctx context.Context, r Reference) (identity Identity, found bool, err error) {
 	switch {
-	case r.managed():
+	case r.IsManaged():
 		identity, err = a.findManaged(ctx, r.Managed)
 	case r.ObjectID != "" && r.ClientID != "":
 		return Identity{Kind: KindApplication, Name: r.Name, ClientID: r.ClientID, ObjectID: r.ObjectID}, true, nil
@@ -146,7 +147,7 @@ func (a Azure) application(ctx context.Context, r Reference) (graph.Application,
 // credentials takes. found is what Find said.
 func Needs(r Reference, identity Identity, found bool) []permission.Need {
 	switch {
-	case r.managed():
+	case r.IsManaged():
 		var needs []permission.Need
 		scope, actions := r.Managed.String(), []string{"read", "federatedIdentityCredentials/read", "federatedIdentityCredentials/write"}
 		if !found {
@@ -166,7 +167,7 @@ func Needs(r Reference, identity Identity, found bool) []permission.Need {
 // DeletionNeeds lists what deleting the federated credential takes and, with
 // whole, deleting the identity.
 func DeletionNeeds(r Reference, identity Identity, whole bool) []permission.Need {
-	if !r.managed() {
+	if !r.IsManaged() {
 		write := permission.UpdateApplication
 		if whole {
 			write = permission.DeleteApplication

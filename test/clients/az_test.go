@@ -171,3 +171,69 @@ func manage(t *testing.T, s shell) {
 	s.run(t, "ad", "app", "delete", "--id", id)
 	s.run(t, "identity", "delete", "-g", group, "-n", "web")
 }
+
+// azwi signs in as az is signed in, finds what az made, and the other way round.
+func TestAzAndAzwi(t *testing.T) {
+	t.Parallel()
+	_, err := os.Stat(az)
+	need(t, "azure-cli", err == nil)
+	c := start(t)
+	s := c.az(t, false)
+	s.run(t, "login", "--service-principal", "-u", operatorID, "-p", operatorSecret, "--tenant", tenantID)
+	azwi := func(args ...string) string {
+		t.Helper()
+		// No cluster: service accounts are left alone.
+		return string(run(t, append(slices.Clone(s.env), "KUBECONFIG=/nowhere"), built.path(t, "azwi"), append([]string{"serviceaccount"}, args...)...))
+	}
+	account := func(name string, more ...string) []string {
+		return append([]string{"--service-account-namespace", "shop", "--service-account-name", name, "--service-account-issuer-url", issuerURL,
+			"--skip-phases", "service-account", "--wait=false"}, more...)
+	}
+	subject := "system:serviceaccount:shop:"
+
+	// What az made is found, whatever the credentials are called.
+	s.run(t, "identity", "create", "-g", group, "-n", "orders")
+	s.run(t, "identity", "federated-credential", "create", "-g", group, "--identity-name", "orders", "-n", "by-az",
+		"--issuer", issuerURL, "--subject", subject+"orders", "--audiences", "api://AzureADTokenExchange")
+	if out := azwi(append([]string{"create"}, account("orders", "--managed-identity", "orders", "--resource-group", group)...)...); strings.Count(out, ": unchanged\n") != 2 || !strings.Contains(out, "credential by-az for") {
+		t.Errorf("azwi makes anew what az made:\n%s", out)
+	}
+	app := s.run(t, "ad", "app", "create", "--display-name", "bills")
+	parameters, err := json.Marshal(map[string]any{"name": "by-az", "issuer": issuerURL, "subject": subject + "bills", "audiences": []string{"api://AzureADTokenExchange"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "ad", "app", "federated-credential", "create", "--id", field(t, app, "appId"), "--parameters", string(parameters))
+	s.run(t, "ad", "sp", "create", "--id", field(t, app, "appId"))
+	if out := azwi(append([]string{"create"}, account("bills", "--aad-application-name", "bills")...)...); strings.Count(out, ": unchanged\n") != 3 || !strings.Contains(out, "credential by-az for") {
+		t.Errorf("azwi makes anew what az made:\n%s", out)
+	}
+
+	// What azwi made, az lists.
+	scope := "/subscriptions/" + subscriptionID
+	azwi(append([]string{"create"}, account("carts", "--managed-identity", "carts", "--resource-group", group, "--create-managed-identity", "--azure-role", "Reader", "--azure-scope", scope)...)...)
+	identity := s.run(t, "identity", "show", "-g", group, "-n", "carts")
+	if list, _ := s.run(t, "identity", "federated-credential", "list", "-g", group, "--identity-name", "carts").([]any); len(list) != 1 || field(t, list[0], "subject") != subject+"carts" {
+		t.Errorf("az lists %v", list)
+	}
+	if list, _ := s.repaired(t).run(t, "role", "assignment", "list", "--assignee", field(t, identity, "principalId"), "--all").([]any); len(list) != 1 || field(t, list[0], "roleDefinitionName") != "Reader" {
+		t.Errorf("az lists %v", list)
+	}
+	azwi(append([]string{"create"}, account("stock")...)...)
+	apps, _ := s.run(t, "ad", "app", "list", "--filter", "startswith(displayName,'shop-stock-')").([]any)
+	if len(apps) != 1 {
+		t.Fatalf("az lists %v", apps)
+	}
+	id := field(t, apps[0], "appId")
+	if list, _ := s.run(t, "ad", "app", "federated-credential", "list", "--id", id).([]any); len(list) != 1 || field(t, list[0], "subject") != subject+"stock" {
+		t.Errorf("az lists %v", list)
+	}
+	s.run(t, "ad", "sp", "show", "--id", id)
+
+	// What az deleted is gone for azwi.
+	s.run(t, "ad", "app", "delete", "--id", id)
+	out := azwi("delete", "--service-account-namespace", "shop", "--service-account-name", "stock", "--service-account-issuer-url", issuerURL, "--skip-phases", "service-account")
+	if strings.Count(out, ": absent\n") != 2 {
+		t.Errorf("azwi finds what az deleted:\n%s", out)
+	}
+}
