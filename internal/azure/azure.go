@@ -142,7 +142,11 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 			ClientOptions: options, TenantID: c.TenantID, DisableInstanceDiscovery: private,
 		})
 	}
-	return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: c.TenantID})
+	credential, err := azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: c.TenantID})
+	if err != nil {
+		return nil, err
+	}
+	return &keeper{from: credential}, nil
 }
 
 // private reports whether Microsoft does not know the authority, so that there is

@@ -172,6 +172,9 @@ func manage(t *testing.T, s shell) {
 	s.run(t, "identity", "delete", "-g", group, "-n", "web")
 }
 
+// readerRole is the GUID of Azure's role Reader.
+const readerRole = "acdd72a7-3385-48ef-bd42-f606fba81ae7"
+
 // azwi signs in as az is signed in, finds what az made, and the other way round.
 func TestAzAndAzwi(t *testing.T) {
 	t.Parallel()
@@ -216,7 +219,7 @@ func TestAzAndAzwi(t *testing.T) {
 	if list, _ := s.run(t, "identity", "federated-credential", "list", "-g", group, "--identity-name", "carts").([]any); len(list) != 1 || field(t, list[0], "subject") != subject+"carts" {
 		t.Errorf("az lists %v", list)
 	}
-	if list, _ := s.repaired(t).run(t, "role", "assignment", "list", "--assignee", field(t, identity, "principalId"), "--all").([]any); len(list) != 1 || field(t, list[0], "roleDefinitionName") != "Reader" {
+	if list, _ := s.repaired(t).run(t, "role", "assignment", "list", "--assignee", field(t, identity, "principalId"), "--all").([]any); len(list) != 1 || !strings.HasSuffix(field(t, list[0], "roleDefinitionId"), readerRole) {
 		t.Errorf("az lists %v", list)
 	}
 	azwi(append([]string{"create"}, account("stock")...)...)
