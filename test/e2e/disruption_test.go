@@ -157,7 +157,7 @@ func (w *world) rollingUpdate(t *testing.T) {
 	if _, err := w.kube.AppsV1().Deployments(system).Patch(t.Context(), deployment, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.waitRolledOut(t, system, deployment)
+	w.waitRolledOut(t)
 }
 
 // drain evicts the webhook's pods from the only node. The budget keeps the last one
@@ -180,7 +180,7 @@ func (w *world) drain(t *testing.T) {
 		return b.Status.DisruptionsAllowed > 0 && b.Status.ObservedGeneration == b.Generation, nil
 	})
 	w.eventually(t, func() error { return w.evict(t, pods[1]) })
-	w.waitRolledOut(t, system, deployment)
+	w.waitRolledOut(t)
 }
 
 // webhookPods are the names of those that are not ending: an update before takes its

@@ -38,7 +38,7 @@ func TestUpgradeFromUpstream(t *testing.T) {
 		t.Fatal(err)
 	}
 	withdraw := w.grantStandIn(t)
-	w.waitRolledOut(t, system, deployment)
+	w.waitRolledOut(t)
 	w.waitInjecting(t)
 	withdraw()
 
@@ -57,7 +57,7 @@ func TestUpgradeFromUpstream(t *testing.T) {
 	if err := helm.upgrade(t, "charts/workload-identity-webhook", values); err != nil {
 		t.Fatal(err)
 	}
-	w.waitRolledOut(t, system, deployment)
+	w.waitRolledOut(t)
 	w.waitGone(t, old) // until then they answer, with what they know
 	wantLog(t, w.run(t, namespace, w.pod("secret", workloadImage)), greeting)
 	if made, err := creations.stop(); err != nil || made == 0 {

@@ -75,7 +75,7 @@ func (w *world) install(t *testing.T, engine string) []install.Object {
 		}
 	}
 	if engine == "webhook" {
-		w.waitRolledOut(t, system, deployment)
+		w.waitRolledOut(t)
 	}
 	w.waitInjecting(t)
 	w.installed = objects

@@ -133,7 +133,7 @@ func (w *world) archives(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	w.version = image.Reference.TagStr()
-	for reference, source := range map[string]string{workloadImage: "./demo/workload", appImage: "./e2e/app"} {
+	for reference, source := range map[string]string{workloadImage: "./demo/workload", appImage: "./e2e/cmd/app"} {
 		archive, err := w.buildImage(ctx, reference, source)
 		if err != nil {
 			return nil, err
@@ -210,7 +210,7 @@ func (w *world) stop() error {
 		errs = append(errs, w.entra.Stop(5*time.Second))
 	}
 	if w.Cluster != nil {
-		errs = append(errs, w.Cluster.Stop())
+		errs = append(errs, w.Stop())
 	}
 	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
 }

@@ -58,9 +58,10 @@ func (w *world) waitPod(t *testing.T, namespace, name string, phase corev1.PodPh
 	})
 }
 
-func (w *world) waitRolledOut(t *testing.T, namespace, name string) {
+// waitRolledOut returns when the webhook's Deployment is as it should be.
+func (w *world) waitRolledOut(t *testing.T) {
 	t.Helper()
-	waitFor(t, w, w.kube.AppsV1().RESTClient(), "deployments", namespace, name, func(d *appsv1.Deployment) (bool, error) {
+	waitFor(t, w, w.kube.AppsV1().RESTClient(), "deployments", system, deployment, func(d *appsv1.Deployment) (bool, error) {
 		return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas &&
 			d.Status.Replicas == *d.Spec.Replicas && d.Status.ReadyReplicas == *d.Spec.Replicas, nil
 	})
