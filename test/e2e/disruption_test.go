@@ -132,7 +132,7 @@ func (w *world) startCreating(ctx context.Context, noRefusals bool) *creations {
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.done.Go(func() {
 		for ctx.Err() == nil && c.err == nil {
-			err := w.tryInjection(ctx, "default", "probe")
+			err := w.tryInjection(ctx, "default")
 			switch {
 			case ctx.Err() != nil:
 			case err == nil:

@@ -34,7 +34,7 @@ func TestUpgradeFromUpstream(t *testing.T) {
 	before := w.snapshot(t)
 	w.importUpstream(t)
 	helm := w.helm(t)
-	if err := helm.install(t, "test/chart/testdata/upstream", map[string]any{"azureTenantID": w.values("webhook")["azureTenantID"]}); err != nil {
+	if err := helm.install(t, "test/chart/testdata/upstream", map[string]any{"azureTenantID": w.values()["azureTenantID"]}); err != nil {
 		t.Fatal(err)
 	}
 	withdraw := w.grantStandIn(t)
@@ -51,7 +51,7 @@ func TestUpgradeFromUpstream(t *testing.T) {
 	secret := w.certificate(t)
 	old := w.webhookPods(t)
 	creations := w.startCreating(t.Context(), true)
-	values := w.values("webhook")
+	values := w.values()
 	values["image"] = map[string]any{"release": w.version}
 	values["proxy"] = map[string]any{"caConfigMap": caConfig, "image": map[string]any{"release": w.version}}
 	if err := helm.upgrade(t, "charts/workload-identity-webhook", values); err != nil {

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"azwi/images"
-	"azwi/internal/install"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )
@@ -52,7 +51,7 @@ type world struct {
 	root    string // the repository
 	version string // of the images
 
-	installed []install.Object
+	installed bool
 	before    map[string]bool // the cluster's objects before anything was installed
 }
 

@@ -96,8 +96,8 @@ func injected(pod *corev1.Pod) error {
 }
 
 // tryInjection creates a pod that is not kept.
-func (w *world) tryInjection(ctx context.Context, namespace, name string) error {
-	pod := w.pod(name, appImage)
+func (w *world) tryInjection(ctx context.Context, namespace string) error {
+	pod := w.pod("probe", appImage)
 	pod.Spec.ServiceAccountName = "default"
 	created, err := w.kube.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
