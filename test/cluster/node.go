@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"azwi/images"
 	"azwi/test/process"
@@ -214,8 +216,12 @@ func (c *Cluster) RestartKubelet(ctx context.Context) error {
 		return err
 	}
 	for field := range strings.FieldsSeq(string(children)) {
-		if err := runTool(ctx, "", "kill", field); err != nil {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
 			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			return fmt.Errorf("end the kubelet: %w", err)
 		}
 	}
 	select {
