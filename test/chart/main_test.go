@@ -68,12 +68,7 @@ func load(t *testing.T, dir string) *chartv2.Chart {
 // install installs a chart as a release named wi, until the test ends.
 func (h *helm) install(t *testing.T, dir string, serverSide bool, values object) {
 	t.Helper()
-	i := action.NewInstall(h.config)
-	i.ReleaseName, i.Namespace, i.ServerSideApply, i.WaitStrategy = "wi", h.namespace, serverSide, kube.HookOnlyStrategy
-	_, err := i.RunWithContext(t.Context(), load(t, dir), values)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.installForGood(t, dir, serverSide, values)
 	t.Cleanup(func() {
 		u := action.NewUninstall(h.config)
 		u.WaitStrategy = kube.HookOnlyStrategy
@@ -81,6 +76,16 @@ func (h *helm) install(t *testing.T, dir string, serverSide bool, values object)
 			t.Errorf("helm uninstall: %v", err)
 		}
 	})
+}
+
+func (h *helm) installForGood(t *testing.T, dir string, serverSide bool, values object) {
+	t.Helper()
+	i := action.NewInstall(h.config)
+	i.ReleaseName, i.Namespace, i.ServerSideApply, i.WaitStrategy = "wi", h.namespace, serverSide, kube.HookOnlyStrategy
+	_, err := i.RunWithContext(t.Context(), load(t, dir), values)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *helm) upgrade(t *testing.T, reuse bool, values object) *release.Release {

@@ -119,7 +119,9 @@ func dashboardQueries(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dashboard struct{ Panels []struct{ Targets []struct{ Expr string } } }
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
 	if err := json.Unmarshal(text, &dashboard); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +140,9 @@ func alertQueries(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var alerts struct{ Groups []struct{ Rules []struct{ Expr string } } }
+	var alerts struct {
+		Groups []struct{ Rules []struct{ Expr string } }
+	}
 	if err := yaml.Unmarshal(text, &alerts); err != nil {
 		t.Fatal(err)
 	}
