@@ -23,6 +23,9 @@ const (
 // MutatingAdmissionPolicy in its stable form.
 const firstWithPolicies = 36
 
+// oldest is the oldest minor version that the chart is for: its kubeVersion.
+const oldest = 29
+
 // Config says what to install.
 type Config struct {
 	Client *apiserver.Client
@@ -205,14 +208,15 @@ func (p *plan) chooseEngine() error {
 	default:
 		p.engine = p.config.Engine
 	}
-	if p.engine == EnginePolicy {
-		minor, err := minor(p.cluster.version)
-		if err != nil {
-			return err
-		}
-		if minor < firstWithPolicies {
-			return fmt.Errorf("the policy engine needs Kubernetes 1.%d or later, this is %s: use the webhook", firstWithPolicies, p.cluster.version)
-		}
+	minor, err := minor(p.cluster.version)
+	if err != nil {
+		return err
+	}
+	if minor < oldest {
+		return fmt.Errorf("azwi needs Kubernetes 1.%d or later, this is %s", oldest, p.cluster.version)
+	}
+	if p.engine == EnginePolicy && minor < firstWithPolicies {
+		return fmt.Errorf("the policy engine needs Kubernetes 1.%d or later, this is %s: use the webhook", firstWithPolicies, p.cluster.version)
 	}
 	p.values = Merge(p.values, map[string]any{"engine": p.engine})
 	if p.switches() && p.config.NoWait {

@@ -36,6 +36,8 @@ type Release struct {
 	Kubernetes string
 	// APIVersions are those that the API server has, such as apps/v1.
 	APIVersions []string
+	// Chart is the chart's folder. Default: the one that is built in.
+	Chart fs.FS
 	// Service is who installs, for a label. Default: azwi.
 	Service string
 }
@@ -43,12 +45,15 @@ type Release struct {
 // Render returns the objects in the order in which to apply them, and the notes
 // for the user. The error tells which value is wrong.
 func Render(ctx context.Context, r Release) (objects []Object, notes string, err error) {
+	if r.Chart == nil {
+		r.Chart = chart.Files
+	}
 	var files []*archive.BufferedFile
-	err = fs.WalkDir(chart.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(r.Chart, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		data, err := fs.ReadFile(chart.Files, name)
+		data, err := fs.ReadFile(r.Chart, name)
 		files = append(files, &archive.BufferedFile{Name: name, Data: data})
 		return err
 	})

@@ -36,10 +36,19 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 }
 
 func write(ctx context.Context, root string) error {
-	files, err := generate(ctx, root)
-	if err != nil {
-		return err
+	for _, generate := range []func(context.Context, string) ([]file, error){chartFiles, manifests} {
+		files, err := generate(ctx, root)
+		if err != nil {
+			return err
+		}
+		if err := writeAll(root, files); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func writeAll(root string, files []file) error {
 	for _, f := range files {
 		name := filepath.Join(root, f.name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -58,7 +67,8 @@ type file struct {
 	data []byte
 }
 
-func generate(ctx context.Context, root string) ([]file, error) {
+// chartFiles are parts of the chart.
+func chartFiles(_ context.Context, root string) ([]file, error) {
 	defaults, err := addedValues(root)
 	if err != nil {
 		return nil, err
@@ -67,6 +77,14 @@ func generate(ctx context.Context, root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	return []file{
+		{chartDir + "/files/defaults.yaml", defaults},
+		{chartDir + "/templates/policy.yaml", engine},
+	}, nil
+}
+
+// manifests are made from the chart as it lies there.
+func manifests(ctx context.Context, root string) ([]file, error) {
 	webhook, err := manifest(ctx, root, "webhook")
 	if err != nil {
 		return nil, err
@@ -76,8 +94,6 @@ func generate(ctx context.Context, root string) ([]file, error) {
 		return nil, err
 	}
 	return []file{
-		{chartDir + "/files/defaults.yaml", defaults},
-		{chartDir + "/templates/policy.yaml", engine},
 		{"deploy/azure-wi-webhook.yaml", webhook},
 		{"deploy/azure-wi-policy.yaml", policies},
 	}, nil
@@ -104,6 +120,7 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	}
 	objects, _, err := install.Render(ctx, install.Release{
 		Name: install.DefaultRelease, Namespace: install.DefaultNamespace, Version: version, Service: "kubectl",
+		Chart:      os.DirFS(filepath.Join(root, chartDir)),
 		Kubernetes: "v1.36.0", APIVersions: []string{"flowcontrol.apiserver.k8s.io/v1"},
 		Values: map[string]any{"azureTenantID": "${AZURE_TENANT_ID}", "engine": engine},
 	})

@@ -12,11 +12,15 @@ import (
 func TestCurrent(t *testing.T) {
 	t.Parallel()
 	const root = "../../../.."
-	files, err := generate(t.Context(), root)
+	files, err := chartFiles(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
+	more, err := manifests(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range append(files, more...) {
 		have, err := os.ReadFile(filepath.Join(root, f.name))
 		if err != nil {
 			t.Fatal(err)
