@@ -137,6 +137,9 @@ bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better
 	@echo; echo "## The emulator: token exchanges on one core, and start to ready"
 	@go test -run='^$$' -bench='Exchange|Refusal' -benchtime=3s -cpu=1 ./emulator
 	@go test -run='^$$' -bench=Start -benchtime=3x ./cmd/azwi-emulator
+	@echo; echo "## azwi federation: 3,000 credentials on 150 identities"
+	@go test -run='^$$' -bench=Plan -benchtime=5x ./internal/federation
+	@go test -run=TestApplyAtAzuresLimits -count=1 -v ./internal/federation | grep 'simulated'
 	@echo; echo "## azwi wait against the emulator's replication"
 	@go test -count=1 -v -run='TestWaitFigures|TestWaitOverHTTP' ./emulator -figures | grep -v -e '^=== ' -e '^--- PASS'
 

@@ -1,12 +1,15 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +31,7 @@ type Config struct {
 	// Graph and ARM are required, each if there are identities of its kind.
 	Graph *graph.Client
 	ARM   *arm.Client
-	// Waiting is told before a refused write waits for another try. Optional.
+	// Waiting is told before a refused request waits for another try. Optional.
 	Waiting func(identity Identity, why error, delay time.Duration)
 }
 
@@ -49,12 +52,22 @@ func NewClient(c Config) *Client {
 	return &Client{config: c, turns: map[string]chan struct{}{}}
 }
 
-// List returns an identity's credentials.
+// List returns an identity's credentials, sorted by issuer, subject and name.
 func (c *Client) List(ctx context.Context, identity Identity) ([]Credential, error) {
+	var all []Credential
+	err := c.retry(ctx, identity, func(ctx context.Context) (err error) {
+		all, err = c.list(ctx, identity)
+		return err
+	})
+	slices.SortFunc(all, func(a, b Credential) int { return cmp.Or(compare(a, b), strings.Compare(a.Name, b.Name)) })
+	return all, explain(identity, err)
+}
+
+func (c *Client) list(ctx context.Context, identity Identity) ([]Credential, error) {
 	if !identity.IsApplication() {
 		found, err := c.config.ARM.Credentials(ctx, identity.ManagedIdentity)
 		if err != nil {
-			return nil, explain(identity, err)
+			return nil, err
 		}
 		all := make([]Credential, len(found))
 		for i, f := range found {
@@ -64,7 +77,7 @@ func (c *Client) List(ctx context.Context, identity Identity) ([]Credential, err
 	}
 	found, err := c.config.Graph.Credentials(ctx, identity.ApplicationID)
 	if err != nil {
-		return nil, explain(identity, err)
+		return nil, err
 	}
 	all := make([]Credential, len(found))
 	for i, f := range found {
@@ -182,31 +195,34 @@ func (c *Client) inTurn(ctx context.Context, identity Identity, write func() err
 	return write()
 }
 
-// Of a write: how often it is tried, and how long is waited at least and at most
-// where Azure does not say. With Azure's limit of one write in four seconds per
+// How long a request waits for another try at least and at most where Azure does
+// not say, and in all. With Azure's limit of one write in four seconds per
 // identity, and others that write as well, a few refusals are nothing unusual.
 const (
-	maxTries   = 10
 	firstDelay = time.Second
 	maxDelay   = 30 * time.Second
-	// maxRetryAfter bounds what Azure may say.
-	maxRetryAfter = 5 * time.Minute
+	patience   = 5 * time.Minute
 )
 
-func (c *Client) retry(ctx context.Context, identity Identity, write func(context.Context) error) error {
+// retry sends a request again as long as that may help.
+func (c *Client) retry(ctx context.Context, identity Identity, send func(context.Context) error) error {
 	// Here and not in the SDK, which does not know which conflicts pass.
 	once := policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
-	delay := firstDelay
-	for try := 1; ; try++ {
-		err := write(once)
-		if err == nil || try == maxTries || ctx.Err() != nil || !passes(err) {
+	delay, waited := firstDelay, time.Duration(0)
+	for {
+		err := send(once)
+		if err == nil || ctx.Err() != nil || !passes(err) {
 			return err
 		}
 		wait := retryAfter(err)
 		if wait == 0 {
-			// Not all writers at the same time again.
-			wait = delay/2 + rand.N(delay/2)
+			wait = delay
 			delay = min(2*delay, maxDelay)
+		}
+		// Not all that were refused together again together.
+		wait += rand.N(min(wait, maxDelay)/4 + 1)
+		if waited += wait; waited > patience {
+			return err
 		}
 		c.config.Waiting(identity, err, wait)
 		timer := time.NewTimer(wait)
@@ -247,10 +263,10 @@ func retryAfter(err error) time.Duration {
 	}
 	text := answer.RawResponse.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+		return min(time.Duration(seconds)*time.Second, patience)
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return max(0, min(time.Until(at), maxRetryAfter))
+		return max(0, min(time.Until(at), patience))
 	}
 	return 0
 }

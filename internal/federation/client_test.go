@@ -110,26 +110,26 @@ func TestRetry(t *testing.T) {
 		text    string
 	}{
 		{
-			name: "throttled, seconds", tries: 3, between: [2]time.Duration{14 * time.Second, 14 * time.Second},
+			name: "throttled, seconds", tries: 3, between: [2]time.Duration{14 * time.Second, 18 * time.Second},
 			refuse: func(r *http.Request, try int) *http.Response {
 				return refuseUntil(r, try, 3, http.StatusTooManyRequests, "7", "{}")
 			},
 		},
 		{
-			name: "throttled, date", tries: 2, between: [2]time.Duration{59 * time.Second, 60 * time.Second},
+			name: "throttled, date", tries: 2, between: [2]time.Duration{59 * time.Second, 75 * time.Second},
 			refuse: func(r *http.Request, try int) *http.Response {
 				return refuseUntil(r, try, 2, http.StatusTooManyRequests, time.Now().Add(time.Minute).UTC().Format(http.TimeFormat), "{}")
 			},
 		},
 		{
-			name: "concurrent write", tries: 4, between: [2]time.Duration{3500 * time.Millisecond, 7 * time.Second},
+			name: "concurrent write", tries: 4, between: [2]time.Duration{7 * time.Second, 9 * time.Second},
 			refuse: func(r *http.Request, try int) *http.Response {
 				return refuseUntil(r, try, 4, http.StatusConflict, "", busy)
 			},
 		},
-		{name: "lost answers", lose: 2, tries: 3, between: [2]time.Duration{1500 * time.Millisecond, 3 * time.Second}},
+		{name: "lost answers", lose: 2, tries: 3, between: [2]time.Duration{3 * time.Second, 4 * time.Second}},
 		{
-			name: "busy for ever", tries: 10, between: [2]time.Duration{time.Minute, 5 * time.Minute}, text: "somebody else keeps writing",
+			name: "busy for ever", between: [2]time.Duration{4 * time.Minute, 5 * time.Minute}, text: "somebody else keeps writing",
 			refuse: func(r *http.Request, try int) *http.Response {
 				return refuseUntil(r, try, 1000, http.StatusConflict, "", busy)
 			},
@@ -185,7 +185,7 @@ func TestRetry(t *testing.T) {
 						t.Errorf("%s: took %v, want %v", identity, took, test.between)
 					}
 					// An application's second creation is refused for good, and found to be ours.
-					if want := test.tries; tries != want && (!identity.IsApplication() || test.lose == 0) {
+					if want := test.tries; want != 0 && tries != want && (!identity.IsApplication() || test.lose == 0) {
 						t.Errorf("%s: %d tries, want %d", identity, tries, want)
 					}
 					c.before, c.after = nil, nil

@@ -102,10 +102,10 @@ type wanted struct {
 }
 
 // parallel is how many identities are read or written side by side. Azure takes
-// two writes a second in a subscription and one in four seconds on an identity,
-// so that more would only be refused.
+// two writes a second in a subscription and one in four seconds on an identity:
+// eight identities would do if no time was lost by waiting.
 // Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
-const parallel = 8
+const parallel = 12
 
 // Targets finds the identities of a file and reads their credentials. audience is
 // for entries that name none.
@@ -119,6 +119,16 @@ func (c *Client) Targets(ctx context.Context, f *File, audience string) ([]Targe
 	if err != nil {
 		return nil, err
 	}
+	targets, err := f.Targets(found, audience)
+	if err != nil {
+		return nil, err
+	}
+	return c.Fill(ctx, targets)
+}
+
+// Targets says what the file wants of its identities, which were found in the
+// order of its entries. Entries of the same identity become one target.
+func (f *File) Targets(found []Target, audience string) ([]Target, error) {
 	at := map[string]int{}
 	var targets []Target
 	for i, e := range f.Identities {
@@ -150,10 +160,12 @@ func (c *Client) Targets(ctx context.Context, f *File, audience string) ([]Targe
 			}
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	return c.Fill(ctx, targets)
+	slices.SortFunc(targets, byName)
+	return targets, errors.Join(problems...)
+}
+
+func byName(a, b Target) int {
+	return cmp.Or(strings.Compare(a.Identity.Name, b.Identity.Name), strings.Compare(a.Identity.key(), b.Identity.key()))
 }
 
 // Fill sorts targets by name, leaves out all but the first of the same identity,
@@ -165,15 +177,10 @@ func (c *Client) Fill(ctx context.Context, targets []Target) ([]Target, error) {
 		seen[t.Identity.key()] = true
 		return again
 	})
-	slices.SortFunc(targets, func(a, b Target) int {
-		return cmp.Or(strings.Compare(a.Identity.Name, b.Identity.Name), strings.Compare(a.Identity.key(), b.Identity.key()))
-	})
+	slices.SortFunc(targets, byName)
 	return targets, each(ctx, len(targets), func(ctx context.Context, i int) error {
 		var err error
 		targets[i].Existing, err = c.List(ctx, targets[i].Identity)
-		slices.SortFunc(targets[i].Existing, func(a, b Credential) int {
-			return cmp.Or(compare(a, b), strings.Compare(a.Name, b.Name))
-		})
 		return err
 	})
 }
@@ -240,7 +247,8 @@ func (c *Client) Application(ctx context.Context, a Application) (Target, error)
 	if azure.NotFound(err) {
 		return target, fmt.Errorf("there is no application %s in this tenant: correct the ID, or sign in to its tenant", id)
 	}
-	target.Identity.ApplicationID, target.ClientID = found.ObjectID, found.ClientID
+	target.Identity = Identity{Name: cmp.Or(found.Name, id), ApplicationID: found.ObjectID}
+	target.ClientID = found.ClientID
 	return target, err
 }
 
