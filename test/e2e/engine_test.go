@@ -11,6 +11,8 @@ func TestWebhookEngine(t *testing.T) {
 	w := start(t)
 	w.install(t)
 	t.Run("Identities", func(t *testing.T) { w.testIdentities(t, "webhook") })
+	t.Run("OwnPodsAreRestricted", w.testOwnPods)
+	t.Run("EmulatorImage", w.testEmulatorImage)
 	t.Run("TokenRotation", w.testRotation)
 	t.Run("RollingUpdate", func(t *testing.T) { w.whileScaling(t, "rolling-update", true, w.rollingUpdate) })
 	t.Run("NodeDrain", func(t *testing.T) { w.whileScaling(t, "node-drain", true, w.drain) })
