@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -74,6 +76,13 @@ func (o *azureOptions) cloud(getenv func(string) string) (cloud entra.Cloud, gra
 	if authority == "" && o.environment == entra.Clouds()[0].Name {
 		authority = getenv("AZURE_AUTHORITY_HOST")
 	}
+	for _, endpoint := range []struct{ name, url string }{
+		{"--authority-host (AZURE_AUTHORITY_HOST)", authority}, {"--graph-endpoint", o.graph}, {"--resource-manager-endpoint", o.manager},
+	} {
+		if err := checkEndpoint(endpoint.name, endpoint.url); err != nil {
+			return entra.Cloud{}, "", err
+		}
+	}
 	if authority != "" {
 		cloud.AuthorityHost = strings.TrimSuffix(authority, "/") + "/"
 	}
@@ -90,6 +99,19 @@ func (o *azureOptions) cloud(getenv func(string) string) (cloud entra.Cloud, gra
 		cloud.ResourceManagerAudiences = []string{o.managerTarget}
 	}
 	return cloud, graphAudience, nil
+}
+
+// checkEndpoint makes sure that tokens and secrets are sent over TLS only. Empty is
+// the cloud's own.
+func checkEndpoint(name, endpoint string) error {
+	if endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%s %s: want an https URL without user, query and fragment", name, strconv.Quote(endpoint))
+	}
+	return nil
 }
 
 // An azureSession is a signed-in caller. Nothing has been asked yet.

@@ -225,7 +225,7 @@ func was(c federation.Change) []string {
 		{"issuer", before.Issuer, c.Issuer}, {"subject", before.Subject, c.Subject}, {"audience", before.Audience, c.Audience},
 	} {
 		if field.before != field.after {
-			fields = append(fields, field.name+" "+field.before)
+			fields = append(fields, field.name+" "+printable(field.before))
 		}
 	}
 	return fields
@@ -244,18 +244,18 @@ func sign(action federation.Action) string {
 // describe is a credential for people: its cluster by name where the file knows
 // it, and the audience where it is not the usual one. Columns end in tabs.
 func (f *federationRun) describe(issuer, subject, audience, name string) string {
-	text := f.account(subject) + "\t" + f.cluster(issuer) + "\t" + name
+	text := f.account(subject) + "\t" + f.cluster(issuer) + "\t" + printable(name)
 	if audience != f.session.cloud.FederationAudience {
-		text += "\taudience " + audience
+		text += "\taudience " + printable(audience)
 	}
 	return text
 }
 
 func (f *federationRun) account(subject string) string {
 	if namespace, account, ok := federation.ParseSubject(subject); ok {
-		return namespace + "/" + account
+		return printable(namespace + "/" + account)
 	}
-	return cmp.Or(subject, "(expression)")
+	return cmp.Or(printable(subject), "(expression)")
 }
 
 func (f *federationRun) cluster(issuer string) string {
@@ -266,7 +266,7 @@ func (f *federationRun) cluster(issuer string) string {
 			}
 		}
 	}
-	return issuer
+	return printable(issuer)
 }
 
 // applyOptions are the flags of commands that write.
@@ -560,7 +560,7 @@ identities of a subscription or resource group.`,
 					if l.Azwi {
 						by = "azwi"
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Identity, f.account(l.Subject), f.cluster(l.Issuer), l.Audience, by, l.Name)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Identity, f.account(l.Subject), f.cluster(l.Issuer), printable(l.Audience), by, printable(l.Name))
 				}
 				_ = w.Flush() // as with fmt.Fprintf, nothing is left to tell it to
 			})

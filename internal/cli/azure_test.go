@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestEndpointsAreHTTPS(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--authority-host", "--graph-endpoint", "--resource-manager-endpoint"} {
+		for _, url := range []string{"http://login.example.com", "login.example.com", "https://", "https://a@login.example.com", "https://login.example.com/?a=b"} {
+			code, _, stderr := azwi(t, "federation", "list", flag, url, "--managed-identity", "web")
+			if code != ExitError || !strings.Contains(stderr, flag) || !strings.Contains(stderr, "https") {
+				t.Errorf("%s %s: code %d, %s", flag, url, code, stderr)
+			}
+		}
+	}
+}
+
+func TestForeignTextIsNoCommandOfTheTerminal(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"plain text, ä": "plain text, ä", "a\x1b[2Jb": `"a\x1b[2Jb"`, "a\nb": `"a\nb"`, "": "",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
