@@ -96,6 +96,7 @@ test: kube ## Run the tests with the race detector, on a real control plane (TES
 
 .PHONY: e2e
 e2e: kube ## Prove the whole product on a real node: images, install, pods (5 minutes, root)
+	@.cache/bin/cluster check
 	@$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH)
 	@AZWI_E2E=1 go -C test test -count=1 -timeout=20m $(TESTFLAGS) ./e2e
 

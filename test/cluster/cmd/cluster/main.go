@@ -27,6 +27,8 @@ const usage = `usage: cluster COMMAND [flags]
   down    stop it and remove its data (-keep: leave them for the next up)
   status  say what runs
   build   only build the Kubernetes binary that up needs
+  check   say whether this machine can run a node; exit code 3: it may not, and
+          no package would mend that
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -36,7 +38,7 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 
 	actions := map[string]func(command, context.Context) error{
-		"up": command.up, "down": command.down, "status": command.status, "build": command.build,
+		"up": command.up, "down": command.down, "status": command.status, "build": command.build, "check": command.check,
 	}
 	if len(args) == 0 || actions[args[0]] == nil {
 		fmt.Fprint(stderr, usage)
@@ -66,10 +68,16 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 			err = context.Cause(ctx) // what was cut short by it is no news
 		}
 		fmt.Fprintf(stderr, "cluster %s: %v\n", name, err)
+		if missing, ok := errors.AsType[*cluster.NodeError](err); ok && len(missing.Packages) == 0 {
+			return exitNoRights
+		}
 		return 1
 	}
 	return 0
 }
+
+// exitNoRights says that the machine lacks rights for a node, and no package.
+const exitNoRights = 3
 
 type command struct {
 	dir               string
@@ -200,6 +208,14 @@ func (c command) status(context.Context) error {
 		fmt.Fprintf(c.stdout, "  %-24s process %-8d %s\n", process.Name, process.PID, condition)
 	}
 	c.describe(old)
+	return nil
+}
+
+func (c command) check(context.Context) error {
+	if err := cluster.CheckNode(); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.stdout, "This machine can run a node.")
 	return nil
 }
 

@@ -78,6 +78,14 @@ func TestUsage(t *testing.T) {
 	runCluster(t, "up", "-api-port=x").want(t, 2, `invalid value "x"`)
 }
 
+func TestCheck(t *testing.T) {
+	if err := cluster.CheckNode(); err == nil {
+		runCluster(t, "check").want(t, 0, `^This machine can run a node\.\n$`)
+	}
+	t.Setenv("PATH", t.TempDir())
+	runCluster(t, "check").want(t, 1, `missing: .*apt-get install containerd runc`)
+}
+
 func TestDownSparesOtherFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
