@@ -353,3 +353,28 @@ func FuzzReadAssertion(f *testing.F) {
 		}
 	})
 }
+
+// With NewConnections each exchange has a connection of its own.
+func TestNewConnections(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		fresh bool
+		want  int
+	}{{false, 1}, {true, 3}} {
+		seen := map[string]bool{} // one request at a time
+		server := quietTLSServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen[r.RemoteAddr] = true
+			_, _ = io.WriteString(w, `{"access_token":"t","expires_in":3600}`)
+		}))
+		ca := write(t, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+		x := exchanger(t, entra.ExchangerConfig{AuthorityHost: server.URL, ExtraCAFile: ca, NewConnections: tt.fresh})
+		for range 3 {
+			if _, err := x.Exchange(t.Context(), request("a.b.c")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(seen) != tt.want {
+			t.Errorf("NewConnections %v: %d connections for 3 exchanges, want %d", tt.fresh, len(seen), tt.want)
+		}
+	}
+}

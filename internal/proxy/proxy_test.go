@@ -677,3 +677,17 @@ func TestMetricsCodesAreBounded(t *testing.T) {
 		t.Errorf("%d labels", n)
 	}
 }
+
+// Where strangers reach the port, only those who know the secret get a token.
+func TestSecretOnly(t *testing.T) {
+	t.Parallel()
+	h, _ := handler(t, config{})
+	const target = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r"
+	if w := ask(h, target); w.Code != http.StatusOK {
+		t.Errorf("without SecretOnly: %d %s", w.Code, w.Body)
+	}
+	h.SecretOnly = true
+	if w := ask(h, target); w.Code != http.StatusNotFound {
+		t.Errorf("with SecretOnly: %d %s", w.Code, w.Body)
+	}
+}
