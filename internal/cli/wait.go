@@ -63,6 +63,9 @@ func (o *waitCommand) run(ctx context.Context, r *root) error {
 	}
 	credentials := make([]credential, 0, len(workloads))
 	for _, w := range workloads {
+		if _, _, err := w.assertions(ctx); err != nil { // better now than after the first try's time
+			return err
+		}
 		credentials = append(credentials, credential{workload: w, resource: o.resource, newIdentity: o.newIdentity})
 	}
 	waited := r.wait(ctx, propagation.Config{Timeout: o.timeout, FirstTry: o.firstTry}, credentials)
