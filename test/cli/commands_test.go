@@ -143,8 +143,9 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.CommandContext(worldOf(ts).t.Context(), path, args[2:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), environment(ts)
-	var printed bytes.Buffer
-	cmd.Stderr = &printed
+	var printed strings.Builder
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
@@ -158,7 +159,7 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	err = cmd.Wait()
 	if failed, ok := errors.AsType[*exec.ExitError](err); !seen || !ok || failed.ExitCode() != -1 {
-		ts.Fatalf("not killed at %q: %v\n%s", args[0], err, printed.String())
+		ts.Fatalf("not killed at %q: %v\n%s%s", args[0], err, printed.String(), stderr.String())
 	}
 }
 
