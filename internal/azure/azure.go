@@ -109,6 +109,9 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
+	if c.TenantID == "" && (c.Method == MethodClientSecret || c.Method == MethodClientCertificate) {
+		return nil, errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+	}
 	options, private := c.ClientOptions(), c.private()
 	switch c.Method {
 	case MethodClientSecret:
