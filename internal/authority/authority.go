@@ -77,6 +77,8 @@ type Authority struct {
 	configuration *object
 
 	keys chan newKey
+	// generate makes a key; tests share some, as they are slow to make.
+	generate func() (*rsa.PrivateKey, error)
 
 	// Run's own: the authority last seen in the Secret, and until when there is
 	// nothing to do if the versions stay as they are.
@@ -139,7 +141,8 @@ func New(c Config) (*Authority, error) {
 				}
 			},
 		},
-		keys: keys,
+		keys:     keys,
+		generate: func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, authorityBits) },
 		secret: &object{
 			what: "secret", collection: "/api/v1/namespaces/" + url.PathEscape(c.Namespace) + "/secrets", name: c.Secret, writes: limiter(),
 		},
@@ -221,7 +224,7 @@ type newKey struct {
 // which another program's write would not be seen.
 func (a *Authority) makeKeys(ctx context.Context) {
 	for ctx.Err() == nil {
-		key, err := rsa.GenerateKey(rand.Reader, authorityBits)
+		key, err := a.generate()
 		select {
 		case a.keys <- newKey{key, err}:
 		case <-ctx.Done():

@@ -3,15 +3,42 @@ package authority
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 const day = 24 * time.Hour
+
+// Enough keys that none comes again in a Secret while another one of it is in use.
+const sharedKeys = 16
+
+var makeSharedKeys = sync.OnceValues(func() ([]*rsa.PrivateKey, error) {
+	var keys []*rsa.PrivateKey
+	for range sharedKeys {
+		key, err := rsa.GenerateKey(rand.Reader, authorityBits)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+})
+
+// nextKey is a key that this store had not before, or not lately.
+func (s *store) nextKey() (*rsa.PrivateKey, error) {
+	keys, err := makeSharedKeys()
+	if err != nil {
+		return nil, err
+	}
+	return keys[s.keysTaken.Add(1)%sharedKeys], nil
+}
 
 // start runs replicas until the test's end.
 func start(t *testing.T, s *store, n int, c Config) []*Authority {
@@ -26,6 +53,7 @@ func start(t *testing.T, s *store, n int, c Config) []*Authority {
 		if err != nil {
 			t.Fatal(err)
 		}
+		a.generate = s.nextKey
 		replicas = append(replicas, a)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -40,19 +68,19 @@ func start(t *testing.T, s *store, n int, c Config) []*Authority {
 	return replicas
 }
 
-// TestYears lets two replicas renew for two months what lasts for days: no caller is
+// TestYears lets two replicas renew for two weeks what lasts for hours: no caller is
 // ever refused, and nothing is written but what is due.
 func TestYears(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
-		replicas := start(t, s, 2, Config{Lifetime: 4 * day, AuthorityLifetime: 20 * day, RenewBefore: day, Overlap: 6 * time.Hour})
+		replicas := start(t, s, 2, Config{Lifetime: day, AuthorityLifetime: 5 * day, RenewBefore: day / 4, Overlap: 3 * time.Hour})
 		synctest.Wait()
 		m, bundle, _, _ := s.look()
 		accepted(t, bundle, replicas...)
 		authorities, leaves := map[string]bool{}, map[string]bool{}
 		before := bundle
-		for range 60 * 24 {
+		for range 15 * 24 {
 			time.Sleep(time.Hour) //nolint:forbidigo // the bubble's clock
 			synctest.Wait()
 			m, bundle, _, _ = s.look()
@@ -66,9 +94,9 @@ func TestYears(t *testing.T) {
 			}
 		}
 		_, _, secretWrites, bundleWrites := s.look()
-		// 60 days / 19, and every 3 days within each.
+		// 15 days / 4.75, and every 18 hours within each.
 		if len(authorities) != 4 || len(leaves) < 20 || len(leaves) > 23 {
-			t.Errorf("%d authorities and %d certificates in 60 days", len(authorities), len(leaves))
+			t.Errorf("%d authorities and %d certificates in 15 days", len(authorities), len(leaves))
 		}
 		// A former authority is dropped with a write of its own.
 		if want := len(leaves) + len(authorities) - 1; secretWrites != want || bundleWrites != 2*len(authorities)-1 {

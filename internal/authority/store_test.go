@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 // synctest can't have a network: test/authority has the real one. It keeps versions,
 // refuses outdated writes and tells watchers.
 type store struct {
+	keysTaken atomic.Uint64
+
 	mu       sync.Mutex
 	away     bool
 	version  int
