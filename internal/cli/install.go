@@ -35,7 +35,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	o.cluster.register(c)
 	fs := c.Flags()
 	fs.StringVarP(&o.namespace, "namespace", "n", "", "namespace to install into (default "+install.DefaultNamespace+", or where it is)")
-	fs.StringVar(&o.engine, "engine", install.EngineAuto, "webhook, policy (admission policies in the API server, Kubernetes 1.36 and later) or auto: the webhook, or what is installed")
+	fs.StringVar(&o.engine, "engine", "", "webhook, policy (admission policies in the API server, Kubernetes 1.36 and later) or auto: policy where the API server has it (default what is installed, else webhook)")
 	fs.StringVar(&o.tenantID, "tenant-id", "", "ID of your Microsoft Entra tenant (default $AZURE_TENANT_ID); the chart's azureTenantID")
 	fs.StringVar(&o.environment, "azure-env", "", "Azure cloud; the chart's azureEnvironment")
 	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy; the chart's global.imageRegistry")
@@ -116,7 +116,7 @@ func (r *root) install(ctx context.Context, o installOptions) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains([]string{install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
+	if !slices.Contains([]string{"", install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
 		return fmt.Errorf("--engine %q: use webhook, policy or auto", o.engine)
 	}
 	client, err := o.cluster.connect()

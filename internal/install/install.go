@@ -34,8 +34,8 @@ type Config struct {
 	// Namespace to install into. Default: where it is installed already, else
 	// DefaultNamespace.
 	Namespace string
-	// Engine is webhook, policy or auto. Default: auto, which keeps that of an
-	// installation and otherwise takes the webhook.
+	// Engine is webhook, policy, or auto: policy where the API server has it, else
+	// webhook. Default: that of Values or of the installation, else webhook.
 	Engine string
 	// Values of the chart. An upgrade adds them to those of the installation.
 	Values map[string]any
@@ -199,18 +199,23 @@ func Merge(base, over map[string]any) map[string]any {
 
 func (p *plan) chooseEngine() error {
 	have, _ := p.values["engine"].(string)
+	minor, err := minor(p.cluster.version)
+	if err != nil {
+		return err
+	}
 	switch p.config.Engine {
-	case EngineAuto, "":
+	case "":
 		p.engine = cmp.Or(have, EngineWebhook)
 		if have == "" && p.found != nil && p.found.Engine != "" {
 			p.engine = p.found.Engine
 		}
+	case EngineAuto:
+		p.engine = EngineWebhook
+		if minor >= firstWithPolicies {
+			p.engine = EnginePolicy
+		}
 	default:
 		p.engine = p.config.Engine
-	}
-	minor, err := minor(p.cluster.version)
-	if err != nil {
-		return err
 	}
 	if minor < oldest {
 		return fmt.Errorf("azwi needs Kubernetes 1.%d or later, this is %s", oldest, p.cluster.version)

@@ -12,12 +12,17 @@ func TestEngineByVersion(t *testing.T) {
 		version, engine, want string // want is empty for a refusal
 		found                 *Installation
 	}{
+		{"v1.28.9", "", "", nil},
+		{"v1.29.0", "", EngineWebhook, nil},
+		{"v1.37.2", "", EngineWebhook, nil},
 		{"v1.28.9", EngineAuto, "", nil},
 		{"v1.29.0", EngineAuto, EngineWebhook, nil},
-		{"v1.37.2", EngineAuto, EngineWebhook, nil},
+		{"v1.35.9", EngineAuto, EngineWebhook, nil},
+		{"v1.36.0", EngineAuto, EnginePolicy, nil},
+		{"v1.37.2-eks-1", EngineAuto, EnginePolicy, &Installation{Engine: EngineWebhook}},
 		{"v1.35.1-gke.7", EnginePolicy, "", nil},
 		{"v1.36.0+k3s1", EnginePolicy, EnginePolicy, nil},
-		{"v1.36.0", EngineAuto, EnginePolicy, &Installation{Engine: EnginePolicy}},
+		{"v1.36.0", "", EnginePolicy, &Installation{Engine: EnginePolicy}},
 		{"unknown", EngineAuto, "", nil},
 	} {
 		p := &plan{cluster: &cluster{version: tt.version}, config: Config{Engine: tt.engine}, found: tt.found}
