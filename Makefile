@@ -137,6 +137,8 @@ bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better
 	@echo; echo "## The emulator: token exchanges on one core, and start to ready"
 	@go test -run='^$$' -bench='Exchange|Refusal' -benchtime=3s -cpu=1 ./emulator
 	@go test -run='^$$' -bench=Start -benchtime=3x ./cmd/azwi-emulator
+	@echo; echo "## azwi: size and start"
+	@go test -run='^$$' -bench=Version -benchtime=50x ./cmd/azwi -azwi=$(CURDIR)/$(BIN)/azwi
 	@echo; echo "## azwi federation: 3,000 credentials on 150 identities"
 	@go test -run='^$$' -bench=Plan -benchtime=5x ./internal/federation
 	@go test -run=TestApplyAtAzuresLimits -count=1 -v ./internal/federation | grep 'simulated'
