@@ -50,8 +50,8 @@ func (w *world) whileScaling(t *testing.T, namespace string, apiServerStays bool
 	if err != nil {
 		t.Error(err)
 	}
-	if made < 100 {
-		t.Errorf("only %d pods were created meanwhile", made)
+	if made < fewest {
+		t.Errorf("only %d pods were created", made)
 	}
 	t.Logf("%d pods created one after another beside the Deployment's %d", made, many)
 	if apiServerStays {
@@ -121,22 +121,32 @@ func (w *world) wantNoRefusals(t *testing.T, namespace string) {
 type creations struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	// enough is closed after the first hundred, or at the end.
+	enough chan struct{}
 	made   int
 	err    error
 }
 
+// fewest is how many pods at least are created. How fast that goes is up to the
+// machine, so stop waits for them.
+const fewest = 100
+
 // startCreating begins. Refusals are errors if none is allowed; a pod without its
 // identity always is.
 func (w *world) startCreating(ctx context.Context, noRefusals bool) *creations {
-	c := &creations{}
+	c := &creations{enough: make(chan struct{})}
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.done.Go(func() {
+		done := sync.OnceFunc(func() { close(c.enough) })
+		defer done()
 		for ctx.Err() == nil && c.err == nil {
 			err := w.tryInjection(ctx, "default")
 			switch {
 			case ctx.Err() != nil:
 			case err == nil:
-				c.made++
+				if c.made++; c.made == fewest {
+					done()
+				}
 			case noRefusals, errors.Is(err, errNotInjected):
 				c.err = fmt.Errorf("after %d pods: %w", c.made, err)
 			}
@@ -146,6 +156,7 @@ func (w *world) startCreating(ctx context.Context, noRefusals bool) *creations {
 }
 
 func (c *creations) stop() (made int, err error) {
+	<-c.enough
 	c.cancel()
 	c.done.Wait()
 	return c.made, c.err
