@@ -1,10 +1,11 @@
 package permission
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"strings"
+	"fmt"
+
+	"azwi/internal/oidc"
 )
 
 // A Caller is who is signed in, as far as the directory is concerned.
@@ -35,14 +36,9 @@ const (
 // the token may ask anyhow, and Graph decides in the end.
 // Source: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 func readCaller(token string) (Caller, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return Caller{}, errors.New("the access token of Graph is no JWT")
-	}
-	// The decoder's error would quote the token.
-	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	payload, err := oidc.Payload(token)
 	if err != nil {
-		return Caller{}, errors.New("the access token of Graph is no JWT")
+		return Caller{}, fmt.Errorf("the access token of Graph: %w", err)
 	}
 	var claims struct {
 		ObjectID string   `json:"oid"`
