@@ -13,6 +13,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/entra"
+	"azwi/internal/identitymap"
 	"azwi/internal/loglevel"
 	"azwi/internal/proxy"
 	"azwi/internal/redirect"
@@ -133,8 +134,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 
 func parseIdentities(getenv func(string) string, mappings, allowed []string, fallBack bool) (proxy.Identities, error) {
 	ids := proxy.Identities{
-		Default: proxy.Identity{ClientID: strings.ToLower(getenv(contract.EnvClientID)), TenantID: getenv(contract.EnvTenantID)},
-		Mapped:  map[string]proxy.Identity{}, FallBack: fallBack,
+		Default:  proxy.Identity{ClientID: strings.ToLower(getenv(contract.EnvClientID)), TenantID: getenv(contract.EnvTenantID)},
+		FallBack: fallBack,
 	}
 	var mistakes []error
 	if !proxy.ValidID(ids.Default.TenantID) {
@@ -143,17 +144,11 @@ func parseIdentities(getenv func(string) string, mappings, allowed []string, fal
 	if ids.Default.ClientID != "" && !proxy.ValidID(ids.Default.ClientID) {
 		mistakes = append(mistakes, errors.New(contract.EnvClientID+" is no client ID"))
 	}
-	for _, m := range mappings {
-		id, identity, err := proxy.ParseMapping(m)
-		if err != nil {
-			mistakes = append(mistakes, err)
-			continue
-		}
-		if other, ok := ids.Mapped[id]; ok && other != identity {
-			mistakes = append(mistakes, fmt.Errorf("--identity gives %s two client IDs", id))
-		}
-		ids.Mapped[id] = identity
+	mapped, err := identitymap.Parse(mappings)
+	if err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--identity: %w", err))
 	}
+	ids.Mapped = mapped
 	for _, id := range allowed {
 		if !proxy.ValidID(id) {
 			mistakes = append(mistakes, fmt.Errorf("--allow-client-id %q is no client ID", id))

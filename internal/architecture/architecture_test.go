@@ -52,7 +52,7 @@ func rules() []rule {
 		{name: "the emulator works without Kubernetes", whose: `^(emulator(/.*)?|cmd/azwi-emulator)$`, never: anyKubernetes},
 		{
 			name:  "packages on the token's way have no Kubernetes client",
-			whose: `^internal/(inject|imds|token|entra|redirect|proxy)(/.*)?$`, never: kubernetesClient,
+			whose: `^internal/(inject|identitymap|imds|token|entra|redirect|proxy)(/.*)?$`, never: kubernetesClient,
 		},
 		{name: "the proxy links no Kubernetes module", whose: `^cmd/azwi-proxy$`, never: anyKubernetes},
 		{

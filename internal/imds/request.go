@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"azwi/internal/identitymap"
 )
 
 // A Form is a way to ask for a token.
@@ -71,7 +73,7 @@ type Parser struct {
 const (
 	maxForm     = 32 << 10
 	maxResource = 2 << 10
-	maxID       = 1 << 10
+	maxID       = identitymap.MaxID
 	maxClaims   = 8 << 10
 )
 

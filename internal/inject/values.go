@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/identitymap"
 )
 
 // readValues reads the annotations that can be wrong enough to refuse the pod.
@@ -66,10 +67,8 @@ func (in *injection) readIdentities() *Denial {
 	return nil
 }
 
-// IsTenant allows what Azure's SDKs allow in a tenant's ID or domain.
-func IsTenant(s string) bool {
-	return s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == ""
-}
+// IsTenant reports whether s may be a tenant's ID or domain.
+func IsTenant(s string) bool { return identitymap.IsTenant(s) }
 
 // list splits at semicolons; blanks around items and empty items do not count.
 func list(value string) []string {

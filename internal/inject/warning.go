@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/identitymap"
 )
 
 // Reasons of warnings.
@@ -65,25 +66,8 @@ func (in *injection) clientIDWarnings() []Warning {
 		account, contract.ClientIDAnnotation, contract.EnvClientID), Subject{}}}
 }
 
-// IsGUID reports whether s is a GUID as Entra writes client IDs. It allows both cases and nothing but the common form with hyphens.
-func IsGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
-				return false
-			}
-		}
-	}
-	return true
-}
+// IsGUID reports whether s is a GUID as Entra writes client IDs.
+func IsGUID(s string) bool { return identitymap.IsGUID(s) }
 
 // keyWarnings finds keys that look like ours but are not, and keys of ours on the
 // wrong object.

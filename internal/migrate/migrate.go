@@ -16,6 +16,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/apiserver"
+	"azwi/internal/identitymap"
 	"azwi/internal/inject"
 	"azwi/internal/workload"
 )
@@ -296,8 +297,9 @@ func (d *detection) write(ctx context.Context, o owner) error {
 func resourceIDs(bound []azureIdentity) string {
 	var pairs []string
 	for _, i := range bound {
-		if id := i.Spec.ResourceID; i.Spec.Type == typeManaged && id != "" && inject.IsGUID(i.Spec.ClientID) && !strings.ContainsAny(id, "=; ") {
-			pairs = append(pairs, id+"="+i.Spec.ClientID)
+		pair := i.Spec.ResourceID + "=" + i.Spec.ClientID
+		if _, _, err := identitymap.ParsePair(pair); err == nil && i.Spec.Type == typeManaged {
+			pairs = append(pairs, pair)
 		}
 	}
 	return strings.Join(pairs, ";")

@@ -5,16 +5,12 @@ import (
 	"net/http"
 	"strings"
 
+	"azwi/internal/identitymap"
 	"azwi/internal/imds"
 )
 
 // An Identity is what tokens are asked for.
-type Identity struct {
-	// ClientID of an application or managed identity.
-	ClientID string
-	// TenantID is where it lives.
-	TenantID string
-}
+type Identity = identitymap.Identity
 
 // Identities say which identity a request gets.
 type Identities struct {
@@ -31,17 +27,6 @@ type Identities struct {
 	// FallBack gives the default identity to object and resource IDs that are not
 	// mapped, as the proxy of Azure/azure-workload-identity v1.6 did.
 	FallBack bool
-}
-
-// ParseMapping reads ID=CLIENT_ID or ID=CLIENT_ID@TENANT. The first result is the
-// key for Identities.Mapped.
-func ParseMapping(s string) (string, Identity, error) {
-	id, target, ok := strings.Cut(s, "=")
-	clientID, tenant, hasTenant := strings.Cut(target, "@")
-	if id = strings.TrimSpace(id); !ok || id == "" || !ValidID(clientID) || hasTenant && !ValidID(tenant) {
-		return "", Identity{}, fmt.Errorf("identity %q: write ID=CLIENT_ID or ID=CLIENT_ID@TENANT_ID", s)
-	}
-	return strings.ToLower(id), Identity{ClientID: strings.ToLower(clientID), TenantID: tenant}, nil
 }
 
 // ValidID reports whether s may be a client or tenant ID: a GUID, or a domain
