@@ -229,6 +229,103 @@ func initsAndPanics(t *testing.T, name string, source any) []finding {
 	return found
 }
 
+// What people read on a terminal goes through internal/terminal, which escapes what
+// others wrote. Its Writer is no io.Writer; this finds the ways around it.
+func TestOnlyTerminalWritesForPeople(t *testing.T) {
+	t.Parallel()
+	files := 0
+	for _, p := range list(t, root) {
+		if p.moduleRelative != "internal/cli" && !strings.HasPrefix(p.moduleRelative, "internal/cli/") {
+			continue
+		}
+		for _, name := range slices.Concat(p.GoFiles, p.IgnoredGoFiles) {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			files++
+			for _, found := range unescaped(t, filepath.Join(p.Dir, name), nil) {
+				t.Errorf("%s: %s", found.position, found.what)
+			}
+		}
+	}
+	if files == 0 {
+		t.Error("no file checked")
+	}
+}
+
+func TestUnescapedTextIsSeen(t *testing.T) {
+	t.Parallel()
+	const source = `package cli
+func f() {
+	fmt.Fprintln(r.streams.Out, text)
+	fmt.Fprintf(r.data, text)
+	fmt.Println(text)
+	io.WriteString(os.Stderr, text)
+	fmt.Fprint(c.OutOrStdout(), text)
+	json.NewEncoder(r.data)
+	r.Out.Printf(text)
+	r.Out.Printf("%s", text)
+	r.Err.Overwrite("a" + text)
+}
+`
+	var got []string
+	for _, found := range unescaped(t, "p.go", source) {
+		got = append(got, found.position.String()+" "+found.what)
+	}
+	want := []string{
+		"p.go:3:15 r.streams.Out", "p.go:5:2 fmt.Println", "p.go:6:17 os.Stderr", "p.go:7:13 c.OutOrStdout",
+		"p.go:9:2 Printf without a literal format", "p.go:11:2 Overwrite without a literal format",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// unescaped finds uses of standard output and error other than as data (a field of
+// that name), as the streams of a child, and by a terminal.Writer with a literal
+// format. The streams are made in root.go and given to children in exec.go.
+func unescaped(t *testing.T, name string, source any) []finding {
+	t.Helper()
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, name, source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []finding
+	see := func(n ast.Node, what string) { found = append(found, finding{set.Position(n.Pos()), what}) }
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "Printf" || f.Sel.Name == "Overwrite") && len(n.Args) > 0 {
+				if _, literal := n.Args[0].(*ast.BasicLit); !literal {
+					see(n, f.Sel.Name+" without a literal format")
+				}
+			}
+		case *ast.SelectorExpr:
+			switch name := n.Sel.Name; {
+			case isName(n.X, "fmt") && (name == "Print" || name == "Printf" || name == "Println"):
+				see(n, "fmt."+name)
+			case isName(n.X, "os") && (name == "Stdout" || name == "Stderr"):
+				see(n, "os."+name)
+			case name == "OutOrStdout" || name == "ErrOrStderr" || name == "OutOrStderr":
+				see(n, "c."+name)
+			case name == "Out" || name == "Err":
+				streams, ok := n.X.(*ast.SelectorExpr)
+				if base := filepath.Base(set.Position(n.Pos()).Filename); ok && streams.Sel.Name == "streams" && base != "root.go" && base != "exec.go" {
+					see(n, "r.streams."+name)
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func isName(e ast.Expr, name string) bool {
+	ident, ok := e.(*ast.Ident)
+	return ok && ident.Name == name
+}
+
 // Modules and packages are named by their names: where they come from is the
 // machine's settings, and no file depends on where the repository lies.
 func TestFilesNameNoRegistryAndNoMachine(t *testing.T) {

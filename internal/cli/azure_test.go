@@ -16,14 +16,3 @@ func TestEndpointsAreHTTPS(t *testing.T) {
 		}
 	}
 }
-
-func TestForeignTextIsNoCommandOfTheTerminal(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"plain text, ä": "plain text, ä", "a\x1b[2Jb": `"a\x1b[2Jb"`, "a\nb": `"a\nb"`, "": "",
-	} {
-		if got := printable(text); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
-}

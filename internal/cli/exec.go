@@ -130,7 +130,7 @@ func (o *execCommand) run(ctx context.Context, r *root, args []string) (err erro
 	}
 	child := exec.CommandContext(serving, program, args[1:]...)
 	child.Args[0] = args[0]
-	child.Env, child.Stdin, child.Stdout, child.Stderr = environment, r.In, r.Out, r.Err
+	child.Env, child.Stdin, child.Stdout, child.Stderr = environment, r.streams.In, r.streams.Out, r.streams.Err
 	return runForwarding(child)
 }
 

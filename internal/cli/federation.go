@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -190,30 +189,31 @@ func emptyNotNull[T any](list []T) []T {
 }
 
 func (f *federationRun) showText(plan federation.Plan) {
-	w := tabwriter.NewWriter(f.Out, 0, 0, 2, ' ', 0)
-	var identity string
-	heading := func(name string) {
-		if name != identity {
-			identity = name
-			fmt.Fprintf(w, "%s\n", name)
+	f.Out.Table(func(row func(...string)) {
+		var identity string
+		heading := func(name string) {
+			if name != identity {
+				identity = name
+				row(name)
+			}
 		}
-	}
-	for _, c := range plan.Changes {
-		heading(c.Identity)
-		fmt.Fprintf(w, "  %s %s\n", sign(c.Action), f.describe(c.Issuer, c.Subject, c.Audience, c.Name))
-		if c.Action == federation.Update {
-			fmt.Fprintf(w, "    was: %s\n", strings.Join(was(c), ", "))
+		for _, c := range plan.Changes {
+			heading(c.Identity)
+			row(f.cells(sign(c.Action), c.Issuer, c.Subject, c.Audience, c.Name)...)
+			if c.Action == federation.Update {
+				row("    was: " + strings.Join(was(c), ", "))
+			}
 		}
-	}
-	for _, k := range plan.Kept {
-		heading(k.Identity)
-		fmt.Fprintf(w, "  = %s\tkept: %s\n", f.describe(k.Credential.Issuer, k.Credential.Subject, k.Credential.Audience, k.Credential.Name), k.Reason)
-	}
-	_ = w.Flush() // as with fmt.Fprintf, nothing is left to tell it to
+		for _, k := range plan.Kept {
+			heading(k.Identity)
+			c := k.Credential
+			row(append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason)...)
+		}
+	})
 	if len(plan.Changes)+len(plan.Kept) > 0 {
-		fmt.Fprintln(f.Out)
+		f.Out.Printf("\n")
 	}
-	fmt.Fprintf(f.Out, "%d to add, %d to change, %d to remove, %d kept\n",
+	f.Out.Printf("%d to add, %d to change, %d to remove, %d kept\n",
 		plan.Count(federation.Add), plan.Count(federation.Update), plan.Count(federation.Remove), len(plan.Kept))
 }
 
@@ -225,7 +225,7 @@ func was(c federation.Change) []string {
 		{"issuer", before.Issuer, c.Issuer}, {"subject", before.Subject, c.Subject}, {"audience", before.Audience, c.Audience},
 	} {
 		if field.before != field.after {
-			fields = append(fields, field.name+" "+printable(field.before))
+			fields = append(fields, field.name+" "+field.before)
 		}
 	}
 	return fields
@@ -241,21 +241,21 @@ func sign(action federation.Action) string {
 	return "~"
 }
 
-// describe is a credential for people: its cluster by name where the file knows
-// it, and the audience where it is not the usual one. Columns end in tabs.
-func (f *federationRun) describe(issuer, subject, audience, name string) string {
-	text := f.account(subject) + "\t" + f.cluster(issuer) + "\t" + printable(name)
+// cells are a credential for people, after a sign: its cluster by name where the
+// file knows it, and the audience where it is not the usual one.
+func (f *federationRun) cells(sign, issuer, subject, audience, name string) []string {
+	cells := []string{"  " + sign + " " + f.account(subject), f.cluster(issuer), name}
 	if audience != f.session.cloud.FederationAudience {
-		text += "\taudience " + printable(audience)
+		cells = append(cells, "audience "+audience)
 	}
-	return text
+	return cells
 }
 
 func (f *federationRun) account(subject string) string {
 	if namespace, account, ok := federation.ParseSubject(subject); ok {
-		return printable(namespace + "/" + account)
+		return namespace + "/" + account
 	}
-	return cmp.Or(printable(subject), "(expression)")
+	return cmp.Or(subject, "(expression)")
 }
 
 func (f *federationRun) cluster(issuer string) string {
@@ -266,7 +266,7 @@ func (f *federationRun) cluster(issuer string) string {
 			}
 		}
 	}
-	return printable(issuer)
+	return issuer
 }
 
 // applyOptions are the flags of commands that write.
@@ -350,7 +350,7 @@ func (f *federationRun) apply(ctx context.Context, plan federation.Plan, dryRun 
 		changes = append(changes, c.Change)
 	}
 	err := f.print(f.output, federationChanges{changes}, func() {
-		fmt.Fprintf(f.Out, "%d of %d changes made\n", len(made), len(plan.Changes))
+		f.Out.Printf("%d of %d changes made\n", len(made), len(plan.Changes))
 	})
 	return made, errors.Join(refused(failed), err)
 }
@@ -553,16 +553,16 @@ identities of a subscription or resource group.`,
 				}
 			}
 			return f.print(o.output, list, func() {
-				w := tabwriter.NewWriter(f.Out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "IDENTITY\tSERVICE ACCOUNT\tCLUSTER\tAUDIENCE\tBY\tNAME")
-				for _, l := range list.Credentials {
-					by := "others"
-					if l.Azwi {
-						by = "azwi"
+				f.Out.Table(func(row func(...string)) {
+					row("IDENTITY", "SERVICE ACCOUNT", "CLUSTER", "AUDIENCE", "BY", "NAME")
+					for _, l := range list.Credentials {
+						by := "others"
+						if l.Azwi {
+							by = "azwi"
+						}
+						row(l.Identity, f.account(l.Subject), f.cluster(l.Issuer), l.Audience, by, l.Name)
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Identity, f.account(l.Subject), f.cluster(l.Issuer), printable(l.Audience), by, printable(l.Name))
-				}
-				_ = w.Flush() // as with fmt.Fprintf, nothing is left to tell it to
+				})
 			})
 		},
 	}
@@ -603,7 +603,7 @@ Identities are named ones, or all managed identities of a subscription or resour
 				// Nothing to want, or a --cluster of a name that a file can't have.
 				return fmt.Errorf("no file can be made of %d identities: %w", len(f.targets), err)
 			}
-			_, err = r.Out.Write(text)
+			_, err = r.data.Write(text)
 			return err
 		},
 	}

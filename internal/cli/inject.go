@@ -79,7 +79,7 @@ func injectManifests(ctx context.Context, o injectOptions, r *root) error {
 	}
 	result, err := injector.Inject(ctx, files, config)
 	for _, note := range result.Notes {
-		fmt.Fprintln(r.Err, note)
+		r.Err.Printf("%s\n", note)
 	}
 	if errors.Is(err, account.ErrNotFound) && config.Accounts == nil {
 		return fmt.Errorf("%w\nname the service account's manifest with -f too, say its client ID with --client-id, or use --from-cluster", err)
@@ -88,9 +88,9 @@ func injectManifests(ctx context.Context, o injectOptions, r *root) error {
 		return err
 	}
 	if result.OptedIn == 0 {
-		fmt.Fprintf(r.Err, "note: nothing to inject: no pod template has the label %s: %q\n", contract.UseLabel, contract.UseLabelValue)
+		r.Err.Printf("note: nothing to inject: no pod template has the label %s: %q\n", contract.UseLabel, contract.UseLabelValue)
 	}
-	_, err = r.Out.Write(result.Text)
+	_, err = r.data.Write(result.Text)
 	return err
 }
 

@@ -101,15 +101,15 @@ keep their identity; new ones get none.`,
 			if err := install.Uninstall(c.Context(), client, r.progress); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(r.Out, "azwi is uninstalled")
-			return err
+			r.Out.Printf("azwi is uninstalled\n")
+			return nil
 		},
 	}
 	cluster.register(c)
 	return c
 }
 
-func (r *root) progress(line string) { fmt.Fprintln(r.Err, line) }
+func (r *root) progress(line string) { r.Err.Printf("%s\n", line) }
 
 func (r *root) install(ctx context.Context, o installOptions) error {
 	values, err := o.values(r.getenv)
@@ -141,10 +141,11 @@ func (r *root) install(ctx context.Context, o installOptions) error {
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(r.Err, "\n%s\n\n", result.Notes)
+	r.Err.Block("", "", "\n"+result.Notes)
+	r.Err.Printf("\n")
 	done := map[bool]string{true: "works", false: "is applied"}[o.wait]
-	_, err = fmt.Fprintf(r.Out, "azwi %s %s in namespace %s, engine %s\n", result.Version, done, result.Namespace, result.Engine)
-	return err
+	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, done, result.Namespace, result.Engine)
+	return nil
 }
 
 func (r *root) printObjects(ctx context.Context, config install.Config, o installOptions) error {
@@ -159,7 +160,7 @@ func (r *root) printObjects(ctx context.Context, config install.Config, o instal
 	if err != nil {
 		return err
 	}
-	_, err = r.Out.Write(text)
+	_, err = r.data.Write(text)
 	return err
 }
 

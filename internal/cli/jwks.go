@@ -21,7 +21,7 @@ func newJWKSCommand(r *root) *cobra.Command {
 		Short: "Write the key set that a service account issuer publishes",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return jwks(r.Out, files, output)
+			return jwks(r.data, files, output)
 		},
 	}
 	cmd.Flags().StringSliceVar(&files, "public-keys", nil, "PEM files of public keys; list the old key too while tokens of it are in use")

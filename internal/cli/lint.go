@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,7 +56,7 @@ Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 func lintManifests(o lintOptions, r *root) error {
 	if o.rules {
 		for _, rule := range lint.Rules() {
-			fmt.Fprintf(r.Out, "%-24s %-8s %s\n", rule.Name, rule.Severity, rule.Summary)
+			r.Out.Printf("%-24s %-8s %s\n", rule.Name, rule.Severity, rule.Summary)
 		}
 		return nil
 	}
@@ -79,7 +78,7 @@ func lintManifests(o lintOptions, r *root) error {
 		return err
 	}
 	found := lint.Lint(files, config)
-	if err := writeFindings(r.Out, o.output, found); err != nil {
+	if err := r.writeFindings(o.output, found); err != nil {
 		return err
 	}
 	var failed bool
@@ -90,7 +89,7 @@ func lintManifests(o lintOptions, r *root) error {
 		return &exitError{ExitDifferent, fmt.Errorf("%s", tally(found))}
 	}
 	if o.output == "text" {
-		fmt.Fprintf(r.Err, "files: %d, %s\n", len(files), tally(found))
+		r.Err.Printf("files: %d, %s\n", len(files), tally(found))
 	}
 	return nil
 }
@@ -125,7 +124,7 @@ type lintObject struct {
 	Name      string `json:"name"`
 }
 
-func writeFindings(out io.Writer, form string, found []lint.Finding) error {
+func (r *root) writeFindings(form string, found []lint.Finding) error {
 	switch form {
 	case "text":
 		for _, f := range found {
@@ -133,7 +132,7 @@ func writeFindings(out io.Writer, form string, found []lint.Finding) error {
 			if f.Kind != "" {
 				object = f.Kind + " " + f.Namespace + "/" + f.Name + ": "
 			}
-			fmt.Fprintf(out, "%s: %s: %s%s [%s]\n", f.Position, f.Severity, object, f.Message, f.Rule)
+			r.Out.Printf("%s: %s: %s%s [%s]\n", f.Position, f.Severity, object, f.Message, f.Rule)
 		}
 		return nil
 	case "json":
@@ -145,7 +144,7 @@ func writeFindings(out io.Writer, form string, found []lint.Finding) error {
 			}
 			report.Findings = append(report.Findings, one)
 		}
-		e := json.NewEncoder(out)
+		e := json.NewEncoder(r.data)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		return e.Encode(report)
@@ -155,7 +154,7 @@ func writeFindings(out io.Writer, form string, found []lint.Finding) error {
 		property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 		commands := map[lint.Severity]string{lint.Error: "error", lint.Warning: "warning", lint.Info: "notice"}
 		for _, f := range found {
-			fmt.Fprintf(out, "::%s file=%s,line=%d,col=%d,title=azwi lint%s::%s\n", commands[f.Severity],
+			r.Out.Printf("::%s file=%s,line=%d,col=%d,title=azwi lint%s::%s\n", commands[f.Severity],
 				property.Replace(f.Position.File), f.Position.Line, f.Position.Column, property.Replace(": "+f.Rule), value.Replace(f.Message))
 		}
 		return nil

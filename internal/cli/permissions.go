@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -119,13 +118,13 @@ func (s *azureSession) checker() *permission.Checker {
 
 func (r *root) printPermissions(report permission.Report) {
 	if c := report.Caller; c != nil && c.ObjectID != "" {
-		fmt.Fprintf(r.Out, "caller: %s %s in tenant %s\n", c.Kind, c.ObjectID, c.TenantID)
+		r.Out.Printf("caller: %s %s in tenant %s\n", c.Kind, c.ObjectID, c.TenantID)
 	}
-	w := tabwriter.NewWriter(r.Out, 0, 0, 2, ' ', 0)
-	for _, result := range report.Results {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", result.Verdict, result.What, cmp.Or(result.Where, "-"), result.Why)
-	}
-	_ = w.Flush() // as with fmt.Fprintf above, nothing is left to tell it to
+	r.Out.Table(func(row func(...string)) {
+		for _, result := range report.Results {
+			row(string(result.Verdict), result.What, cmp.Or(result.Where, "-"), result.Why)
+		}
+	})
 }
 
 // checkPermissions tells beforehand what would be refused: a proven no is an

@@ -118,10 +118,10 @@ func detect(ctx context.Context, o detectOptions, r *root) error {
 		return err
 	}
 	for _, note := range plan.Notes {
-		fmt.Fprintln(r.Err, "note:", note)
+		r.Err.Printf("note: %s\n", note)
 	}
 	for _, l := range plan.LeftOut {
-		fmt.Fprintf(r.Err, "left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason)
+		r.Err.Printf("left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason)
 	}
 	if n := len(plan.LeftOut); n > 0 {
 		return fmt.Errorf("workloads left out: %d; everything else is written", n)
@@ -211,13 +211,13 @@ func newDetectReport(plan *migrate.Plan, files []migrate.File, dir string) detec
 
 func (d detectReport) text(r *root) {
 	if len(d.Written)+len(d.LeftOut) == 0 {
-		fmt.Fprintln(r.Out, "nothing here uses aad-pod-identity: no workload has the label aadpodidbinding")
+		r.Out.Printf("nothing here uses aad-pod-identity: no workload has the label aadpodidbinding\n")
 		return
 	}
 	for _, f := range d.Written {
-		fmt.Fprintf(r.Out, "%s: %s %s/%s\n", f.File, f.Kind, f.Namespace, f.Name)
+		r.Out.Printf("%s: %s %s/%s\n", f.File, f.Kind, f.Namespace, f.Name)
 	}
-	fmt.Fprintln(r.Out, "\nNext:\n1. Install the webhook, if it is not there.\n2. Federate these identities:")
+	r.Out.Printf("\nNext:\n1. Install the webhook, if it is not there.\n2. Federate these identities:\n")
 	for _, f := range d.Written {
 		if f.Subject == "" {
 			continue
@@ -226,7 +226,7 @@ func (d detectReport) text(r *root) {
 		if id == "" {
 			id = "application " + f.ClientID
 		}
-		fmt.Fprintf(r.Out, "   %s with %s\n", id, f.Subject)
+		r.Out.Printf("   %s with %s\n", id, f.Subject)
 	}
-	fmt.Fprintln(r.Out, "3. Review the files and apply them: kubectl apply -f FOLDER, and what is in a folder replace by kubectl replace --force -f.")
+	r.Out.Printf("3. Review the files and apply them: kubectl apply -f FOLDER, and what is in a folder replace by kubectl replace --force -f.\n")
 }

@@ -116,7 +116,7 @@ func generatePolicy(o policyOptions, r *root) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.Out.Write(text)
+	_, err = r.data.Write(text)
 	return err
 }
 
@@ -169,11 +169,11 @@ func verifyPolicy(ctx context.Context, o policyOptions, cluster clusterOptions, 
 		differences = append(differences, different...)
 	}
 	for _, d := range differences {
-		fmt.Fprintln(r.Out, d)
+		r.Out.Printf("%s\n", d)
 	}
 	if len(differences) > 0 {
 		return &exitError{ExitDifferent, fmt.Errorf("%d differences", len(differences))}
 	}
-	_, err = fmt.Fprintf(r.Out, "%d objects are as generated\n", len(objects))
-	return err
+	r.Out.Printf("%d objects are as generated\n", len(objects))
+	return nil
 }

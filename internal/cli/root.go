@@ -11,6 +11,7 @@ import (
 
 	"azwi/internal/apiserver"
 	"azwi/internal/azure"
+	"azwi/internal/terminal"
 	"azwi/internal/version"
 )
 
@@ -51,11 +52,17 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // A root is what all commands share.
 type root struct {
-	Streams
-	getenv func(string) string
-	debug  bool
-	log    *slog.Logger
-	level  *slog.LevelVar
+	In io.Reader
+	// Out and Err are for text: results, and everything else.
+	Out, Err *terminal.Writer
+	// data is standard output for what programs read, which is written as it is:
+	// JSON, YAML, manifests, tokens.
+	data    io.Writer
+	streams Streams
+	getenv  func(string) string
+	debug   bool
+	log     *slog.Logger
+	level   *slog.LevelVar
 }
 
 // Run runs azwi with its arguments, without the program's name, and returns the
@@ -63,12 +70,16 @@ type root struct {
 func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
 	level := new(slog.LevelVar)
 	r := &root{
-		Streams: streams, getenv: getenv, level: level,
-		log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level})),
+		In: streams.In, Out: terminal.New(streams.Out), Err: terminal.New(streams.Err), data: streams.Out, streams: streams,
+		getenv: getenv, level: level,
+		log: slog.New(slog.NewTextHandler(terminal.Log(streams.Err), &slog.HandlerOptions{Level: level})),
 	}
 	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
 	cmd.SetArgs(asPlugin(cmd, streams.Program, args))
 	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		err = r.Out.Err()
+	}
 	if err == nil {
 		return ExitOK
 	}
@@ -92,9 +103,9 @@ func (r *root) report(err error) {
 	if r.debug {
 		text = err.Error()
 	}
-	fmt.Fprintln(r.Err, "azwi:", text)
+	r.Err.Block("azwi: ", "  ", text)
 	if advice := azure.Advice(err); advice != "" {
-		fmt.Fprintln(r.Err, "what to do:", advice)
+		r.Err.Block("what to do: ", "  ", advice)
 	}
 }
 
@@ -112,8 +123,8 @@ func newRootCommand(r *root) *cobra.Command {
 		},
 	}
 	cmd.SetIn(r.In)
-	cmd.SetOut(r.Out)
-	cmd.SetErr(r.Err)
+	cmd.SetOut(r.streams.Out)
+	cmd.SetErr(r.streams.Err)
 	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
 	cmd.AddCommand(
 		newVersionCommand(r),

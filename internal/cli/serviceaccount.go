@@ -103,7 +103,7 @@ func accountHelp(remove bool) string {
 		if remove {
 			short = p.remove
 		}
-		fmt.Fprintf(&text, "  %-19s %s\n", p.name, short)
+		text.WriteString(fmt.Sprintf("  %-19s %s\n", p.name, short))
 	}
 	if remove {
 		text.WriteString(`
@@ -386,7 +386,7 @@ func (a *accountRun) step(s accountStep) {
 	if a.o.dryRun && outcome != outcomeUnchanged && outcome != outcomeAbsent {
 		outcome = "would be " + outcome
 	}
-	fmt.Fprintf(a.Out, "%s: %s: %s\n", s.Phase, s.What, outcome)
+	a.Out.Printf("%s: %s: %s\n", s.Phase, s.What, outcome)
 	for _, c := range s.Changes {
 		if c.Old == "" {
 			continue
@@ -395,7 +395,7 @@ func (a *accountRun) step(s accountStep) {
 		if c.Manager != "" {
 			owner = ", set by " + c.Manager
 		}
-		fmt.Fprintf(a.Out, "%s: %s: %s was %q%s, is %q\n", s.Phase, s.What, c.Key, c.Old, owner, c.New)
+		a.Out.Printf("%s: %s: %s was %q%s, is %q\n", s.Phase, s.What, c.Key, c.Old, owner, c.New)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/internal/install"
+	"azwi/internal/terminal"
 	"azwi/internal/version"
 )
 
@@ -34,7 +35,7 @@ Exit code: 0 all is well, 2 something is wrong, 1 failure.`,
 
 func (r *root) status(ctx context.Context, cluster clusterOptions, output string) error {
 	write, ok := map[string]func(io.Writer, *install.Status) error{
-		"text": statusText,
+		"text": func(_ io.Writer, s *install.Status) error { return statusText(r.Out, s) },
 		"json": func(w io.Writer, s *install.Status) error {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
@@ -63,7 +64,7 @@ func (r *root) status(ctx context.Context, cluster clusterOptions, output string
 	if status == nil {
 		return &exitError{ExitDifferent, errors.New("nothing is installed: run azwi install")}
 	}
-	if err := write(r.Out, status); err != nil {
+	if err := write(r.data, status); err != nil {
 		return err
 	}
 	if n := len(status.Problems); n > 0 {
@@ -72,9 +73,9 @@ func (r *root) status(ctx context.Context, cluster clusterOptions, output string
 	return nil
 }
 
-func statusText(w io.Writer, s *install.Status) error {
+func statusText(w *terminal.Writer, s *install.Status) error {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-14s %s\n", name, fmt.Sprintf(format, args...))
+		w.Printf("%-14s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("engine", "%s", s.Engine)
 	line("version", "%s", s.Version)
@@ -104,5 +105,5 @@ func statusText(w io.Writer, s *install.Status) error {
 	for _, p := range s.Problems {
 		line("PROBLEM", "%s", p)
 	}
-	return nil
+	return w.Err()
 }

@@ -5,38 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
-	"unicode"
-
-	"golang.org/x/term"
 
 	"azwi/internal/federation"
+	"azwi/internal/terminal"
 )
-
-// isTerminal reports whether a stream is one.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
-// printable is text of somebody else's, quoted if a terminal could take a part of
-// it for a command.
-func printable(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.QuoteToGraphic(text)
-	}
-	return text
-}
 
 // confirm asks, and fails unless the answer is yes. Without a terminal to ask it
 // fails.
 func (r *root) confirm(ctx context.Context, question string) error {
-	if !isTerminal(r.In) {
+	if !terminal.IsTerminal(r.In) {
 		return errors.New("there is no terminal to ask; look at --dry-run, then give --yes")
 	}
-	fmt.Fprintf(r.Err, "%s [y/N] ", question)
+	r.Err.Printf("%s [y/N] ", question)
 	answers := make(chan string, 1)
 	go func() {
 		// Reading a terminal can't be cancelled; the program ends then.
@@ -63,7 +44,7 @@ type changeView struct {
 }
 
 func newChangeView(f *federationRun, of int) *changeView {
-	v := &changeView{f: f, of: of, terminal: isTerminal(f.Err)}
+	v := &changeView{f: f, of: of, terminal: f.Err.IsTerminal()}
 	v.status()
 	return v
 }
@@ -74,22 +55,22 @@ func (v *changeView) done(c federation.Change, err error) {
 	v.n++
 	switch text := fmt.Sprintf("%s: %s %s on %s", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer)); {
 	case err != nil:
-		fmt.Fprintf(v.f.Err, "%s: NOT %s %s on %s\n", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer))
+		v.f.Err.Printf("%s: NOT %s %s on %s\n", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer))
 	case v.f.output == "text":
-		fmt.Fprintln(v.f.Out, text)
+		v.f.Out.Printf("%s\n", text)
 	}
 	v.status()
 }
 
 func (v *changeView) status() {
 	if v.terminal && v.n < v.of {
-		fmt.Fprintf(v.f.Err, "%d of %d", v.n, v.of)
+		v.f.Err.Overwrite("%d of %d", v.n, v.of)
 	}
 }
 
 func (v *changeView) clear() {
 	if v.terminal {
-		fmt.Fprint(v.f.Err, "\r\x1b[K")
+		v.f.Err.Overwrite("")
 	}
 }
 

@@ -87,7 +87,11 @@ func (o *tokenCommand) run(ctx context.Context, r *root) error {
 			"status": map[string]any{"token": report.Token, "expirationTimestamp": report.ExpiresOn},
 		}, nil)
 	}
-	return r.print(o.output, report, func() { fmt.Fprintln(r.Out, report.Token) })
+	if o.output == "text" {
+		_, err := fmt.Fprintln(r.data, report.Token)
+		return err
+	}
+	return r.print(o.output, report, nil)
 }
 
 func (o *tokenCommand) get(ctx context.Context, w workload) (tokenReport, error) {
@@ -124,7 +128,7 @@ func (o *tokenCommand) printClaims(r *root, token string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(r.Err, "azwi: the signature was not verified")
+	r.Err.Printf("azwi: the signature was not verified\n")
 	form := o.output
 	if form == "text" || form == "exec-credential" {
 		form = "json"

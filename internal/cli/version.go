@@ -24,7 +24,7 @@ func newVersionCommand(r *root) *cobra.Command {
 				Platform string `json:"platform"`
 			}{version.String(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 			return r.print(output, v, func() {
-				fmt.Fprintf(r.Out, "azwi %s, %s, %s\n", v.Version, v.Go, v.Platform)
+				r.Out.Printf("azwi %s, %s, %s\n", v.Version, v.Go, v.Platform)
 			})
 		},
 	}
@@ -45,7 +45,7 @@ func (r *root) print(output string, v any, text func()) error {
 		text()
 		return nil
 	case "json":
-		e := json.NewEncoder(r.Out)
+		e := json.NewEncoder(r.data)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		return e.Encode(v)
@@ -54,7 +54,7 @@ func (r *root) print(output string, v any, text func()) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.Out.Write(raw)
+		_, err = r.data.Write(raw)
 		return err
 	}
 	return fmt.Errorf("--output %q: use text, json or yaml", output)

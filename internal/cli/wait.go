@@ -80,7 +80,7 @@ func (o *waitCommand) run(ctx context.Context, r *root) error {
 	err = r.print(o.output, report, func() {
 		for _, c := range report.Credentials {
 			if c.Ready {
-				fmt.Fprintf(r.Out, "%s: ready after %s, %d tokens in a row\n", c.name(), seconds(c.Seconds), c.Requests-c.lost)
+				r.Out.Printf("%s: ready after %s, %d tokens in a row\n", c.name(), seconds(c.Seconds), c.Requests-c.lost)
 			}
 		}
 	})

@@ -3,21 +3,18 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"azwi/internal/entra"
 	"azwi/internal/propagation"
+	"azwi/internal/terminal"
 )
 
 // A waitView tells people how waiting goes on: a line that counts down on a
 // terminal, a line for each change elsewhere.
 type waitView struct {
-	out      io.Writer
+	out      *terminal.Writer
 	terminal bool
 
 	mu    sync.Mutex
@@ -25,12 +22,8 @@ type waitView struct {
 	said  []string // by target: the last line
 }
 
-func newWaitView(out io.Writer, targets []propagation.Target) *waitView {
-	v := &waitView{out: out, state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets))}
-	if file, ok := out.(*os.File); ok {
-		v.terminal = term.IsTerminal(int(file.Fd()))
-	}
-	return v
+func newWaitView(out *terminal.Writer, targets []propagation.Target) *waitView {
+	return &waitView{out: out, terminal: out.IsTerminal(), state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets))}
 }
 
 // start keeps the countdown running until stop is called.
@@ -54,7 +47,7 @@ func (v *waitView) start() (stop func()) {
 		ticker.Stop()
 		close(done)
 		<-ended
-		fmt.Fprint(v.out, "\r\x1b[K")
+		v.out.Overwrite("")
 	}
 }
 
@@ -69,7 +62,7 @@ func (v *waitView) update(p propagation.Progress) {
 	line := fmt.Sprintf("%s: the next token is asked for in %s%s", p.Name, left(p.Next), because(p.Err))
 	if line != v.said[p.Target] {
 		v.said[p.Target] = line
-		fmt.Fprintln(v.out, line)
+		v.out.Printf("%s\n", line)
 	}
 }
 
@@ -99,7 +92,7 @@ func (v *waitView) countdown() {
 	} else {
 		text += fmt.Sprintf(": next try in %s%s", left(next.Next), because(next.Err))
 	}
-	fmt.Fprintf(v.out, "\r\x1b[K%s", text)
+	v.out.Overwrite("%s", text)
 }
 
 func left(next time.Time) time.Duration {

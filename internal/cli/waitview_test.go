@@ -10,6 +10,7 @@ import (
 
 	"azwi/internal/entra"
 	"azwi/internal/propagation"
+	"azwi/internal/terminal"
 )
 
 // A screen is written by one goroutine and read by another.
@@ -35,7 +36,7 @@ func TestCountdown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out screen
-		v := newWaitView(&out, make([]propagation.Target, 2))
+		v := newWaitView(terminal.New(&out), make([]propagation.Target, 2))
 		v.terminal = true
 		stop := v.start()
 		missed := &entra.Error{Status: 401, Code: 70025}

@@ -1,0 +1,115 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+)
+
+// eraseLine returns to the beginning of the line and empties it.
+const eraseLine = "\r\x1b[K"
+
+// A Writer writes text for people to one stream. Formats are trusted; every value
+// is escaped, however it is formatted. It is no io.Writer on purpose, so that
+// nothing can be written past the escaping. It keeps the first error, so that
+// callers need to look only once, at the end. Safe for concurrent use.
+type Writer struct {
+	terminal bool
+
+	mu  sync.Mutex
+	to  io.Writer
+	err error
+}
+
+// New returns the writer for a stream.
+func New(to io.Writer) *Writer {
+	return &Writer{to: to, terminal: IsTerminal(to)}
+}
+
+// IsTerminal reports whether a stream is one.
+func IsTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// IsTerminal reports whether people see the text at once, on a terminal.
+func (w *Writer) IsTerminal() bool { return w.terminal }
+
+// Err returns the first error in writing.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+func (w *Writer) write(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		_, w.err = io.WriteString(w.to, text)
+	}
+}
+
+// Printf formats like [fmt.Printf] and escapes each value, line feeds too.
+func (w *Writer) Printf(format string, values ...any) { w.write(sprintf(format, values...)) }
+
+// Block writes text of several lines: lead, the first line, and the others after
+// indent. What the text says can't look like a line of ours if indent is not empty.
+func (w *Writer) Block(lead, indent, text string) {
+	var out strings.Builder
+	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		if i > 0 {
+			lead = indent
+		}
+		if line == "" {
+			lead = strings.TrimRight(lead, " ")
+		}
+		out.WriteString(lead + Escape(line) + "\n")
+	}
+	w.write(out.String())
+}
+
+// Table writes rows, with their cells in aligned columns.
+func (w *Writer) Table(fill func(row func(cells ...string))) {
+	var out strings.Builder
+	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fill(func(cells ...string) {
+		for i, cell := range cells {
+			if i > 0 {
+				io.WriteString(table, "\t") //nolint:errcheck // a strings.Builder takes all
+			}
+			io.WriteString(table, Escape(cell)) //nolint:errcheck // see above
+		}
+		io.WriteString(table, "\n") //nolint:errcheck // see above
+	})
+	table.Flush() //nolint:errcheck // see above
+	w.write(out.String())
+}
+
+// Overwrite replaces the line that is being written, on a terminal.
+func (w *Writer) Overwrite(format string, values ...any) {
+	w.write(eraseLine + sprintf(format, values...))
+}
+
+func sprintf(format string, values ...any) string {
+	if false {
+		_ = fmt.Sprintf(format, values...) // lets go vet check calls of Printf and Overwrite
+	}
+	escaping := make([]any, len(values))
+	for i, v := range values {
+		escaping[i] = value{v}
+	}
+	return fmt.Sprintf(format, escaping...)
+}
+
+// A value is formatted as it would be by itself, then escaped.
+type value struct{ any }
+
+func (v value) Format(state fmt.State, verb rune) {
+	io.WriteString(state, Escape(fmt.Sprintf(fmt.FormatString(state, verb), v.any))) //nolint:errcheck // it goes to a buffer
+}
