@@ -77,6 +77,9 @@ func injectManifests(ctx context.Context, o injectOptions, r *root) error {
 	if err != nil {
 		return err
 	}
+	if config.Kinds, err = o.shapes(); err != nil {
+		return err
+	}
 	result, err := injector.Inject(ctx, files, config)
 	for _, note := range result.Notes {
 		r.Err.Printf("%s\n", note)

@@ -26,6 +26,8 @@ type Config struct {
 	Settings inject.Settings
 	// Namespace of objects that name none. Defaults to default, as in kubectl.
 	Namespace string
+	// Kinds says where pod templates are. Defaults to workload.Known.
+	Kinds workload.Shapes
 	// Accounts finds those that are not in the input. Nil: there are no others, but
 	// for the account default, which every namespace has.
 	Accounts accounts
@@ -45,7 +47,7 @@ type Result struct {
 // A Note tells of one object.
 type Note struct {
 	Position manifest.Position
-	// Object such as "Deployment shop/orders".
+	// Object such as "Deployment shop/orders"; empty where there is none.
 	Object string
 	// Warning is set where the webhook warns too.
 	Warning bool
@@ -57,7 +59,11 @@ func (n Note) String() string {
 	if n.Warning {
 		word = "warning"
 	}
-	return fmt.Sprintf("%s: %s: %s: %s", n.Position, word, n.Object, n.Message)
+	object := n.Object
+	if object != "" {
+		object += ": "
+	}
+	return fmt.Sprintf("%s: %s: %s%s", n.Position, word, object, n.Message)
 }
 
 // Inject changes the workloads that have opted in. The error lists every mistake:
@@ -66,10 +72,14 @@ func Inject(ctx context.Context, files []*manifest.File, c Config) (Result, erro
 	if c.Namespace == "" {
 		c.Namespace = "default"
 	}
+	if c.Kinds == nil {
+		c.Kinds = workload.Known()
+	}
 	in := injection{config: c, known: map[string]inject.Account{}}
 	for _, file := range files {
 		for _, d := range file.Documents {
 			in.readAccounts(d)
+			in.understood(file, d)
 		}
 	}
 	if len(in.mistakes) == 0 {
@@ -125,22 +135,42 @@ func (in *injection) readAccounts(d *manifest.Document) {
 	}
 }
 
+// understood finds what kubectl would refuse: it may hide a workload. In a folder
+// there may be other files too.
+func (in *injection) understood(file *manifest.File, d *manifest.Document) {
+	for _, at := range d.NotObjects() {
+		if file.Named {
+			in.mistake(fmt.Errorf("%s: not a Kubernetes object: apiVersion or kind is missing", at))
+			continue
+		}
+		in.result.Notes = append(in.result.Notes, Note{Position: at, Message: "left as it is: not a Kubernetes object, for apiVersion or kind is missing"})
+	}
+}
+
 // document writes one document to the result, changed or not.
 func (in *injection) document(ctx context.Context, d *manifest.Document) {
 	var ops []inject.Op
 	for _, o := range d.Objects() {
-		kind, ok := workload.Find(o.APIVersion, o.Kind)
+		shape, ok := in.config.Kinds.Find(o.APIVersion, o.Kind)
 		if !ok {
-			in.unknown(o)
-			continue
+			shape.Pods = []workload.Place{{Metadata: "spec.template.metadata"}}
 		}
-		pod, ok := kind.Pod(object(o))
-		if !ok {
-			continue
-		}
-		for _, op := range in.workload(ctx, o, pod) {
-			op.Path = o.Pointer + kind.Pointer() + op.Path
-			ops = append(ops, op)
+		for _, place := range shape.Pods {
+			if place.Template == "" {
+				in.metadataOnly(o, place)
+				continue
+			}
+			o.Value.Each(place.Template, func(pointer string, template manifest.Value) {
+				object, _ := template.JSON().(map[string]any)
+				pod, ok := workload.Pod(object)
+				if !ok {
+					return
+				}
+				for _, op := range in.workload(ctx, o, pod) {
+					op.Path = o.Pointer + pointer + op.Path
+					ops = append(ops, op)
+				}
+			})
 		}
 	}
 	text, err := d.Patch(ops)
@@ -149,11 +179,6 @@ func (in *injection) document(ctx context.Context, d *manifest.Document) {
 		return
 	}
 	in.write(d, text)
-}
-
-func object(o manifest.Object) map[string]any {
-	m, _ := o.Value.JSON().(map[string]any)
-	return m
 }
 
 // write adds a document, which may be the first of another file.
@@ -170,13 +195,14 @@ func (in *injection) write(d *manifest.Document, text []byte) {
 	*out = append(*out, text...)
 }
 
-// unknown tells of a pod template in an object of a kind that is not Kubernetes'
-// own: what its controller makes of it is not ours to know.
-func (in *injection) unknown(o manifest.Object) {
-	label, _ := o.Value.Get("spec", "template", "metadata", "labels", contract.UseLabel).Text()
-	if label == contract.UseLabelValue {
-		in.note(o, false, "left as it is: azwi does not know this kind; the webhook injects into the pods that it makes")
-	}
+// metadataOnly tells of pods that opt in whose template the object does not have, or
+// not where azwi knows it.
+func (in *injection) metadataOnly(o manifest.Object, place workload.Place) {
+	o.Value.Each(place.LabelsPath(), func(_ string, labels manifest.Value) {
+		if label, _ := labels.Get(contract.UseLabel).Text(); label == contract.UseLabelValue {
+			in.note(o, false, "left as it is: azwi knows no pod template in this kind; the webhook injects into the pods that it makes, and --kinds tells where a template is")
+		}
+	})
 }
 
 func (in *injection) note(o manifest.Object, warning bool, message string) {

@@ -21,7 +21,8 @@ type Document struct {
 	File string
 	// Line is that of the text's beginning in the file, from 1.
 	Line int
-	// Text is the document byte for byte, with the --- that begins it.
+	// Text is the document as it is in the file, in UTF-8, with the --- that begins
+	// it.
 	Text []byte
 	// Err tells why the document can't be read: a *SyntaxError.
 	Err error
@@ -47,9 +48,15 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return e.Position.String() + ": " + e.Message }
 
-// Parse splits a text into documents and reads them.
+// Parse splits a text into documents and reads them. The text is UTF-8 or UTF-16;
+// its documents are UTF-8 without byte order marks.
 func Parse(name string, text []byte) *File {
 	file := &File{Name: name}
+	text, err := decodeText(text)
+	if err != nil {
+		file.Documents = []*Document{{File: name, Line: 1, Text: text, Err: &SyntaxError{Position{name, 1, 1}, err.Error()}}}
+		return file
+	}
 	if parts, ok := splitJSON(text); ok {
 		for _, part := range parts {
 			file.add(part, true)

@@ -2,12 +2,14 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -221,12 +223,82 @@ func TestSyntaxErrors(t *testing.T) {
 	}
 }
 
+// Whatever the encoding, all documents are read, and marks are none of their text.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	const text = "a: 1\n---\nb: \"\u00e4\U0001F600\"\n"
+	wide := func(order binary.AppendByteOrder, s string) (out string) {
+		for _, unit := range utf16.Encode([]rune(s)) {
+			out += string(order.AppendUint16(nil, unit))
+		}
+		return out
+	}
+	for _, test := range []struct{ name, text, want, err string }{
+		{"UTF-8", text, text, ""},
+		{"mark", "\ufeff" + text, text, ""},
+		{"mark before JSON", "\ufeff{\"a\":1}", "{\"a\":1}", ""},
+		{"mark before a later marker", "a: 1\n\ufeff---\nb: \"\u00e4\U0001F600\"\n", text, ""},
+		{"mark after a marker", "a: 1\r\n---\r\n\ufeffb: 1\r\n", "a: 1\r\n---\r\nb: 1\r\n", ""},
+		{"marks", "\ufeff\ufeffa: 1\n\ufeff\ufeff---\n", "a: 1\n---\n", ""},
+		{"mark within a line", "a: \"\ufeffb\"\n", "a: \"\ufeffb\"\n", ""},
+		{"UTF-16, little endian, mark", wide(binary.LittleEndian, "\ufeff"+text), text, ""},
+		{"UTF-16, big endian, mark", wide(binary.BigEndian, "\ufeff"+text), text, ""},
+		{"UTF-16, little endian", wide(binary.LittleEndian, text), text, ""},
+		{"UTF-16, big endian", wide(binary.BigEndian, text), text, ""},
+		{"UTF-16, concatenated", wide(binary.LittleEndian, "\ufeffa: 1\n\ufeff---\nb: 1\n"), "a: 1\n---\nb: 1\n", ""},
+		{"UTF-16, cut", wide(binary.LittleEndian, "\ufeff"+text)[:9], "a: 1"[:3], "isn't valid UTF-16"},
+		{"UTF-16, half a character", wide(binary.BigEndian, "\ufeffa: ") + "\xd8\x3d\x00a", "a: \ufffda", "isn't valid UTF-16"},
+		{"UTF-32", "\xff\xfe\x00\x00a\x00\x00\x00", "\x00a\x00", "control characters"},
+		{"UTF-16 after UTF-8", "a: 1\n---\n" + wide(binary.LittleEndian, "b: 1\n"), "", "control characters"},
+		{"Latin-1", "a: \xe4\n", "a: \xe4\n", "UTF-8"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var got, message string
+			for _, d := range Parse("x", []byte(test.text)).Documents {
+				got += string(d.Text)
+				if d.Err != nil {
+					message = d.Err.Error()
+				}
+			}
+			if test.want != "" && got != test.want || !strings.Contains(message, test.err) || test.err == "" && message != "" {
+				t.Errorf("%q, %s; want %q, %s", got, message, test.want, test.err)
+			}
+		})
+	}
+}
+
+// Items of a list take kind and apiVersion from it, as kubectl reads them.
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ text, want string }{
+		{"{apiVersion: v1, kind: Pod}", "v1 Pod"},
+		{"{apiVersion: apps/v1, kind: DeploymentList, items: [{metadata: {name: a}}, {apiVersion: v1, kind: Pod}]}", "apps/v1 Deployment a /items/0;v1 Pod /items/1"},
+		{"{apiVersion: apps/v1, kind: DeploymentList, items: [{apiVersion: apps/v1beta1}, {kind: Job}]}", "apps/v1beta1 /items/0; Job /items/1"},
+		{"{apiVersion: v1, kind: List, items: [{apiVersion: apps/v1, kind: DeploymentList, items: [{}]}, {}]}", "apps/v1 Deployment /items/0/items/0; /items/1"},
+		{"{apiVersion: v1, kind: PodList, items: []}", ""},
+		{"{apiVersion: v1, kind: Shopping, items: [{}]}", "v1 Shopping"},
+	} {
+		var got []string
+		for _, o := range Parse("x", []byte(test.text)).Documents[0].Objects() {
+			got = append(got, strings.Join(strings.Fields(o.APIVersion+" "+o.Kind+" "+o.Name+" "+o.Pointer), " "))
+		}
+		if diff := cmp.Diff(strings.ReplaceAll(test.want, "; ", ";"), strings.Join(got, ";")); diff != "" {
+			t.Errorf("%s: %s", test.text, diff)
+		}
+	}
+}
+
 // FuzzParse: the documents are the text, and nothing panics, whatever is asked.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"a: b\n---\nc: [d, {e: f}]\n", "{\"a\":[1,null]} {\"b\":2}", "a: &a\n  <<: *a\n", "- - a\n  - b\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		want, err := decodeText(text)
+		if err == nil && bytes.Contains(want, []byte("\n"+mark)) {
+			t.Fatalf("a mark is left in %q", want)
+		}
 		var whole []byte
 		for _, d := range Parse("x", text).Documents {
 			whole = append(whole, d.Text...)
@@ -236,7 +308,7 @@ func FuzzParse(f *testing.F) {
 				_, _ = d.Patch([]inject.Op{{Op: "add", Path: "/spec", Value: []string{"x"}}})
 			}
 		}
-		if !bytes.Equal(whole, text) {
+		if !bytes.Equal(whole, want) {
 			t.Fatalf("%q became %q", text, whole)
 		}
 	})

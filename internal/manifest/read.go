@@ -23,12 +23,16 @@ type File struct {
 	Name string
 	// Documents together are the whole text.
 	Documents []*Document
+	// Named is set where the file itself was named, or is standard input, rather
+	// than found in a folder.
+	Named bool
 }
 
 // Read reads files, folders (their *.yaml, *.yml and *.json, below them too if
 // recursive) and standard input, named "-". A file that is named is read whatever
-// it is called. The error tells which name is of no use; mistakes inside of files
-// are in their documents.
+// it is called. Of a Helm chart's folder of templates it makes one file, whose
+// document has the error ErrChart. The error tells which name is of no use;
+// mistakes inside of files are in their documents.
 func Read(stdin io.Reader, names []string, recursive bool) ([]*File, error) {
 	var files []*File
 	for i, name := range names {
@@ -40,6 +44,7 @@ func Read(stdin io.Reader, names []string, recursive bool) ([]*File, error) {
 			if err != nil {
 				return nil, err
 			}
+			file.Named = true
 			files = append(files, file)
 			continue
 		}
@@ -48,10 +53,15 @@ func Read(stdin io.Reader, names []string, recursive bool) ([]*File, error) {
 			return nil, err
 		}
 		for _, path := range paths {
+			if isTemplates(path) {
+				files = append(files, chartFile(path))
+				continue
+			}
 			file, err := open(path)
 			if err != nil {
 				return nil, err
 			}
+			file.Named = path == name
 			files = append(files, file)
 		}
 	}
@@ -72,6 +82,9 @@ func list(name string, recursive bool) ([]string, error) {
 		switch {
 		case err != nil:
 			return err
+		case entry.IsDir() && (path == name || recursive) && isTemplates(path):
+			paths = append(paths, path)
+			return fs.SkipDir
 		case entry.IsDir() && path != name && !recursive:
 			return fs.SkipDir
 		case entry.IsDir():
@@ -108,4 +121,26 @@ func read(r io.Reader, name string) (*File, error) {
 		return nil, fmt.Errorf("%s: larger than %d MiB", name, maxFile>>20)
 	}
 	return Parse(name, text), nil
+}
+
+// ErrChart is wrapped by the error of a document that stands for the templates of a
+// Helm chart.
+var ErrChart = errors.New("these are templates of a Helm chart, which are not manifests until they are rendered")
+
+// isTemplates reports whether the path is a chart's folder of templates.
+func isTemplates(path string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil || filepath.Base(path) != "templates" {
+		return false
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(filepath.Dir(path), "Chart.yaml"))
+	return err == nil
+}
+
+func chartFile(path string) *File {
+	return &File{Name: path, Documents: []*Document{{File: path, Line: 1, Err: fmt.Errorf("%s: %w", path, ErrChart)}}}
 }

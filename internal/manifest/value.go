@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -122,6 +124,42 @@ func (v Value) Items() []Value {
 	}
 	return items
 }
+
+// Each calls f for all values at a path as package workload has them, with the JSON
+// pointer (RFC 6901) from v to them: names with dots between them, where name[] is
+// each item of a list, * each member of a mapping, and "." is v itself.
+func (v Value) Each(path string, f func(pointer string, value Value)) {
+	if path == "." {
+		f("", v)
+		return
+	}
+	v.each("", strings.Split(path, "."), f)
+}
+
+func (v Value) each(pointer string, names []string, f func(pointer string, value Value)) {
+	if len(names) == 0 {
+		if v.Exists() {
+			f(pointer, v)
+		}
+		return
+	}
+	name, isList := strings.CutSuffix(names[0], "[]")
+	rest := names[1:]
+	switch {
+	case name == "*":
+		for _, m := range v.Members() {
+			m.Value.each(pointer+"/"+escapePointer(m.Key), rest, f)
+		}
+	case isList:
+		for i, item := range v.Get(name).Items() {
+			item.each(pointer+"/"+name+"/"+strconv.Itoa(i), rest, f)
+		}
+	default:
+		v.Get(name).each(pointer+"/"+name, rest, f)
+	}
+}
+
+func escapePointer(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }
 
 // Walk calls f for v and all that it holds.
 func (v Value) Walk(f func(Value)) {

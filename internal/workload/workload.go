@@ -91,15 +91,21 @@ func (k Kind) Pointer() string {
 	return "/" + strings.Join(k.Template, "/")
 }
 
-// Pod returns the pod that a workload of this kind makes, in JSON: the pod
-// template, which has the same metadata and spec. The object is decoded JSON. As
-// the API server does, it takes the old member serviceAccount for
-// serviceAccountName. It reports false where there is no template.
+// Pod returns the pod that a workload of this kind makes, in JSON. The object is
+// decoded JSON. It reports false where there is no template.
 func (k Kind) Pod(object map[string]any) ([]byte, bool) {
 	for _, name := range k.Template {
 		object, _ = object[name].(map[string]any)
 	}
-	spec, ok := object["spec"].(map[string]any)
+	return Pod(object)
+}
+
+// Pod returns the pod that is made of a pod template, in JSON: it has the same
+// metadata and spec. The template is decoded JSON. As the API server does, it takes
+// the old member serviceAccount for serviceAccountName. It reports false where there
+// is no spec.
+func Pod(template map[string]any) ([]byte, bool) {
+	spec, ok := template["spec"].(map[string]any)
 	if !ok {
 		return nil, false
 	}
@@ -107,6 +113,6 @@ func (k Kind) Pod(object map[string]any) ([]byte, bool) {
 		spec = maps.Clone(spec)
 		spec["serviceAccountName"] = old
 	}
-	raw, err := json.Marshal(map[string]any{"metadata": object["metadata"], "spec": spec})
+	raw, err := json.Marshal(map[string]any{"metadata": template["metadata"], "spec": spec})
 	return raw, err == nil
 }

@@ -1,7 +1,12 @@
 package workload_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"azwi/internal/workload"
 )
@@ -23,6 +28,65 @@ func TestFind(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s %s: %q, want %q", test.apiVersion, test.kind, got, test.want)
+		}
+	}
+}
+
+// Known kinds have places that can be read, and a file of kinds is read as strictly.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	known := workload.Known()
+	seen := map[string]bool{}
+	for _, s := range known {
+		if seen[s.Group+"/"+s.Kind] {
+			t.Errorf("%s %s is there twice", s.Group, s.Kind)
+		}
+		seen[s.Group+"/"+s.Kind] = true
+	}
+	text, err := json.Marshal(map[string]any{"kinds": known})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := workload.ReadShapes("known", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(known, again, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	for _, test := range []struct{ apiVersion, kind, labels, annotations string }{
+		{"v1", "Pod", "metadata.labels", "metadata.annotations"},
+		{"batch/v1beta1", "CronJob", "spec.jobTemplate.spec.template.metadata.labels", "spec.jobTemplate.spec.template.metadata.annotations"},
+		{"tekton.dev/v1", "Task", "metadata.labels", "metadata.annotations"},
+		{"sparkoperator.k8s.io/v1beta2", "SparkApplication", "spec.driver.labels", "spec.driver.annotations"},
+		{"v1", "Task", "none", "none"},
+	} {
+		labels, annotations := "none", "none"
+		if s, ok := known.Find(test.apiVersion, test.kind); ok {
+			labels, annotations = s.Pods[0].LabelsPath(), s.Pods[0].AnnotationsPath()
+		}
+		if labels != test.labels || annotations != test.annotations {
+			t.Errorf("%s %s: %s and %s", test.apiVersion, test.kind, labels, annotations)
+		}
+	}
+}
+
+func TestReadShapesRefuses(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ text, want string }{
+		{"", "k:1: kinds: name at least one kind"},
+		{"kinds:\n- group: a.b\n  pods: [{template: x}]", "k:2: kinds[0].kind: is missing"},
+		{"kinds: [{group: a.b/v1, kind: C, pods: [{template: x}]}]", "without a version"},
+		{"kinds: [{kind: C}]", "want pods or accounts"},
+		{"kinds: [{kind: C, pods: [{}]}]", "want template, metadata, labels or annotations"},
+		{"kinds: [{kind: C, pods: [{template: x, labels: y}]}]", "not several of them"},
+		{"kinds: [{kind: C, pods: [{template: x.}]}]", "want a path of names"},
+		{"kinds: [{kind: C, pods: [{template: '$.x'}]}]", "want a path of names"},
+		{"kinds: [{kind: C, accounts: ['a[0]']}]", "want a path of names"},
+		{"kinds: [{kind: C, template: x}]", "unknown field"},
+	} {
+		if _, err := workload.ReadShapes("k", []byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.text, err, test.want)
 		}
 	}
 }
