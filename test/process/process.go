@@ -25,6 +25,11 @@ type Config struct {
 	// Isolated gives it mounts, processes and a network of its own: it is process
 	// 1 of those, and what runs there ends with it. Linux only, as root.
 	Isolated bool
+	// Memory, in bytes, is the most that it and what it starts may use: they get a
+	// memory cgroup of their own, which goes when it ends, and the kernel kills what
+	// takes more. Default: no limit. Linux only, as root (NeedMemoryLimit); not
+	// with Name.
+	Memory int64
 	// Env is the whole environment but for PATH, HOME and TMPDIR, which are this
 	// process's own.
 	Env []string
@@ -37,28 +42,56 @@ type Child struct {
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
+
+	memory  *memoryGroup // nil: no limit
+	used    MemoryUse    // at the end
+	usedErr error
 }
 
 // Start starts a program. It is killed if this process dies, unless Config.Detached.
 func Start(c Config) (*Child, error) {
-	cmd := exec.Command(c.Binary, c.Args...) //nolint:noctx // it outlives the start; Stop ends it
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, c.Env...)
-	cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
-	cmd.Dir = c.Dir
-	if c.Name != "" {
-		cmd.Args[0] = c.Name
-	}
-	// A group or session of its own keeps a terminal's Ctrl-C from it: we stop it in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Detached, Setsid: c.Detached}
-	if !c.Detached {
-		dieWithParent(cmd.SysProcAttr)
-	}
-	if c.Isolated {
-		if err := isolate(cmd.SysProcAttr); err != nil {
-			return nil, fmt.Errorf("start %s: %w", c.Binary, err)
+	child := &Child{done: make(chan struct{})}
+	if c.Memory != 0 {
+		if c.Name != "" {
+			return nil, fmt.Errorf("start %s: Name and Memory don't go together", c.Binary)
+		}
+		var err error
+		if child.memory, err = newMemoryGroup(c.Memory); err != nil {
+			return nil, fmt.Errorf("start %s: limit its memory: %w", c.Binary, err)
 		}
 	}
-	child := &Child{cmd: cmd, done: make(chan struct{})}
+	if err := child.start(c); err != nil {
+		if child.memory != nil {
+			err = errors.Join(err, child.memory.remove())
+		}
+		return nil, fmt.Errorf("start %s: %w", c.Binary, err)
+	}
+	return child, nil
+}
+
+func (c *Child) start(config Config) error {
+	binary, args := config.Binary, config.Args
+	if c.memory != nil {
+		binary, args = c.memory.enter(binary, args)
+	}
+	cmd := exec.Command(binary, args...) //nolint:noctx // it outlives the start; Stop ends it
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, config.Env...)
+	cmd.Stdout, cmd.Stderr = config.Stdout, config.Stderr
+	cmd.Dir = config.Dir
+	if config.Name != "" {
+		cmd.Args[0] = config.Name
+	}
+	// A group or session of its own keeps a terminal's Ctrl-C from it: we stop it in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !config.Detached, Setsid: config.Detached}
+	if !config.Detached {
+		dieWithParent(cmd.SysProcAttr)
+	}
+	if config.Isolated {
+		if err := isolate(cmd.SysProcAttr); err != nil {
+			return err
+		}
+	}
+	c.cmd = cmd
 	started := make(chan error)
 	go func() {
 		// Linux takes the end of the thread that started a process for that of
@@ -68,14 +101,15 @@ func Start(c Config) (*Child, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			child.err = cmd.Wait()
-			close(child.done)
+			c.err = cmd.Wait()
+			if c.memory != nil {
+				c.used, c.usedErr = c.memory.use()
+				c.usedErr = errors.Join(c.usedErr, c.memory.remove())
+			}
+			close(c.done)
 		}
 	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", c.Binary, err)
-	}
-	return child, nil
+	return <-started
 }
 
 // PID is the process's ID.
