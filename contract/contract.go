@@ -178,3 +178,9 @@ const SubjectPrefix = "system:serviceaccount:"
 func Subject(namespace, name string) string {
 	return SubjectPrefix + namespace + ":" + name
 }
+
+// Names of this project's images, without the registry that has them.
+const (
+	WebhookImageName = "azwi/webhook"
+	ProxyImageName   = "azwi/proxy"
+)

@@ -100,7 +100,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	o.ownCertificate = !*mounted
 	o.certificate.namespace = cmp.Or(getenv(contract.EnvPodNamespace), contract.SystemNamespace)
 	o.certificate.names = strings.Split(cmp.Or(*names, contract.WebhookService+"."+o.certificate.namespace+".svc"), ",")
-	o.settings, err = injection.Settings(getenv, version.String())
+	o.settings, err = injection.Settings(getenv, version.Image(contract.ProxyImageName))
 	mistake(err)
 	o.settings.Proxy.LogLevel = *logLevel
 	return o, errors.Join(mistakes...)

@@ -12,6 +12,6 @@ func OneOrigin(origin string) (c entra.Cloud, graphAudience string) {
 	c = entra.Clouds()[0]
 	graphAudience = c.Graph
 	origin = strings.TrimSuffix(origin, "/")
-	c.Name, c.AuthorityHost, c.Graph, c.ResourceManager = origin, origin+"/", origin, origin
+	c.Name, c.AzName, c.AuthorityHost, c.Graph, c.ResourceManager = origin, origin, origin+"/", origin, origin
 	return c, graphAudience
 }

@@ -48,20 +48,9 @@ func DefaultSubscription(folder string, cloud entra.Cloud) (Subscription, error)
 		return Subscription{}, fmt.Errorf("read az's profile %s: %w", name, err)
 	}
 	for _, s := range profile.Subscriptions {
-		if s.Default && strings.EqualFold(s.Cloud, azName(cloud)) {
+		if s.Default && strings.EqualFold(s.Cloud, cloud.AzName) {
 			return s, nil
 		}
 	}
 	return Subscription{}, nil
-}
-
-// azName is what az calls a cloud. Its own clouds have names that nobody knows.
-func azName(cloud entra.Cloud) string {
-	switch cloud.Name {
-	case "AzurePublicCloud":
-		return "AzureCloud"
-	case "AzureUSGovernmentCloud":
-		return "AzureUSGovernment"
-	}
-	return cloud.Name
 }

@@ -61,7 +61,7 @@ func (o *azureOptions) registerCloud(cmd *cobra.Command) {
 // registerAuthority adds those of them that choose the token service alone.
 func (o *azureOptions) registerAuthority(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud")
+	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud; az's names too, in any letter case")
 	f.StringVar(&o.authority, "authority-host", "", "Entra's URL in a cloud of your own (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
 }
 
@@ -73,7 +73,7 @@ func (o *azureOptions) cloud(getenv func(string) string) (cloud entra.Cloud, gra
 	}
 	graphAudience = cloud.Graph
 	authority := o.authority
-	if authority == "" && o.environment == entra.Clouds()[0].Name {
+	if authority == "" && cloud.Name == entra.Clouds()[0].Name {
 		authority = getenv("AZURE_AUTHORITY_HOST")
 	}
 	for _, endpoint := range []struct{ name, url string }{

@@ -304,13 +304,11 @@ func azCloud(o azureOptions) string {
 	if o.authority != "" {
 		return ""
 	}
-	switch strings.ToLower(o.environment) {
-	case "azureusgovernmentcloud":
-		return "AzureUSGovernment"
-	case "azurechinacloud":
-		return "AzureChinaCloud"
+	cloud, err := entra.CloudByName(o.environment)
+	if err != nil {
+		cloud = entra.Clouds()[0]
 	}
-	return "AzureCloud"
+	return cloud.AzName
 }
 
 // azLogin signs az in, with its managed identity endpoint.

@@ -104,7 +104,7 @@ func (o *injectOptions) config(getenv func(string) string) (injector.Config, err
 		mistakes = append(mistakes, err)
 	}
 	var err error
-	if c.Settings, err = o.settings.Settings(getenv, version.String()); err != nil {
+	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	c.Settings.Proxy.LogLevel = o.logLevel

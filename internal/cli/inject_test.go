@@ -51,6 +51,10 @@ func TestInject(t *testing.T) {
 			name: "wrong flags", args: []string{"--tenant-id", "x", "--log-level", "loud", "--proxy-mode", "none"}, code: ExitError,
 			stderr: []string{"--tenant-id needs --client-id", "loud", "--proxy-mode", "AZURE_TENANT_ID is required"},
 		},
+		{
+			name: "the proxy without an image", tenant: "t", code: ExitError, stdin: strings.Replace(labelledPod, "  labels:", "  annotations: {azure.workload.identity/inject-proxy-sidecar: \"true\"}\n  labels:", 1),
+			args: []string{"--client-id", "22222222-2222-2222-2222-222222222222"}, stderr: []string{"no proxy image is configured: set PROXY_IMAGE"},
+		},
 		{name: "two sources", args: []string{"--client-id", "x", "--from-cluster"}, tenant: "t", code: ExitError, stderr: []string{"exclude each other"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

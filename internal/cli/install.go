@@ -38,7 +38,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs.StringVar(&o.engine, "engine", "", "webhook, policy (admission policies in the API server, Kubernetes 1.36 and later) or auto: policy where the API server has it (default what is installed, else webhook)")
 	fs.StringVar(&o.tenantID, "tenant-id", "", "ID of your Microsoft Entra tenant (default $AZURE_TENANT_ID); the chart's azureTenantID")
 	fs.StringVar(&o.environment, "azure-env", "", "Azure cloud; the chart's azureEnvironment")
-	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy; the chart's global.imageRegistry")
+	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy, such as registry.example.com/team (required, unless the values name it); the chart's global.imageRegistry")
 	fs.StringSliceVarP(&o.files, "values", "f", nil, "file of the chart's values; may be repeated")
 	fs.StringArrayVar(&o.set, "set", nil, "set a value of the chart, such as replicaCount=3; may be repeated")
 	fs.StringArrayVar(&o.setString, "set-string", nil, "the same, always as text")
@@ -55,7 +55,7 @@ func newInstallCommand(r *root) *cobra.Command {
 		Use: "install", Short: "Install azwi into a cluster", Args: cobra.NoArgs,
 		Long: `Install azwi into a cluster, from the chart that is built into this program.
 
-  azwi install --tenant-id 11111111-1111-1111-1111-111111111111
+  azwi install --tenant-id 11111111-1111-1111-1111-111111111111 --image-registry registry.example.com
 
 It ends when a labelled pod is seen to be injected (dry run). An installation of
 Helm's or of applied manifests, upstream's too, is left alone unless told to

@@ -155,7 +155,14 @@ func (o *detectOptions) config(getenv func(string) string) (migrate.Config, erro
 			return value
 		}
 		return "none"
-	}, version.String())
+	}, version.Image(contract.ProxyImageName))
+	switch {
+	case c.Settings.Proxy.Image != "":
+	case o.proxyContainers:
+		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the image of the proxy, REGISTRY/%s:TAG, or leave the proxy's containers to the webhook with --proxy-containers=false", contract.EnvProxyImage, contract.ProxyImageName))
+	default:
+		c.Settings.Proxy.Image = contract.ProxyImageName // to check workloads by injecting; it is not written
+	}
 	return c, errors.Join(append(mistakes, err)...)
 }
 

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"azwi/contract"
 	"azwi/internal/apiserver"
 	"azwi/internal/loglevel"
 	"azwi/internal/policy"
@@ -57,7 +58,7 @@ func (o *policyOptions) config(getenv func(string) string) (policy.Config, error
 		mistakes = append(mistakes, err)
 	}
 	var err error
-	if c.Settings, err = o.settings.Settings(getenv, version.String()); err != nil {
+	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	c.Settings.Proxy.LogLevel = o.logLevel

@@ -43,6 +43,10 @@ func TestCloudByName(t *testing.T) {
 		"AZUREPUBLICCLOUD":       "https://login.microsoftonline.com/",
 		"AzureUSGovernmentCloud": "https://login.microsoftonline.us/",
 		"AZURECHINACLOUD":        "https://login.chinacloudapi.cn/",
+		"AzureCloud":             "https://login.microsoftonline.com/",
+		"AZURECLOUD":             "https://login.microsoftonline.com/",
+		"AzureUSGovernment":      "https://login.microsoftonline.us/",
+		"azureusgovernment":      "https://login.microsoftonline.us/",
 	} {
 		if got, err := entra.CloudByName(name); err != nil || got.AuthorityHost != want {
 			t.Errorf("%q: %q, %v", name, got.AuthorityHost, err)

@@ -10,6 +10,8 @@ import (
 type Cloud struct {
 	// Name as in AZURE_ENVIRONMENT, for example AzurePublicCloud.
 	Name string
+	// AzName is az's name of it, for example AzureCloud; upstream takes it too.
+	AzName string
 	// AuthorityHost is Entra's token service.
 	AuthorityHost string
 	// AuthorityAliases are older host names of the same token service.
@@ -36,6 +38,7 @@ func Clouds() []Cloud {
 	return []Cloud{
 		{
 			Name:                     "AzurePublicCloud",
+			AzName:                   "AzureCloud",
 			AuthorityHost:            "https://login.microsoftonline.com/",
 			AuthorityAliases:         []string{"login.windows.net", "login.microsoft.com", "sts.windows.net"},
 			Graph:                    "https://graph.microsoft.com",
@@ -47,6 +50,7 @@ func Clouds() []Cloud {
 		},
 		{
 			Name:                     "AzureUSGovernmentCloud",
+			AzName:                   "AzureUSGovernment",
 			AuthorityHost:            "https://login.microsoftonline.us/",
 			AuthorityAliases:         []string{"login.usgovcloudapi.net"},
 			Graph:                    "https://graph.microsoft.us",
@@ -58,6 +62,7 @@ func Clouds() []Cloud {
 		},
 		{
 			Name:                     "AzureChinaCloud",
+			AzName:                   "AzureChinaCloud",
 			AuthorityHost:            "https://login.chinacloudapi.cn/",
 			AuthorityAliases:         []string{"login.partner.microsoftonline.cn"},
 			Graph:                    "https://microsoftgraph.chinacloudapi.cn",
@@ -70,8 +75,8 @@ func Clouds() []Cloud {
 	}
 }
 
-// CloudByName finds a cloud whatever the case of name. An empty name is the
-// public cloud.
+// CloudByName finds a cloud by either of its names, in any letter case. An empty
+// name is the public cloud.
 func CloudByName(name string) (Cloud, error) {
 	clouds := Clouds()
 	if name == "" {
@@ -79,7 +84,7 @@ func CloudByName(name string) (Cloud, error) {
 	}
 	known := make([]string, len(clouds))
 	for i, c := range clouds {
-		if strings.EqualFold(c.Name, name) {
+		if strings.EqualFold(c.Name, name) || strings.EqualFold(c.AzName, name) {
 			return c, nil
 		}
 		known[i] = c.Name

@@ -24,8 +24,8 @@ func (in *injection) readValues() *Denial {
 	}
 	if in.settings.Proxy.Image == "" {
 		return &Denial{ReasonProxyImage, fmt.Sprintf(
-			"annotation %s asks for the proxy, but the webhook has no proxy image: set %s on the webhook",
-			contract.InjectProxyAnnotation, contract.EnvProxyImage), Subject{Key: contract.InjectProxyAnnotation}}
+			"annotation %s asks for the proxy, but no proxy image is configured: set %s to REGISTRY/%s:TAG, which azwi install --image-registry does",
+			contract.InjectProxyAnnotation, contract.EnvProxyImage, contract.ProxyImageName), Subject{Key: contract.InjectProxyAnnotation}}
 	}
 	if in.proxyMode != contract.ProxyModeRedirect && in.proxyMode != contract.ProxyModeEnv {
 		return &Denial{ReasonProxyMode, fmt.Sprintf("annotation %s is %s: allowed are %s and %s",

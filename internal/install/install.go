@@ -97,7 +97,6 @@ func Install(ctx context.Context, c Config, upgrade bool) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.warnOfImages()
 	if err := p.apply(ctx); err != nil {
 		return nil, err
 	}

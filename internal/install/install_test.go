@@ -33,21 +33,6 @@ func TestEngineByVersion(t *testing.T) {
 	}
 }
 
-func TestImagesWithoutRegistry(t *testing.T) {
-	t.Parallel()
-	objects := []Object{
-		{"kind": "Deployment", "spec": map[string]any{"containers": []any{map[string]any{"image": "azwi/webhook:v1"}}}},
-		{"kind": "ConfigMap", "data": map[string]any{"PROXY_IMAGE": "azwi/proxy:v1", "PROXY_INIT_IMAGE": "azwi/proxy:v1", "OTHER": "a/b"}},
-		{"kind": "Deployment", "image": "registry.example.com/azwi/webhook:v1"},
-		{"kind": "Deployment", "image": "localhost/azwi/webhook:v1"},
-		{"kind": "Deployment", "image": "registry:5000/webhook"},
-		{"kind": "Other", "image": "azwi/other"},
-	}
-	if diff := cmp.Diff([]string{"azwi/proxy:v1", "azwi/webhook:v1"}, unqualified(objects)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 // TestRestricted: the copy applies to one namespace, and the object stays as it was.
 func TestRestricted(t *testing.T) {
 	t.Parallel()

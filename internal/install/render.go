@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,6 +23,7 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 
 	chart "azwi/charts/workload-identity-webhook"
+	"azwi/internal/version"
 )
 
 // A Release is what to render.
@@ -36,11 +39,17 @@ type Release struct {
 	Kubernetes string
 	// APIVersions are those that the API server has, such as apps/v1.
 	APIVersions []string
+	// Registry has the images, where Values name none. Default: that which this
+	// program was built for, if any; without either the chart refuses.
+	Registry string
 	// Chart is the chart's folder. Default: the one that is built in.
 	Chart fs.FS
 	// Service is who installs, for a label. Default: azwi.
 	Service string
 }
+
+// registryAnnotation of the chart has the registry that has the images.
+const registryAnnotation = "azwi/image-registry"
 
 // Render returns the objects in the order in which to apply them, and the notes
 // for the user. The error tells which value is wrong.
@@ -65,13 +74,19 @@ func Render(ctx context.Context, r Release) (objects []Object, notes string, err
 		return nil, "", fmt.Errorf("read the chart: %w", err)
 	}
 	loaded.Metadata.AppVersion = r.Version
+	if registry := cmp.Or(r.Registry, version.Registry()); registry != "" {
+		if loaded.Metadata.Annotations == nil {
+			loaded.Metadata.Annotations = map[string]string{}
+		}
+		loaded.Metadata.Annotations[registryAnnotation] = registry
+	}
 	capabilities := common.DefaultCapabilities
 	if r.Kubernetes != "" {
-		version, err := common.ParseKubeVersion(r.Kubernetes)
+		kubernetes, err := common.ParseKubeVersion(r.Kubernetes)
 		if err != nil {
 			return nil, "", fmt.Errorf("the API server's version: %w", err)
 		}
-		capabilities = &common.Capabilities{KubeVersion: *version, APIVersions: r.APIVersions}
+		capabilities = &common.Capabilities{KubeVersion: *kubernetes, APIVersions: r.APIVersions}
 	}
 	values, err := util.ToRenderValues(loaded, r.Values, common.ReleaseOptions{Name: r.Name, Namespace: r.Namespace, Revision: 1, IsInstall: true}, capabilities)
 	if err != nil {
@@ -111,6 +126,9 @@ func ownWords(err error) error {
 		if i := strings.LastIndex(text, mark); i >= 0 {
 			return errors.New(text[i+len(mark):])
 		}
+	}
+	if place := regexp.MustCompile(`^execution error at \([^)]*\): `).FindString(text); place != "" {
+		return errors.New(strings.TrimPrefix(text, place))
 	}
 	return err
 }

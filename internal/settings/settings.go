@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -45,24 +46,27 @@ func Register(fs *flag.FlagSet) *Flags {
 }
 
 // Settings checks the flags and the environment and joins them. getenv is
-// os.Getenv or a stand-in; version is that of the proxy image used by default. The
-// error lists every mistake, each with the name of its flag or variable.
-func (f *Flags) Settings(getenv func(string) string, version string) (inject.Settings, error) {
+// os.Getenv or a stand-in; image is the proxy's where PROXY_IMAGE is not set, and
+// without either, pods that ask for the proxy are denied. The error lists every
+// mistake, each with the name of its flag or variable.
+func (f *Flags) Settings(getenv func(string) string, image string) (inject.Settings, error) {
 	s := inject.Settings{
 		TenantID: getenv(contract.EnvTenantID),
 		Audience: f.audience,
 		Layout:   f.layout,
 		Proxy: inject.Proxy{
-			Image:     getenv(contract.EnvProxyImage),
+			Image:     cmp.Or(getenv(contract.EnvProxyImage), image),
 			InitImage: getenv(contract.EnvProxyInitImage),
 
 			Mode: f.proxyMode, HTTPSProxy: f.proxyEgress, NoProxy: f.proxyNoEgress, CAConfigMap: f.proxyCA,
 		},
 	}
-	if s.Proxy.Image == "" {
-		s.Proxy.Image = "azwi/proxy:" + version
+	mistakes := placeholders(getenv)
+	for _, name := range []string{contract.EnvProxyImage, contract.EnvProxyInitImage} {
+		if err := checkImage(getenv(name)); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", name, err))
+		}
 	}
-	var mistakes []error
 	if f.proxyMode != contract.ProxyModeRedirect && f.proxyMode != contract.ProxyModeEnv {
 		mistakes = append(mistakes, fmt.Errorf("--proxy-mode %q: use %s or %s", f.proxyMode, contract.ProxyModeRedirect, contract.ProxyModeEnv))
 	}
@@ -108,7 +112,11 @@ func authorityHost(getenv func(string) string) (string, error) {
 		}
 		return host, nil
 	}
-	cloud, err := entra.CloudByName(getenv(contract.EnvEnvironment))
+	name := getenv(contract.EnvEnvironment)
+	if isPlaceholder(name) {
+		return "", nil // placeholders tells
+	}
+	cloud, err := entra.CloudByName(name)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w; for another cloud set %s to its URL", contract.EnvEnvironment, err, contract.EnvAuthorityHost)
 	}
@@ -164,6 +172,31 @@ func (f *Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTo
 		}
 	}
 	return e, errors.Join(mistakes...)
+}
+
+// placeholders names the variables whose value is still ${NAME}: a manifest was
+// applied before anything filled it in.
+func placeholders(getenv func(string) string) []error {
+	var mistakes []error
+	for _, name := range []string{contract.EnvTenantID, contract.EnvEnvironment, contract.EnvProxyImage, contract.EnvProxyInitImage} {
+		if value := getenv(name); isPlaceholder(value) {
+			mistakes = append(mistakes, fmt.Errorf("%s is still the placeholder %s: fill it in before the manifest is applied (envsubst knows ${NAME}, but not ${NAME:-DEFAULT})", name, value))
+		}
+	}
+	return mistakes
+}
+
+func isPlaceholder(value string) bool { return strings.Contains(value, "${") }
+
+// checkImage refuses what no node can pull.
+func checkImage(image string) error {
+	switch {
+	case strings.Contains(image, "://"):
+		return fmt.Errorf("%q is a URL: write REGISTRY/NAME:TAG, without https://", image)
+	case strings.HasPrefix(image, "/"):
+		return fmt.Errorf("%q has no registry before its first slash: write REGISTRY/NAME:TAG", image)
+	}
+	return nil
 }
 
 // checkURL allows what the Azure SDKs accept as an authority or token proxy.

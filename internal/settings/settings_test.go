@@ -20,7 +20,7 @@ func read(t *testing.T, args []string, env map[string]string) (inject.Settings, 
 	if err := fs.Parse(args); err != nil {
 		return inject.Settings{}, err
 	}
-	return f.Settings(func(key string) string { return env[key] }, "v1")
+	return f.Settings(func(key string) string { return env[key] }, "registry.example/azwi/proxy:v1")
 }
 
 const custom = "--custom-token-endpoint-annotation-suffix=identity-binding --custom-token-endpoint-audience=api://AKSIdentityBinding"
@@ -40,6 +40,8 @@ func TestSettings(t *testing.T) {
 		{"least", "", "", func(*inject.Settings) {}},
 		{"government", "", "AZURE_ENVIRONMENT=AzureUSGovernmentCloud", func(s *inject.Settings) { s.AuthorityHost = "https://login.microsoftonline.us/" }},
 		{"upper case", "", "AZURE_ENVIRONMENT=AZURECHINACLOUD", func(s *inject.Settings) { s.AuthorityHost = "https://login.chinacloudapi.cn/" }},
+		{"names of az", "", "AZURE_ENVIRONMENT=AzureUSGovernment", func(s *inject.Settings) { s.AuthorityHost = "https://login.microsoftonline.us/" }},
+		{"names of az, public", "", "AZURE_ENVIRONMENT=azurecloud", func(*inject.Settings) {}},
 		{"custom cloud, as written", "", "AZURE_AUTHORITY_HOST=https://login.example/adfs", func(s *inject.Settings) { s.AuthorityHost = "https://login.example/adfs" }},
 		{"images", "", "PROXY_IMAGE=a PROXY_INIT_IMAGE=b", func(s *inject.Settings) { s.Proxy.Image, s.Proxy.InitImage = "a", "b" }},
 		{"proxy", "--proxy-mode=env --proxy-https-proxy=http://p:1 --proxy-no-proxy=x --proxy-ca-configmap=ca", "", func(s *inject.Settings) {
@@ -64,7 +66,7 @@ func TestSettings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "azwi/proxy:v1", Mode: "redirect"}}
+			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "registry.example/azwi/proxy:v1", Mode: "redirect"}}
 			tt.want(&want)
 			got, err := read(t, strings.Fields(tt.args), environment("AZURE_TENANT_ID=t "+tt.env))
 			if err != nil {
@@ -87,6 +89,11 @@ func TestMistakes(t *testing.T) {
 		{"resources", `--proxy-resources={"limit":{}} --proxy-init-resources=1Gi`, "AZURE_TENANT_ID=t", []string{"--proxy-resources:", "--proxy-init-resources:", "limits"}},
 		{"no tenant", "", "", []string{"AZURE_TENANT_ID is required"}},
 		{"unknown cloud", "", "AZURE_TENANT_ID=t AZURE_ENVIRONMENT=AzureGermanCloud", []string{"AZURE_ENVIRONMENT", "AzureUSGovernmentCloud", "AZURE_AUTHORITY_HOST"}},
+		{"image as a URL", "", "AZURE_TENANT_ID=t PROXY_IMAGE=https://registry.example/azwi/proxy:v1 PROXY_INIT_IMAGE=oci://x/y", []string{"PROXY_IMAGE", "is a URL", "PROXY_INIT_IMAGE"}},
+		{"image whose registry envsubst left out", "", "AZURE_TENANT_ID=t PROXY_IMAGE=/azwi/proxy:v1", []string{"PROXY_IMAGE", "no registry"}},
+		{"placeholders", "", "AZURE_TENANT_ID=${AZURE_TENANT_ID} PROXY_IMAGE=${AZWI_IMAGE_REGISTRY}/azwi/proxy:v1 AZURE_ENVIRONMENT=${AZURE_ENVIRONMENT:-AzurePublicCloud}", []string{
+			"AZURE_TENANT_ID is still the placeholder ${AZURE_TENANT_ID}", "PROXY_IMAGE is still", "AZURE_ENVIRONMENT is still the placeholder ${AZURE_ENVIRONMENT:-AzurePublicCloud}", "envsubst",
+		}},
 		{"http authority", "", "AZURE_TENANT_ID=t AZURE_AUTHORITY_HOST=http://login.example/", []string{"AZURE_AUTHORITY_HOST", "https"}},
 		{"suffix alone", "--custom-token-endpoint-annotation-suffix=x", "AZURE_TENANT_ID=t", []string{"both or neither"}},
 		{"audience alone", "--custom-token-endpoint-audience=x", "AZURE_TENANT_ID=t", []string{"both or neither"}},
@@ -127,4 +134,15 @@ func environment(s string) map[string]string {
 		env[name] = value
 	}
 	return env
+}
+
+// TestNoImage: without PROXY_IMAGE and a registry of the build there is no image that
+// anybody could own.
+func TestNoImage(t *testing.T) {
+	t.Parallel()
+	env := environment("AZURE_TENANT_ID=t")
+	s, err := settings.Register(flag.NewFlagSet("test", flag.ContinueOnError)).Settings(func(name string) string { return env[name] }, "")
+	if err != nil || s.Proxy.Image != "" {
+		t.Errorf("%q, %v", s.Proxy.Image, err)
+	}
 }

@@ -22,9 +22,8 @@ import (
 func choices() [][]string {
 	const custom = "customTokenEndpoint: {annotationSuffix: identity-binding, audience: api://AKSIdentityBinding"
 	return [][]string{
-		{"azureTenantID: t-1", "azureTenantID: \"odd \\\"tenant\\\" \\\\ 'x' <&> é\""},
-		{"", "azureEnvironment: AzureUSGovernmentCloud", "azureEnvironment: AZURECHINACLOUD", "authorityHost: https://login.example/x"},
-		{"", "audience: api://other", "audience: api://AzureADTokenExchangeUSGov"},
+		{"", "azureEnvironment: AzureUSGovernmentCloud", "azureEnvironment: AZURECHINACLOUD", "azureEnvironment: azureusgovernment", "azureEnvironment: AzureCloud", "authorityHost: https://login.example/x"},
+		{"", "audience: \"odd \\\"text\\\" \\\\ 'x' <&> é\"", "audience: api://other", "audience: api://AzureADTokenExchangeUSGov"},
 		{"", "tokenPath: v1.5.1", "tokenPath: both"},
 		{"", "logLevel: debug"},
 		{"", "policy: {labelledAccounts: true}"},

@@ -45,7 +45,7 @@ func testTakeOver(t *testing.T, serverSide bool) {
 		t.Fatal(err)
 	}
 	before := get[deployment](t.Context(), t, h.cluster, deploymentPath(h.namespace))
-	config := install.Config{Client: client(t, h.cluster), Version: "v1", Values: object{"azureTenantID": tenant}, NoWait: true}
+	config := install.Config{Client: client(t, h.cluster), Version: "v1", Values: parse(t, ""), NoWait: true}
 	_, err := install.Install(t.Context(), config, false)
 	if !errors.Is(err, install.ErrInstalled) || !strings.Contains(err.Error(), "Helm's release wi in namespace "+h.namespace) || !strings.Contains(err.Error(), "--take-over") {
 		t.Fatalf("not refused well: %v", err)
@@ -67,7 +67,7 @@ func testTakeOver(t *testing.T, serverSide bool) {
 	if _, there := pod["volumes"]; there || strings.Contains(fmt.Sprint(pod), "initialDelaySeconds") {
 		t.Errorf("what only upstream's had is still there: %v", pod)
 	}
-	if got := after.Spec.Template.Spec.Containers[0]; got.Image != "azwi/webhook:v1" || got.Resources.Limits["cpu"] != "" {
+	if got := after.Spec.Template.Spec.Containers[0]; got.Image != "registry.example/azwi/webhook:v1" || got.Resources.Limits["cpu"] != "" {
 		t.Errorf("the container is %+v", got)
 	}
 	if got := get[object](t.Context(), t, h.cluster, secretPath(h.namespace)); !cmp.Equal(got["data"], certificate["data"]) {
@@ -111,7 +111,7 @@ func TestAddOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	config := install.Config{Client: client(t, c), Version: "v1", Values: object{"azureTenantID": tenant}, TakeOver: true}
+	config := install.Config{Client: client(t, c), Version: "v1", Values: parse(t, ""), TakeOver: true}
 	for _, upgrade := range []bool{false, true} {
 		if _, err := install.Install(t.Context(), config, upgrade); !errors.Is(err, install.ErrInstalled) || !strings.Contains(err.Error(), "az aks update --disable-workload-identity") {
 			t.Errorf("not refused well: %v", err)

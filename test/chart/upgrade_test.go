@@ -97,14 +97,15 @@ func testUpgrade(t *testing.T, serverSide, reuse bool) {
 		return got
 	}
 
-	upgraded := values
-	if reuse {
-		upgraded = object{}
+	// What the chart can't know, and upstream's release doesn't say.
+	upgraded := object{"global": object{"imageRegistry": registry}}
+	if !reuse {
+		maps.Copy(upgraded, values)
 	}
 	release := h.upgrade(t, reuse, upgraded)
 	ours := kept("upgraded")
 	manager := ours.Spec.Template.Spec.Containers[0]
-	if !strings.HasPrefix(manager.Image, "azwi/webhook:") || manager.Command[0] != "/azwi-webhook" || strings.Contains(strings.Join(manager.Args, " "), "%!") {
+	if !strings.HasPrefix(manager.Image, "registry.example/azwi/webhook:") || manager.Command[0] != "/azwi-webhook" || strings.Contains(strings.Join(manager.Args, " "), "%!") {
 		t.Errorf("the upgraded container is %+v", manager)
 	}
 	if manager.Resources.Limits["memory"] != "64Mi" || manager.Resources.Limits["cpu"] != "" {

@@ -13,10 +13,13 @@ import (
 
 const tenant = "11111111-1111-1111-1111-111111111111"
 
-// parse reads values as a user writes them, with the tenant.
+// registry has the images; nothing is pulled.
+const registry = "registry.example"
+
+// parse reads values as a user writes them, with the tenant and a registry.
 func parse(t *testing.T, text string) object {
 	t.Helper()
-	values := object{"azureTenantID": tenant}
+	values := object{"azureTenantID": tenant, "global": object{"imageRegistry": registry}}
 	if err := yaml.Unmarshal([]byte(text), &values); err != nil {
 		t.Fatal(err)
 	}
@@ -47,12 +50,30 @@ func TestWrongValues(t *testing.T) {
 		"image: {pullPolicy: Sometimes}": "value must be one of 'Always', 'IfNotPresent', 'Never'",
 		"image: {digest: abc}":           "at '/image/digest'",
 		"image: {repository: r/azure/workload-identity/webhook}": "is a copy of upstream's webhook",
-		"engine: sidecar":                          "value must be one of 'webhook', 'policy'",
-		"failurePolicy: fail":                      "value must be one of 'Fail', 'Ignore'",
-		"timeoutSeconds: 31":                       "at '/timeoutSeconds': maximum: got 31, want 30",
-		"tokenPath: /tmp":                          "value must be one of 'v1.6.0', 'v1.5.1', 'both'",
-		"authorityHost: http://login.example":      "at '/authorityHost'",
-		"azureEnvironment: AzureGermanCloud":       "at '/azureEnvironment': value must be one of 'AzurePublicCloud'",
+		"engine: sidecar":                                        "value must be one of 'webhook', 'policy'",
+		"failurePolicy: fail":                                    "value must be one of 'Fail', 'Ignore'",
+		"timeoutSeconds: 31":                                     "at '/timeoutSeconds': maximum: got 31, want 30",
+		"tokenPath: /tmp":                                        "value must be one of 'v1.6.0', 'v1.5.1', 'both'",
+		"authorityHost: http://login.example":                    "at '/authorityHost'",
+		"azureEnvironment: AzureGermanCloud":                     "for another cloud set authorityHost",
+		"azureTenantID: contoso.onmicrosoft.com":                 "azureTenantID contoso.onmicrosoft.com is not a GUID",
+		"azureTenantID: ${AZURE_TENANT_ID}":                      "is not a GUID",
+		"global: {}":                                             "no registry is named for azwi/webhook, and anybody may own that name in a public one: set global.imageRegistry to the registry that has azwi/webhook and azwi/proxy (azwi install --image-registry REGISTRY), or image.registry",
+		"{global: null, image: {repository: team/azwi/webhook}}": "no registry is named for team/azwi/webhook",
+		"{global: {}, image: {registry: registry.example}}":      "proxy.image: no registry is named for azwi/proxy",
+		"{global: {}, engine: policy}":                           "proxy.image: no registry is named for azwi/proxy",
+		"{global: {}, image: {repository: mcr.microsoft.com/oss/azure/workload-identity/webhook, release: v1.6.0}}": "no registry is named for azwi/webhook",
+		"global: {imageRegistry: 'https://registry.example/'}":                                                      "https://registry.example/azwi/webhook is a URL: name the registry without https://",
+		"{global: {}, image: {registry: 'oci://registry.example'}}":                                                 "is a URL",
+		"{global: {}, image: {registry: r.example}, proxy: {image: {registry: 'http://r.example'}}}":                "proxy.image: http://r.example/azwi/proxy is a URL",
+		"{image: {release: v1.6.0}}": "image.release v1.6.0 is a tag of upstream's webhook",
+		"{image: {repository: corp.example/oss/identity-hook, release: 1.5.1-corp.2}}":                       "image.release 1.5.1-corp.2 is a tag of upstream's webhook",
+		"image: {repository: corp.example/mirror/azure-workload-identity-webhook}":                           "is a copy of upstream's webhook",
+		"proxy: {image: {repository: mcr.microsoft.com/oss/azure/workload-identity/proxy, release: v1.6.0}}": "set proxy.initImage.repository",
+		"{engine: policy, proxy: {initImage: {repository: r.example/proxy-init}}}":                           "proxy.initImage is not in the chart",
+		"externalURL: https://webhook.example/mutate":                                                        "externalURL https://webhook.example/mutate: the webhook serves /mutate-v1-pod and nothing else",
+		"externalURL: https://webhook.example/mutate-v1-pod/":                                                "nothing else",
+		"externalURL: https://webhook.example/mutate-v1-pod?x=1":                                             "nothing else",
 		"proxy: {mode: iptables}":                  "value must be one of 'redirect', 'env'",
 		"certificates: {mode: acme}":               "value must be one of 'own', 'cert-manager', 'provided'",
 		"certificates: {caBundle: zzz}":            "at '/certificates/caBundle'",
@@ -83,7 +104,8 @@ func TestUpstreamValues(t *testing.T) {
 	}
 	values := parse(t, string(text))
 	values["azureTenantID"] = tenant
-	for _, more := range []string{"", "nameOverride: other", "fullnameOverride: f", "enabled: true", "global: {anything: [goes]}"} {
+	values["global"] = object{"imageRegistry": registry}
+	for _, more := range []string{"", "nameOverride: other", "fullnameOverride: f", "enabled: true", "global: {anything: [goes], imageRegistry: registry.example}"} {
 		if err := yaml.Unmarshal([]byte(more), &values); err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,7 @@ func (w *world) values() map[string]any {
 		"azureTenantID": product.TenantID,
 		"authorityHost": w.entra.Authority,
 		"proxy":         map[string]any{"caConfigMap": caConfig},
+		"global":        map[string]any{"imageRegistry": "docker.io"}, // whose names loaded archives have; nothing is pulled
 	}
 }
 

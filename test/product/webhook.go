@@ -74,7 +74,7 @@ func StartWebhook(ctx context.Context, c WebhookConfig) (*Webhook, error) {
 	args := []string{
 		"--kubeconfig=" + kubeconfig, "--addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--drain-delay=0s",
 	}
-	env := []string{contract.EnvTenantID + "=" + TenantID, "GORACE=halt_on_error=1 exitcode=66"}
+	env := []string{contract.EnvTenantID + "=" + TenantID, contract.EnvProxyImage + "=registry.example/azwi/proxy:v1", "GORACE=halt_on_error=1 exitcode=66"}
 	if c.Own == nil {
 		args = append(args, "--disable-cert-rotation", "--webhook-cert-dir="+c.CertDir())
 	} else {

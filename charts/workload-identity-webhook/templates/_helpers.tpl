@@ -45,33 +45,62 @@ release: {{ .Release.Name | quote }}
 {{- mergeOverwrite (include "azwi.labelsWith" (list . .Values.podLabels) | fromYaml) (include "azwi.selectorLabels" . | fromYaml) | toYaml -}}
 {{- end }}
 
-{{/* image: list of the context, an image's values and its repository by default. */}}
-{{- define "azwi.image" -}}
+{{/* The name of an image: list of the context, its values and their key. It always has a registry. */}}
+{{- define "azwi.imageName" -}}
 {{- $context := index . 0 -}}
 {{- $image := index . 1 -}}
-{{- $registry := ($context.Values.global | default dict).imageRegistry | default $image.registry -}}
-{{- with $registry }}{{ trimSuffix "/" . }}/{{ end -}}
-{{- $image.repository }}:{{ $image.release | default $context.Chart.AppVersion -}}
+{{- $name := $image.repository -}}
+{{- with ($context.Values.global | default dict).imageRegistry | default $image.registry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name -}}
+{{- end -}}
+{{- $default := index $context.Chart.Annotations "azwi/image-registry" -}}
+{{- if and $default (not (include "azwi.hasRegistry" $name)) -}}
+{{- $name = printf "%s/%s" $default $name -}}
+{{- end -}}
+{{- if contains "://" $name -}}
+{{- fail (printf "%s: %s is a URL: name the registry without https://, such as registry.example.com/team (global.imageRegistry or %s.registry; azwi install --image-registry)" (index . 2) $name (index . 2)) -}}
+{{- end -}}
+{{- if not (include "azwi.hasRegistry" $name) -}}
+{{- fail (printf "%s: no registry is named for %s, and anybody may own that name in a public one: set global.imageRegistry to the registry that has azwi/webhook and azwi/proxy (azwi install --image-registry REGISTRY), or %s.registry; make push REGISTRY=... puts the images there" (index . 2) $name (index . 2)) -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
+{{/* Not empty if the name of an image begins with a registry's host. */}}
+{{- define "azwi.hasRegistry" -}}
+{{- if regexMatch "^([^/]*[.:][^/]*|localhost)/" . }}yes{{ end -}}
+{{- end }}
+
+{{/* An image: list of the context, its values and their key. */}}
+{{- define "azwi.image" -}}
+{{- $image := index . 1 -}}
+{{- include "azwi.imageName" . }}:{{ $image.release | default $image.tag | default (index . 0).Chart.AppVersion -}}
 {{- with $image.digest }}@{{ . }}{{ end -}}
 {{- end }}
 
 {{/* Not empty if the values have upstream's image, which helm upgrade --reuse-values carries in. */}}
 {{- define "azwi.upstreamImage" -}}
-{{- if regexMatch "^mcr\\.microsoft\\.com/oss/(v2/)?azure/workload-identity/webhook$" .Values.image.repository }}yes{{ end -}}
+{{- $inRegistry := and (eq (.Values.image.registry | default "") "mcr.microsoft.com") (regexMatch "^oss/(v2/)?azure/workload-identity/webhook$" .Values.image.repository) -}}
+{{- if or $inRegistry (regexMatch "^mcr\\.microsoft\\.com/oss/(v2/)?azure/workload-identity/webhook$" .Values.image.repository) }}yes{{ end -}}
 {{- end }}
 
 {{- define "azwi.webhookImage" -}}
 {{- $image := .Values.image -}}
 {{- if include "azwi.upstreamImage" . -}}
-{{- $image = dict "repository" "azwi/webhook" -}}
-{{- else if regexMatch "(^|/)azure/workload-identity/webhook$" $image.repository -}}
-{{- fail (printf "image.repository %s is a copy of upstream's webhook, which this chart can't run: copy the image azwi/webhook to your registry and set image.repository to it" $image.repository) -}}
+{{- $image = dict "repository" "azwi/webhook" "registry" (ternary "" $image.registry (eq ($image.registry | default "") "mcr.microsoft.com")) -}}
+{{- else if regexMatch "(^|/)(azure/workload-identity/webhook|(azure-)?workload-identity-webhook|azure-wi-webhook)$" $image.repository -}}
+{{- fail (printf "image.repository %s is a copy of upstream's webhook, which this chart can't run, as its command differs: copy the image azwi/webhook to your registry and set image.repository to it" $image.repository) -}}
+{{- else if regexMatch "^v?[01]\\.[0-9]+\\.[0-9]+" ($image.release | default "" | toString) -}}
+{{- fail (printf "image.release %s is a tag of upstream's webhook, which this chart can't run, as its command differs: leave image.release out (--set image.release=null) for the chart's own, %s" $image.release .Chart.AppVersion) -}}
 {{- end -}}
-{{- include "azwi.image" (list . $image) -}}
+{{- include "azwi.image" (list . $image "image") -}}
 {{- end }}
 
 {{- define "azwi.proxyImage" -}}
-{{- include "azwi.image" (list . .Values.proxy.image) -}}
+{{- if and (not .Values.proxy.initImage.repository) (regexMatch "(^|/)azure/workload-identity/proxy$" .Values.proxy.image.repository) -}}
+{{- fail (printf "proxy.image.repository %s is upstream's proxy, which needs its init container's image too: set proxy.initImage.repository, or leave proxy.image out for azwi/proxy, which does both" .Values.proxy.image.repository) -}}
+{{- end -}}
+{{- include "azwi.image" (list . .Values.proxy.image "proxy.image") -}}
 {{- end }}
 
 {{/* Not empty if the values have the limits of upstream's chart. */}}
@@ -103,6 +132,9 @@ limits:
 
 {{/* What one value can't say of itself. */}}
 {{- define "azwi.check" -}}
+{{- if not (include "azwi.authorityHost" .) -}}
+{{- fail (printf "azureEnvironment %s is not known: use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud; for another cloud set authorityHost to the https URL of its token service" .Values.azureEnvironment) -}}
+{{- end -}}
 {{- $e := .Values.customTokenEndpoint | default dict -}}
 {{- if ne (empty $e.annotationSuffix) (empty $e.audience) -}}
 {{- fail "customTokenEndpoint.annotationSuffix and customTokenEndpoint.audience go together: set both or neither" -}}
@@ -123,6 +155,9 @@ limits:
 {{- if .Values.matchConditions -}}
 {{- fail "matchConditions are the webhook's: engine policy takes mutatingWebhookNamespaceSelector" -}}
 {{- end -}}
+{{- if .Values.proxy.initImage.repository -}}
+{{- fail "engine policy: proxy.initImage is not in the chart; azwi policy generate takes it (PROXY_INIT_IMAGE)" -}}
+{{- end -}}
 {{- if $e.azureKubernetesCACTBLabelSelector -}}
 {{- fail "engine policy: customTokenEndpoint.azureKubernetesCACTBLabelSelector is not in the chart; azwi policy generate takes it" -}}
 {{- end -}}
@@ -137,6 +172,9 @@ AZURE_ENVIRONMENT: {{ .Values.azureEnvironment | default "AzurePublicCloud" | qu
 AZURE_AUTHORITY_HOST: {{ . | quote }}
 {{- end }}
 PROXY_IMAGE: {{ include "azwi.proxyImage" . | quote }}
+{{- if .Values.proxy.initImage.repository }}
+PROXY_INIT_IMAGE: {{ include "azwi.image" (list . .Values.proxy.initImage "proxy.initImage") | quote }}
+{{- end }}
 {{- with .Values.customTokenEndpoint }}
 {{- with .azureKubernetesTokenProxy }}
 AZURE_KUBERNETES_TOKEN_PROXY: {{ . | quote }}
@@ -160,7 +198,11 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 {{- end }}
 
 {{- define "azwi.tenantID" -}}
-{{- required "azureTenantID is required: set it to the ID of your Microsoft Entra tenant (--set azureTenantID=...)" .Values.azureTenantID -}}
+{{- $tenant := required "azureTenantID is required: set it to the ID of your Microsoft Entra tenant (--set azureTenantID=...)" .Values.azureTenantID -}}
+{{- if not (regexMatch "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$" $tenant) -}}
+{{- fail (printf "azureTenantID %s is not a GUID: set it to the tenant's ID, not to its name or a domain of it (az account show --query tenantId)" $tenant) -}}
+{{- end -}}
+{{- $tenant -}}
 {{- end }}
 
 {{/* The webhook's flags, as a YAML list. Those at their default are left out. */}}
@@ -220,10 +262,18 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 {{- toRawJson $quantities -}}
 {{- end }}
 
-{{/* The cloud's token service. The table is that of internal/entra; a test compares. */}}
+{{/* The cloud's token service. */}}
 {{- define "azwi.authorityHost" -}}
-{{- $hosts := dict "AZUREPUBLICCLOUD" "https://login.microsoftonline.com/" "AZUREUSGOVERNMENTCLOUD" "https://login.microsoftonline.us/" "AZURECHINACLOUD" "https://login.chinacloudapi.cn/" -}}
-{{- .Values.authorityHost | default (get $hosts (upper (.Values.azureEnvironment | default "AzurePublicCloud"))) -}}
+{{- .Values.authorityHost | default (get (.Files.Get "files/clouds.yaml" | fromYaml) (upper (.Values.azureEnvironment | default "AzurePublicCloud"))) -}}
+{{- end }}
+
+{{/* Where a webhook that runs elsewhere serves admission. */}}
+{{- define "azwi.externalURL" -}}
+{{- $url := urlParse .Values.externalURL -}}
+{{- if or $url.userinfo $url.query $url.fragment (not (has $url.path (list "" "/" "/mutate-v1-pod"))) -}}
+{{- fail (printf "externalURL %s: the webhook serves /mutate-v1-pod and nothing else: end the URL with it, or leave the path out" .Values.externalURL) -}}
+{{- end -}}
+{{- printf "%s://%s/mutate-v1-pod" $url.scheme $url.host -}}
 {{- end }}
 
 {{/* Requests and limits as JSON, all quantities text. */}}

@@ -6,16 +6,20 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sigs.k8s.io/yaml"
 
+	"azwi/contract"
+	"azwi/internal/entra"
 	"azwi/internal/install"
 )
 
@@ -77,10 +81,32 @@ func chartFiles(_ context.Context, root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	clouds, err := cloudHosts()
+	if err != nil {
+		return nil, err
+	}
 	return []file{
+		{chartDir + "/files/clouds.yaml", clouds},
 		{chartDir + "/files/defaults.yaml", defaults},
 		{chartDir + "/templates/policy.yaml", engine},
 	}, nil
+}
+
+// hostsByName has the token services by the clouds' names in capital letters.
+func hostsByName() map[string]string {
+	hosts := map[string]string{}
+	for _, c := range entra.Clouds() {
+		for _, name := range []string{c.Name, c.AzName} {
+			hosts[strings.ToUpper(name)] = c.AuthorityHost
+		}
+	}
+	return hosts
+}
+
+// cloudHosts has the token service of each cloud by its names, in capital letters.
+func cloudHosts() ([]byte, error) {
+	text, err := yaml.Marshal(hostsByName())
+	return append([]byte("# Made by make generate from internal/entra.\n"), text...), err
 }
 
 // manifests are made from the chart as it lies there.
@@ -112,17 +138,25 @@ func addedValues(root string) ([]byte, error) {
 	return slices.Concat([]byte("# Made by make generate from values.yaml, which says what they mean.\n# "), added), nil
 }
 
-// manifest is the chart as files to apply, with a place for the tenant.
+// Values that stand for what envsubst puts in their place, as the chart refuses
+// placeholders.
+const (
+	noTenant   = "00000000-0000-0000-0000-000000000000"
+	noRegistry = "registry.invalid"
+)
+
+// manifest is the chart as files to apply, with places for the tenant, the cloud and
+// the registry of the images.
 func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	version, err := appVersion(root)
 	if err != nil {
 		return nil, err
 	}
 	objects, _, err := install.Render(ctx, install.Release{
-		Name: install.DefaultRelease, Namespace: install.DefaultNamespace, Version: version, Service: "kubectl",
+		Name: install.DefaultRelease, Namespace: install.DefaultNamespace, Version: version, Registry: noRegistry, Service: "kubectl",
 		Chart:      os.DirFS(filepath.Join(root, chartDir)),
 		Kubernetes: "v1.36.0", APIVersions: []string{"flowcontrol.apiserver.k8s.io/v1"},
-		Values: map[string]any{"azureTenantID": "${AZURE_TENANT_ID}", "engine": engine},
+		Values: map[string]any{"azureTenantID": noTenant, "engine": engine},
 	})
 	if err != nil {
 		return nil, err
@@ -131,10 +165,31 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	header := fmt.Sprintf(`# Made by make generate from the chart, engine %s. Put your tenant in its place:
-#   AZURE_TENANT_ID=... envsubst < FILE | kubectl apply --server-side -f -
+	public := entra.Clouds()[0]
+	hosts, err := celHosts()
+	if err != nil {
+		return nil, err
+	}
+	text = []byte(strings.NewReplacer(
+		noTenant, "${AZURE_TENANT_ID}", noRegistry, "${AZWI_IMAGE_REGISTRY}",
+		contract.EnvEnvironment+": "+public.Name, contract.EnvEnvironment+`: "${AZURE_ENVIRONMENT}"`,
+		strconv.Quote(public.AuthorityHost), hosts,
+	).Replace(string(text)))
+	header := fmt.Sprintf(`# Made by make generate from the chart, engine %s. Put your tenant and the registry that has the images in their
+# places, and your cloud, if it is not AzurePublicCloud:
+#   export AZURE_TENANT_ID=... AZWI_IMAGE_REGISTRY=registry.example.com AZURE_ENVIRONMENT=
+#   envsubst < FILE | kubectl apply --server-side -f -
 `, engine)
 	return append([]byte(header), text...), nil
+}
+
+// celHosts is an expression for the token service of the cloud that AZURE_ENVIRONMENT
+// names; pods are denied if it names none.
+func celHosts() (string, error) {
+	hosts := hostsByName()
+	hosts[""] = entra.Clouds()[0].AuthorityHost
+	table, err := json.Marshal(hosts)
+	return string(table) + `["${AZURE_ENVIRONMENT}".upperAscii()]`, err
 }
 
 func appVersion(root string) (string, error) {
