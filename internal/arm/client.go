@@ -8,17 +8,21 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azarm "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/msi/armmsi"
 	"github.com/google/uuid"
+
+	"azwi/internal/azure"
 )
 
 // Config of a Client.
@@ -39,7 +43,11 @@ type Client struct {
 
 // New makes a client. It sends nothing.
 func New(c Config) *Client {
-	options := &azarm.ClientOptions{ClientOptions: c.Options, DisableRPRegistration: true}
+	endpoint := cloud.AzurePublic.Services[cloud.ResourceManager].Endpoint
+	if known, ok := c.Options.Cloud.Services[cloud.ResourceManager]; ok {
+		endpoint = known.Endpoint
+	}
+	options := &azarm.ClientOptions{ClientOptions: azure.Guard(c.Options, endpoint), DisableRPRegistration: true}
 	// 409 of concurrent writes passes as soon as the other write is done.
 	options.Retry.ShouldRetry = shouldRetry
 	if options.Retry.RetryDelay == 0 {
@@ -123,39 +131,29 @@ func (c *Client) Identities(ctx context.Context, subscription, resourceGroup str
 	if err != nil {
 		return nil, err
 	}
-	var all []Identity
-	add := func(page []*armmsi.Identity) error {
-		for _, item := range page {
-			id, err := ParseIdentityID(value(item.ID))
-			if err != nil {
-				return err
-			}
-			all = append(all, identity(id, *item))
-		}
-		return nil
-	}
+	type item = *armmsi.Identity
+	var all []item
 	if resourceGroup == "" {
-		for pager := client.NewListBySubscriptionPager(nil); pager.More(); {
-			page, err := pager.NextPage(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("managed identities of subscription %s: %w", subscription, err)
-			}
-			if err := add(page.Value); err != nil {
-				return nil, err
-			}
-		}
-		return all, nil
+		all, err = azure.List(ctx, client.NewListBySubscriptionPager(nil), func(p armmsi.UserAssignedIdentitiesClientListBySubscriptionResponse) []item { return p.Value })
+	} else {
+		all, err = azure.List(ctx, client.NewListByResourceGroupPager(resourceGroup, nil), func(p armmsi.UserAssignedIdentitiesClientListByResourceGroupResponse) []item { return p.Value })
 	}
-	for pager := client.NewListByResourceGroupPager(resourceGroup, nil); pager.More(); {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("managed identities of resource group %s: %w", resourceGroup, err)
+	if err != nil {
+		where := "subscription " + subscription
+		if resourceGroup != "" {
+			where = "resource group " + resourceGroup
 		}
-		if err := add(page.Value); err != nil {
+		return nil, fmt.Errorf("managed identities of %s: %w", where, err)
+	}
+	var identities []Identity
+	for _, item := range present(all) {
+		id, err := ParseIdentityID(value(item.ID))
+		if err != nil {
 			return nil, err
 		}
+		identities = append(identities, identity(id, *item))
 	}
-	return all, nil
+	return identities, nil
 }
 
 // CreateIdentity creates a managed identity or leaves the one that is there.
@@ -206,13 +204,9 @@ func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, 
 	if err != nil {
 		return nil, err
 	}
-	var all []Credential
-	for pager := client.NewListPager(id.ResourceGroup, id.Name, nil); pager.More(); {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("federated credentials of %s: %w", id.Name, err)
-		}
-		for _, item := range page.Value {
+	all, err := azure.List(ctx, client.NewListPager(id.ResourceGroup, id.Name, nil), func(page armmsi.FederatedIdentityCredentialsClientListResponse) []Credential {
+		var all []Credential
+		for _, item := range present(page.Value) {
 			credential := Credential{Name: value(item.Name)}
 			if p := item.Properties; p != nil {
 				credential.Issuer, credential.Subject = value(p.Issuer), value(p.Subject)
@@ -222,6 +216,10 @@ func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, 
 			}
 			all = append(all, credential)
 		}
+		return all
+	})
+	if err != nil {
+		return nil, fmt.Errorf("federated credentials of %s: %w", id.Name, err)
 	}
 	return all, nil
 }
@@ -254,26 +252,6 @@ func (c *Client) DeleteCredential(ctx context.Context, id IdentityID, name strin
 		return fmt.Errorf("delete federated credential %s of %s: %w", name, id.Name, err)
 	}
 	return nil
-}
-
-// RoleDefinition returns the resource ID of the role of that name at a scope.
-func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string, error) {
-	client, err := armauthorization.NewRoleDefinitionsClient(c.credential, c.options)
-	if err != nil {
-		return "", err
-	}
-	// A quote in a literal of OData is doubled.
-	filter := "roleName eq '" + strings.ReplaceAll(role, "'", "''") + "'"
-	for pager := client.NewListPager(scope, &armauthorization.RoleDefinitionsClientListOptions{Filter: &filter}); pager.More(); {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return "", fmt.Errorf("role %q: %w", role, err)
-		}
-		for _, definition := range page.Value {
-			return value(definition.ID), nil
-		}
-	}
-	return "", fmt.Errorf("there is no role named %q at %s", role, scope)
 }
 
 // A RoleAssignment gives a role to a service principal at a scope.
@@ -318,18 +296,18 @@ func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id s
 		return "", err
 	}
 	filter := "principalId eq '" + strings.ReplaceAll(a.PrincipalID, "'", "''") + "'"
-	for pager := client.NewListForScopePager(a.Scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter}); pager.More(); {
-		page, err := pager.NextPage(ctx)
-		if err != nil {
-			return "", fmt.Errorf("role assignments at %s: %w", a.Scope, err)
-		}
-		for _, item := range page.Value {
-			// The same definition has several IDs, which end alike; assignments above and
-			// below the scope are listed as well.
-			if p := item.Properties; p != nil && strings.EqualFold(value(p.Scope), a.Scope) &&
-				strings.EqualFold(path.Base(value(p.RoleDefinitionID)), path.Base(a.RoleDefinitionID)) {
-				return value(item.ID), nil
-			}
+	type item = *armauthorization.RoleAssignment
+	all, err := azure.List(ctx, client.NewListForScopePager(a.Scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter}),
+		func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []item { return p.Value })
+	if err != nil {
+		return "", fmt.Errorf("role assignments at %s: %w", a.Scope, err)
+	}
+	for _, item := range present(all) {
+		// The same definition has several IDs, which end alike; assignments above and
+		// below the scope are listed as well.
+		if p := item.Properties; p != nil && strings.EqualFold(value(p.Scope), a.Scope) &&
+			strings.EqualFold(path.Base(value(p.RoleDefinitionID)), path.Base(a.RoleDefinitionID)) {
+			return value(item.ID), nil
 		}
 	}
 	return "", nil
@@ -385,10 +363,6 @@ type Permission struct {
 	NotActions []string `json:"notActions"`
 }
 
-// maxPages bounds a list: an answer that always names a next page must not loop
-// for ever.
-const maxPages = 100
-
 // Permissions reads what the caller may do at a scope: a subscription, a resource
 // group or a resource. The SDK's own client knows only the latter two.
 // Source: https://learn.microsoft.com/rest/api/authorization/permissions
@@ -397,27 +371,26 @@ func (c *Client) Permissions(ctx context.Context, scope string) (Permissions, er
 	if err != nil {
 		return nil, err
 	}
-	var all Permissions
-	next := runtime.JoinPaths(client.Endpoint(), scope, "/providers/Microsoft.Authorization/permissions") + "?api-version=2022-04-01"
-	for range maxPages {
-		var page struct {
-			Value []Permission
-			Next  string `json:"nextLink"`
-		}
-		if err := get(ctx, client, next, &page); err != nil {
-			return nil, fmt.Errorf("permissions at %s: %w", scope, err)
-		}
-		all = append(all, page.Value...)
-		if page.Next == "" {
-			return all, nil
-		}
-		// The token goes along, so only to where the first page came from.
-		if !strings.HasPrefix(page.Next, strings.TrimSuffix(client.Endpoint(), "/")+"/") {
-			return nil, fmt.Errorf("permissions at %s: the next page is on another host", scope)
-		}
-		next = page.Next
+	first := runtime.JoinPaths(client.Endpoint(), scope, "/providers/Microsoft.Authorization/permissions") + "?api-version=2022-04-01"
+	type page struct {
+		Value []Permission
+		Next  string `json:"nextLink"`
 	}
-	return nil, fmt.Errorf("permissions at %s: more than %d pages", scope, maxPages)
+	all, err := azure.List(ctx, runtime.NewPager(runtime.PagingHandler[page]{
+		More: func(p page) bool { return p.Next != "" },
+		Fetcher: func(ctx context.Context, before *page) (p page, err error) {
+			target := first
+			if before != nil {
+				target = before.Next
+			}
+			err = get(ctx, client, target, &p)
+			return p, err
+		},
+	}), func(p page) []Permission { return p.Value })
+	if err != nil {
+		return nil, fmt.Errorf("permissions at %s: %w", scope, err)
+	}
+	return all, nil
 }
 
 func get(ctx context.Context, client *azarm.Client, target string, out any) error {
@@ -462,4 +435,9 @@ func value(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// present leaves out what an answer has as null.
+func present[T any](items []*T) []*T {
+	return slices.DeleteFunc(items, func(item *T) bool { return item == nil })
 }

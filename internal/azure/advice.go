@@ -23,6 +23,9 @@ func SignInError(err error) (code int, ok bool) {
 	if _, answered := errors.AsType[*azcore.ResponseError](err); answered {
 		return 0, false
 	}
+	if _, answered := errors.AsType[*AnswerError](err); answered {
+		return 0, false
+	}
 	// azidentity's other errors, such as that az is missing, have no exported type.
 	_, ok = errors.AsType[interface {
 		error

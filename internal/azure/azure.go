@@ -51,7 +51,7 @@ type Config struct {
 	TokenFile string
 	// Cloud has the endpoints. Default: the public cloud.
 	Cloud entra.Cloud
-	// HTTP sends requests. Default: the SDK's own client.
+	// HTTP sends requests, guarded (see Guard). Default: a client like the SDK's own.
 	HTTP policy.Transporter
 }
 
@@ -113,6 +113,7 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 		return nil, errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
 	}
 	options, private := c.ClientOptions(), c.private()
+	options.Transport = c.guardSignIn()
 	switch c.Method {
 	case MethodClientSecret:
 		return azidentity.NewClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret, &azidentity.ClientSecretCredentialOptions{

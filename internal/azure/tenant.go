@@ -25,11 +25,7 @@ func TenantOf(ctx context.Context, c Config, subscription string) (string, error
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)
 	}
-	do := c.HTTP
-	if do == nil {
-		do = http.DefaultClient
-	}
-	resp, err := do.Do(req)
+	resp, err := newGuard(c.HTTP, &guard{origins: []string{originOf(target)}}).Do(req)
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)
 	}

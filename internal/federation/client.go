@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -240,12 +242,14 @@ func passes(err error) bool {
 	status, code := azure.StatusOf(err)
 	switch status {
 	case 0:
-		// No answer: a lost connection is worth another try, a refusal to sign in is not.
+		// A lost connection is worth another try; a refusal to sign in, or an answer that
+		// is not accepted, is not.
 		_, final := errors.AsType[interface {
 			error
 			NonRetriable()
 		}](err)
-		return !final
+		_, network := errors.AsType[net.Error](err)
+		return !final && (network || errors.Is(err, io.ErrUnexpectedEOF))
 	case http.StatusConflict:
 		return code == arm.ConcurrentWrites
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,

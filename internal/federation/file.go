@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -217,31 +216,57 @@ func (a Application) check(at string, fail fail) {
 }
 
 // checkPairs finds what Azure would refuse: the same issuer and subject twice on
-// one identity, and more credentials than one holds. Applications that are named
+// one identity, and more credentials than an identity holds. Applications that are named
 // in different ways are compared later.
 func (f *File) checkPairs(fail fail) {
 	first := map[[3]string]string{}
-	count := map[string]int{}
+	needed := map[string]int{}
+	clusters := f.clustersByName()
 	for i, e := range f.Identities {
 		at := fmt.Sprintf("identities[%d].serviceAccounts", i)
 		identity := "application " + e.applicationKey()
 		if e.ManagedIdentity != "" {
 			identity = strings.ToLower(strings.TrimSuffix(e.ManagedIdentity, "/"))
 		}
-		before := count[identity]
-		for _, w := range f.wants(i) {
+		// Counted before pairs are made of it, since there may be millions.
+		on := len(f.Clusters)
+		if e.Clusters != nil {
+			on = len(e.Clusters)
+		}
+		before := needed[identity]
+		needed[identity] += on * len(e.ServiceAccounts)
+		if needed[identity] > MaxCredentials {
+			if before <= MaxCredentials {
+				fail(at, "identity %s needs %s: an identity holds at most %d; "+
+					"spread the service accounts over several identities, or, on AKS, use an identity binding",
+					e.Name, credentialCount(before, len(e.ServiceAccounts), on), MaxCredentials)
+			}
+			continue
+		}
+		for _, w := range f.wants(e, clusters) {
 			key := [3]string{identity, w.cluster.Issuer, w.account}
 			if other, ok := first[key]; ok && other != e.Name {
 				fail(at, "identity %s gives %s on cluster %s the same identity already", other, w.account, w.cluster.Name)
 			}
 			first[key] = e.Name
-			count[identity]++
-		}
-		if before <= MaxCredentials && count[identity] > MaxCredentials {
-			fail(at, "%d credentials (each service account on each cluster is one) are more than the %d that an identity holds; "+
-				"spread them over several identities, or, on AKS, use an identity binding", count[identity], MaxCredentials)
 		}
 	}
+}
+
+// credentialCount is how many credentials an entry needs, and why.
+func credentialCount(before, accounts, clusters int) string {
+	text := fmt.Sprintf("%d federated credentials (%s on %s", before+accounts*clusters, count(accounts, "service account"), count(clusters, "cluster"))
+	if before > 0 {
+		text += fmt.Sprintf(", and %d for the same identity above", before)
+	}
+	return text + ")"
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func (e Entry) applicationKey() string {
@@ -257,14 +282,26 @@ type want struct {
 	account string // namespace/name
 }
 
-// wants are what the entry with that index asks for, in an order of its own.
-func (f *File) wants(index int) []want {
-	e := f.Identities[index]
-	var all []want
+func (f *File) clustersByName() map[string]Cluster {
+	all := make(map[string]Cluster, len(f.Clusters))
 	for _, c := range f.Clusters {
-		if e.Clusters != nil && !slices.Contains(e.Clusters, c.Name) {
-			continue
+		all[c.Name] = c
+	}
+	return all
+}
+
+// wants are what an entry asks for, in an order of its own. clusters are those of
+// clustersByName.
+func (f *File) wants(e Entry, clusters map[string]Cluster) []want {
+	on := f.Clusters
+	if e.Clusters != nil {
+		on = nil
+		for _, name := range e.Clusters {
+			on = append(on, clusters[name])
 		}
+	}
+	var all []want
+	for _, c := range on {
 		for _, account := range e.ServiceAccounts {
 			all = append(all, want{c, account})
 		}
@@ -272,8 +309,15 @@ func (f *File) wants(index int) []want {
 	return all
 }
 
+// validName is without a regular expression, since large files have many names.
 func validName(name string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(name)
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 63
 }
 
 // issuerProblem says what is wrong with an issuer, or nothing.

@@ -129,7 +129,7 @@ func (c *Client) Targets(ctx context.Context, f *File, audience string) ([]Targe
 // Targets says what the file wants of its identities, which were found in the
 // order of its entries. Entries of the same identity become one target.
 func (f *File) Targets(found []Target, audience string) ([]Target, error) {
-	at := map[string]int{}
+	at, clusters := map[string]int{}, f.clustersByName()
 	var targets []Target
 	for i, e := range f.Identities {
 		key := found[i].Identity.key()
@@ -140,7 +140,7 @@ func (f *File) Targets(found []Target, audience string) ([]Target, error) {
 			targets = append(targets, found[i])
 		}
 		targets[t].Identity.Name = min(targets[t].Identity.Name, e.Name)
-		for _, w := range f.wants(i) {
+		for _, w := range f.wants(e, clusters) {
 			namespace, account, _ := strings.Cut(w.account, "/")
 			targets[t].wanted = append(targets[t].wanted, wanted{
 				entry: e.Name, cluster: w.cluster.Name,

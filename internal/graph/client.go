@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"azwi/internal/azure"
 	"azwi/internal/version"
 )
 
@@ -39,6 +41,7 @@ func New(c Config) *Client {
 		c.Audience = c.Endpoint
 	}
 	scope := strings.TrimSuffix(c.Audience, "/") + "/.default"
+	c.Options = azure.Guard(c.Options, c.Endpoint)
 	return &Client{
 		endpoint: strings.TrimSuffix(c.Endpoint, "/"),
 		pipeline: runtime.NewPipeline("azwi", version.String(), runtime.PipelineOptions{
@@ -207,37 +210,32 @@ func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	return out, c.do(ctx, http.MethodGet, c.url(path), nil, &out)
 }
 
-// maxPages bounds a list: an answer that always names a next page must not loop
-// for ever.
-const maxPages = 1000
-
 // list reads all pages.
 func list[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
-	next := c.url(path)
+	first := c.url(path)
 	if len(query) > 0 {
 		// Graph reads a plus sign in a filter as itself.
-		next += "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
+		first += "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
 	}
-	var all []T
-	for range maxPages {
-		var page struct {
-			Value []T    `json:"value"`
-			Next  string `json:"@odata.nextLink"`
-		}
-		if err := c.do(ctx, http.MethodGet, next, nil, &page); err != nil {
-			return nil, err
-		}
-		all = append(all, page.Value...)
-		if page.Next == "" {
-			return all, nil
-		}
-		// The token goes along, so only to where the first page came from.
-		if !strings.HasPrefix(page.Next, c.endpoint+"/") {
-			return nil, fmt.Errorf("graph: the next page of %s is on another host", path)
-		}
-		next = page.Next
+	type page struct {
+		Value []T    `json:"value"`
+		Next  string `json:"@odata.nextLink"`
 	}
-	return nil, fmt.Errorf("graph: %s has more than %d pages", path, maxPages)
+	all, err := azure.List(ctx, runtime.NewPager(runtime.PagingHandler[page]{
+		More: func(p page) bool { return p.Next != "" },
+		Fetcher: func(ctx context.Context, before *page) (p page, err error) {
+			target := first
+			if before != nil {
+				target = before.Next
+			}
+			err = c.do(ctx, http.MethodGet, target, nil, &p)
+			return p, err
+		},
+	}), func(p page) []T { return p.Value })
+	if _, ok := errors.AsType[*azure.AnswerError](err); ok {
+		return nil, fmt.Errorf("list %s: %w", path, err)
+	}
+	return all, err
 }
 
 func (c *Client) do(ctx context.Context, method, target string, in, out any) error {

@@ -8,6 +8,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/identitymap"
+	"azwi/internal/spelling"
 )
 
 // Reasons of warnings.
@@ -126,7 +127,7 @@ func nearest(key string, bare bool, places []Place) string {
 	if !prefixed {
 		name = prefix
 	}
-	if prefixed && distance(letters(prefix), letters(contract.Prefix)) > 2 {
+	if prefixed && spelling.Distance(letters(prefix), letters(contract.Prefix), 2) > 2 {
 		return ""
 	}
 	for _, p := range places {
@@ -136,7 +137,7 @@ func nearest(key string, bare bool, places []Place) string {
 			switch {
 			case have == want && (prefixed || bare && (known == contract.ClientIDAnnotation || known == contract.TenantIDAnnotation)):
 				return known
-			case prefixed && len(want) >= shortestForTypingError && distance(have, want) <= 2:
+			case prefixed && len(want) >= shortestForTypingError && spelling.Distance(have, want, 2) <= 2:
 				return known
 			}
 		}
@@ -155,30 +156,4 @@ func letters(s string) string {
 		}
 		return -1
 	}, s)
-}
-
-// distance is the number of letters to add, drop or change to make b of a
-// (Levenshtein). Keys are at most 317 bytes (Kubernetes), names that differ much in
-// length are not compared.
-func distance(a, b string) int {
-	if d := len(a) - len(b); d > 2 || d < -2 {
-		return 3
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,88 @@
+package arm
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
+
+	"azwi/internal/azure"
+	"azwi/internal/spelling"
+)
+
+// CheckScope reports what is wrong with the form of a scope: a resource ID, or
+// that of a subscription, resource group or management group.
+// Source: https://learn.microsoft.com/azure/role-based-access-control/scope-overview
+func CheckScope(scope string) error {
+	const (
+		guid      = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+		name      = `[^/\\?#%<>&\s\pC]([^/\\?#%<>&\pC]*[^/\\?#%<>&\s\pC])?`
+		resources = `(/providers/` + name + `(/` + name + `/` + name + `)+)`
+	)
+	form := regexp.MustCompile(`(?i)^(/|/subscriptions/` + guid + `(/resourceGroups/` + name + `)?` + resources + `*|` + resources + `+)$`)
+	if form.MatchString(scope) {
+		return nil
+	}
+	return fmt.Errorf("%q is malformed: a scope looks like /subscriptions/GUID, /subscriptions/GUID/resourceGroups/NAME, the resource ID of a resource, "+
+		"or /providers/Microsoft.Management/managementGroups/NAME", scope)
+}
+
+// An UnknownRoleError says that there is no role of that name.
+type UnknownRoleError struct {
+	Role, Scope string
+	// Nearest is the role that may be meant, or empty.
+	Nearest string
+}
+
+func (e *UnknownRoleError) Error() string {
+	text := fmt.Sprintf("there is no role named %q at %s", e.Role, e.Scope)
+	if e.Nearest != "" {
+		return fmt.Sprintf("%s: did you mean %q?", text, e.Nearest)
+	}
+	return text + ": az role definition list --query '[].roleName' shows all names"
+}
+
+// RoleDefinition returns the resource ID of the role of that name at a scope, or
+// an *UnknownRoleError.
+func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string, error) {
+	client, err := armauthorization.NewRoleDefinitionsClient(c.credential, c.options)
+	if err != nil {
+		return "", err
+	}
+	// A quote in a literal of OData is doubled.
+	filter := "roleName eq '" + strings.ReplaceAll(role, "'", "''") + "'"
+	found, err := roleDefinitions(ctx, client, scope, &filter)
+	if err != nil {
+		return "", fmt.Errorf("role %q: %w", role, err)
+	}
+	if len(found) > 0 {
+		return found[0].id, nil
+	}
+	unknown := &UnknownRoleError{Role: role, Scope: scope}
+	// Without them there is no suggestion, that is all.
+	if all, err := roleDefinitions(ctx, client, scope, nil); err == nil {
+		names := make([]string, len(all))
+		for i, d := range all {
+			names[i] = d.name
+		}
+		unknown.Nearest = spelling.Nearest(role, names)
+	}
+	return "", unknown
+}
+
+type roleDefinition struct{ id, name string }
+
+func roleDefinitions(ctx context.Context, client *armauthorization.RoleDefinitionsClient, scope string, filter *string) ([]roleDefinition, error) {
+	pager := client.NewListPager(scope, &armauthorization.RoleDefinitionsClientListOptions{Filter: filter})
+	return azure.List(ctx, pager, func(page armauthorization.RoleDefinitionsClientListResponse) []roleDefinition {
+		var all []roleDefinition
+		for _, d := range present(page.Value) {
+			if d.Properties != nil {
+				all = append(all, roleDefinition{value(d.ID), value(d.Properties.RoleName)})
+			}
+		}
+		return all
+	})
+}

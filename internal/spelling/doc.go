@@ -1,0 +1,2 @@
+// Package spelling finds the word that somebody meant.
+package spelling
