@@ -66,14 +66,15 @@ push: images ## Push them to REGISTRY= as azwi/NAME:VERSION, both platforms unde
 	@$(IMAGES) push -registry=$(REGISTRY) -arch=$(subst $() ,$(COMMA),$(strip $(ARCHS)))
 
 .PHONY: release
-release: ## Make dist/release: archives and SBOMs for PLATFORMS=, SHA256SUMS, notes from CHANGELOG.md
+release: LDFLAGS += $(if $(REGISTRY),-X $(MODULE)/internal/version.registry=$(REGISTRY))
+release: ## Make dist/release: archives, SBOMs, manifests, chart, sums, notes (PLATFORMS=; REGISTRY= has the images)
 	@rm -rf dist/programs
 	@for p in $(PLATFORMS); do \
 		case $$p in linux/*) programs='$(COMMANDS)'; exe=;; windows/*) programs='$(PORTABLE)'; exe=.exe;; *) programs='$(PORTABLE)'; exe=;; esac; \
 		for c in $$programs; do out=dist/programs/$${p%/*}-$${p#*/}/$$c$$exe; echo $$out; \
 			GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/$$c || exit 1; done; done
 	@go -C images build -o $(CURDIR)/.cache/bin/release ./cmd/release
-	@.cache/bin/release -version=$(VERSION) -epoch=$(SOURCE_DATE_EPOCH)
+	@.cache/bin/release -version=$(VERSION) -epoch=$(SOURCE_DATE_EPOCH) -registry=$(REGISTRY)
 
 .PHONY: update
 update: ## Update dependencies of all Go modules, and Go itself (GO_VERSION=) and Kubernetes (KUBERNETES=v1.X.Y) if asked

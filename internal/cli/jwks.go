@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +20,9 @@ func newJWKSCommand(r *root) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks --public-keys FILE[,FILE...]",
 		Short: "Write the key set that a service account issuer publishes",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			return jwks(r.data, files, output)
+			return r.jwks(files, output)
 		},
 	}
 	cmd.Flags().StringSliceVar(&files, "public-keys", nil, "PEM files of public keys; list the old key too while tokens of it are in use")
@@ -29,10 +30,17 @@ func newJWKSCommand(r *root) *cobra.Command {
 	return cmd
 }
 
+// noArguments refuses arguments but for empty ones, which upstream ignores too: in
+// scripts, a quoted variable that is not set.
+func noArguments(cmd *cobra.Command, args []string) error {
+	return cobra.NoArgs(cmd, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "" }))
+}
+
 // maxKeyFile bounds a key file, in bytes.
 const maxKeyFile = 1 << 20
 
-func jwks(stdout io.Writer, files []string, output string) error {
+func (r *root) jwks(files []string, output string) error {
+	files = slices.DeleteFunc(files, func(name string) bool { return name == "" })
 	if len(files) == 0 {
 		return errors.New("--public-keys is required: the files that the API server's --service-account-key-file names")
 	}
@@ -47,9 +55,12 @@ func jwks(stdout io.Writer, files []string, output string) error {
 		if err != nil {
 			return fmt.Errorf("public keys: %w", err)
 		}
-		parsed, err := oidc.ParsePublicKeys(raw)
+		parsed, private, err := oidc.ParsePublicKeys(raw)
 		if err != nil {
 			return fmt.Errorf("public keys: %s: %w", name, err)
+		}
+		if private {
+			r.Err.Printf("warning: %s has a private key, with which anybody can sign tokens of this issuer: its public half is written; keep the file on the API server alone, and give this command the public key (openssl pkey -pubout)\n", name)
 		}
 		keys = append(keys, parsed...)
 	}
@@ -63,7 +74,7 @@ func jwks(stdout io.Writer, files []string, output string) error {
 	}
 	raw = append(raw, '\n')
 	if output == "" {
-		_, err = stdout.Write(raw)
+		_, err = r.data.Write(raw)
 		return err
 	}
 	return os.WriteFile(output, raw, 0o644) // public by purpose

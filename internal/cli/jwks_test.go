@@ -79,10 +79,33 @@ func TestJWKS(t *testing.T) {
 		t.Error(diff)
 	}
 
-	private := write("private", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey))
+	// Of a private key the public half is published, with a warning. Empty arguments are those of a script.
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []string{write("private1", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), write("private8", "PRIVATE KEY", pkcs8)} {
+		code, stdout, stderr := azwi(t, "jwks", "--public-keys", private+",", "")
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal([]byte(stdout), &set); err != nil || code != ExitOK {
+			t.Fatalf("code %d, %v, %s%s", code, err, stdout, stderr)
+		}
+		if len(set.Keys) != 1 || !set.Keys[0].IsPublic() || set.Keys[0].KeyID != want[0].KeyID || strings.Contains(stdout, `"d"`) || !strings.Contains(stderr, "has a private key") {
+			t.Errorf("%s%s", stdout, stderr)
+		}
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ec8, err := x509.MarshalPKCS8PrivateKey(ecKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private := write("private-ec", "PRIVATE KEY", ec8)
 	for _, args := range [][]string{
 		{"jwks"}, {"jwks", "--public-keys", filepath.Join(dir, "missing")},
-		{"jwks", "--public-keys", private}, {"jwks", "--public-keys", out},
+		{"jwks", "--public-keys", private}, {"jwks", "--public-keys", ""}, {"jwks", "--public-keys", out},
 	} {
 		if code, stdout, stderr := azwi(t, args...); code != ExitError || stdout != "" || !strings.Contains(stderr, "public") {
 			t.Errorf("%v: code %d, %q, %q", args, code, stdout, stderr)

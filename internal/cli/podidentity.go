@@ -44,7 +44,7 @@ type detectOptions struct {
 func newPodIdentityDetect(r *root) *cobra.Command {
 	var o detectOptions
 	c := &cobra.Command{
-		Use: "detect -o FOLDER", Short: "Write manifests that replace aad-pod-identity's objects", Args: cobra.NoArgs,
+		Use: "detect -o FOLDER", Short: "Write manifests that replace aad-pod-identity's objects", Args: noArguments,
 		Long: `Write manifests that replace aad-pod-identity's objects.
 
 It reads AzureIdentity and AzureIdentityBinding, finds what makes pods with the

@@ -130,7 +130,7 @@ Exit code: 0 done, 1 failure, 3 not permitted`)
 }
 
 func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command {
-	cmd := &cobra.Command{Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Args: noArguments, RunE: func(cmd *cobra.Command, _ []string) error {
 		names, err := o.phases(selected)
 		if err != nil {
 			return err

@@ -17,13 +17,12 @@ import (
 )
 
 // ParsePublicKeys reads all RSA and EC public keys of a PEM file: blocks PUBLIC
-// KEY, RSA PUBLIC KEY and CERTIFICATE. Private keys are refused, as a key set is
-// published.
-func ParsePublicKeys(raw []byte) ([]crypto.PublicKey, error) {
-	var keys []crypto.PublicKey
+// KEY, RSA PUBLIC KEY and CERTIFICATE, and of an RSA private key (RSA PRIVATE KEY,
+// PRIVATE KEY) its public half. private reports that there was one: such a file
+// belongs nowhere but on the API server.
+func ParsePublicKeys(raw []byte) (keys []crypto.PublicKey, private bool, err error) {
 	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
 		var key crypto.PublicKey
-		var err error
 		switch block.Type {
 		case "PUBLIC KEY":
 			key, err = x509.ParsePKIXPublicKey(block.Bytes)
@@ -34,18 +33,41 @@ func ParsePublicKeys(raw []byte) ([]crypto.PublicKey, error) {
 			if certificate, err = x509.ParseCertificate(block.Bytes); err == nil {
 				key = certificate.PublicKey
 			}
+		case "RSA PRIVATE KEY", "PRIVATE KEY":
+			key, err = publicHalf(block)
+			private = true
 		default:
-			return nil, fmt.Errorf("PEM block %q is no public key: give the file that the API server's --service-account-key-file names, or make it with openssl pkey -pubout", block.Type)
+			return nil, false, fmt.Errorf("PEM block %q is no public key: give the file that the API server's --service-account-key-file names, or make it with openssl pkey -pubout", block.Type)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("PEM block %q: %w", block.Type, err)
+			return nil, false, fmt.Errorf("PEM block %q: %w", block.Type, err)
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("there is no public key in PEM form")
+		return nil, false, errors.New("there is no public key in PEM form")
 	}
-	return keys, nil
+	return keys, private, nil
+}
+
+// publicHalf is that of an RSA private key in PKCS #1 or PKCS #8.
+func publicHalf(block *pem.Block) (crypto.PublicKey, error) {
+	if block.Type == "RSA PRIVATE KEY" {
+		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		return key.Public(), nil
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("of private keys only RSA ones are read: make the public key with openssl pkey -pubout")
+	}
+	return key.Public(), nil
 }
 
 // KeySet is the JSON Web Key Set of the keys, each once. Key IDs are those that

@@ -17,6 +17,9 @@ import (
 // TestDeploy: once envsubst has filled the manifests in, the API server takes every
 // object, and nothing is left to fill in.
 func TestDeploy(t *testing.T) {
+	if err := control.Start(t).CreateNamespace(t.Context(), install.DefaultNamespace); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"azure-wi-webhook.yaml", "azure-wi-policy.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile("../../deploy/" + name)
@@ -45,10 +48,7 @@ func TestDeploy(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if o.Kind() == "Namespace" {
-					if err := control.Start(t).CreateNamespace(t.Context(), o.Name()); err != nil {
-						t.Fatal(err)
-					}
+				if o.Kind() == "Namespace" { // that they are in is there by then
 					continue
 				}
 				dryRun(t, o)

@@ -26,8 +26,8 @@ func TestObjects(t *testing.T) {
 	}{
 		{"defaults", "", []string{
 			"image: registry.example/azwi/webhook:v1", "PROXY_IMAGE: registry.example/azwi/proxy:v1", "AZURE_ENVIRONMENT: AzurePublicCloud", "minAvailable: 1",
-			"topologyKey: kubernetes.io/hostname", "failurePolicy: Fail", "kind: FlowSchema", "- --cert-secret=azure-wi-webhook-server-cert", "memory: 64Mi",
-		}, []string{"PROXY_INIT_IMAGE", "hostNetwork", "NetworkPolicy", "Monitor", "disable-cert-rotation", "caBundle", "volumes:"}},
+			"topologyKey: kubernetes.io/hostname", "failurePolicy: Fail", "kind: FlowSchema", "- --cert-secret=azure-wi-webhook-server-cert", "memory: 64Mi", "volumes: []", "volumeMounts: []", "tolerations: []", "affinity: {}",
+		}, []string{"PROXY_INIT_IMAGE", "hostNetwork", "NetworkPolicy", "Monitor", "disable-cert-rotation", "caBundle"}},
 		{"images", "{global: {imageRegistry: registry.example/mirror}, image: {release: v9, digest: 'sha256:" + strings.Repeat("a", 64) + "'}, imagePullSecrets: [{name: pull}]}",
 			[]string{"image: registry.example/mirror/azwi/webhook:v9@sha256:aaaa", "PROXY_IMAGE: registry.example/mirror/azwi/proxy:v1", "name: pull"}, nil},
 		{"images of several registries", "{global: null, image: {registry: localhost/}, proxy: {image: {repository: 'registry:5000/p', tag: v7}}}",
@@ -40,6 +40,12 @@ func TestObjects(t *testing.T) {
 			[]string{"PROXY_IMAGE: mcr.microsoft.com/oss/azure/workload-identity/proxy:v1.6.0", "PROXY_INIT_IMAGE: mcr.microsoft.com/oss/azure/workload-identity/proxy-init:v1.6.0"}, nil},
 		{"a cloud by az's name", "azureEnvironment: AzureUSGovernment", []string{"AZURE_ENVIRONMENT: AzureUSGovernment\n"}, nil},
 		{"another cloud", "{azureEnvironment: AzureStackCloud, authorityHost: 'https://login.stack.example/'}", []string{"AZURE_AUTHORITY_HOST: https://login.stack.example/"}, nil},
+		{"no limit", "resources: {limits: {memory: null, cpu: null}, requests: {cpu: 0.1, memory: 33554432}}", []string{"cpu: 0.1\n", "limits: {}"}, []string{"64Mi"}},
+		{"no node selector", "nodeSelector: {kubernetes.io/os: null, pool: system}", []string{"pool: system"}, []string{"kubernetes.io/os"}},
+		{"numbers as text", "{revisionHistoryLimit: '3', timeoutSeconds: '7', service: {port: '8443', targetPort: '9443'}, podDisruptionBudget: {minAvailable: '0'}, flowSchema: {matchingPrecedence: '800'}, networkPolicy: {enabled: true, apiServerPorts: ['443']}}",
+			[]string{"revisionHistoryLimit: 3", "timeoutSeconds: 7", "port: 8443", "minAvailable: 0", "matchingPrecedence: 800"}, nil},
+		{"text as numbers", "{tlsMinVersion: 1.2, image: {release: 20261127}, proxy: {image: {release: 2.5}, resources: {limits: {cpu: 1, memory: 134217728}}}, podDisruptionBudget: {minAvailable: 0}}",
+			[]string{"- --tls-min-version=1.2", "azwi/webhook:20261127", "azwi/proxy:2.5", `"memory":"134217728"`, "minAvailable: 0"}, nil},
 		{"one replica", "replicaCount: 1", nil, []string{"PodDisruptionBudget"}},
 		{"replicas as text", "replicaCount: '3'", []string{"replicas: 3"}, nil},
 		{"budget", "podDisruptionBudget: {maxUnavailable: 25%}", []string{"maxUnavailable: 25%"}, []string{"minAvailable"}},
@@ -69,7 +75,7 @@ func TestObjects(t *testing.T) {
 		{"placement", "{topologySpreadConstraints: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule, labelSelector: {}}], tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, nodeSelector: {pool: system}, priorityClassName: '', revisionHistoryLimit: 0}",
 			[]string{"topologyKey: rack", "operator: Exists", "pool: system", "revisionHistoryLimit: 0"}, []string{"kubernetes.io/hostname", "priorityClassName"}},
 		{"policies", "{engine: policy, audience: '\"x\"'}", []string{"kind: MutatingAdmissionPolicyBinding", `\"x\"`}, []string{"kind: Deployment", "kind: Secret"}},
-		{"no spread", "spread: false", nil, []string{"topologySpreadConstraints"}},
+		{"no spread", "spread: false", []string{"topologySpreadConstraints: []"}, []string{"topologyKey"}},
 		{"extras", "{extraEnv: [{name: A, value: b}], extraVolumes: [{name: v, emptyDir: {}}], extraVolumeMounts: [{name: v, mountPath: /v}], podAnnotations: {c: d}, extraLabels: {cost-centre: '7', app: mine}, podLabels: {app.kubernetes.io/name: theirs, release: other}}",
 			[]string{"name: A", "mountPath: /v", "c: d", `cost-centre: "7"`, "app.kubernetes.io/name: theirs"}, []string{"app: mine", "release: other"}},
 	}

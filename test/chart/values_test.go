@@ -1,10 +1,13 @@
 package chart_test
 
 import (
+	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v4/pkg/action"
 	"sigs.k8s.io/yaml"
 
@@ -43,25 +46,35 @@ func renderVersion(t *testing.T, version string, values object) ([]install.Objec
 func TestWrongValues(t *testing.T) {
 	t.Parallel()
 	for values, want := range map[string]string{
-		"azureTenantID: null":            "azureTenantID is required",
-		"azureTenantId: x":               "additional properties 'azureTenantId' not allowed",
-		"replicaCount: two":              "at '/replicaCount'",
-		"image: {tag: v1}":               "at '/image': additional properties 'tag' not allowed",
-		"image: {pullPolicy: Sometimes}": "value must be one of 'Always', 'IfNotPresent', 'Never'",
-		"image: {digest: abc}":           "at '/image/digest'",
-		"image: {repository: r/azure/workload-identity/webhook}": "is a copy of upstream's webhook",
-		"engine: sidecar":                                        "value must be one of 'webhook', 'policy'",
-		"failurePolicy: fail":                                    "value must be one of 'Fail', 'Ignore'",
-		"timeoutSeconds: 31":                                     "at '/timeoutSeconds': maximum: got 31, want 30",
-		"tokenPath: /tmp":                                        "value must be one of 'v1.6.0', 'v1.5.1', 'both'",
-		"authorityHost: http://login.example":                    "at '/authorityHost'",
-		"azureEnvironment: AzureGermanCloud":                     "for another cloud set authorityHost",
-		"azureTenantID: contoso.onmicrosoft.com":                 "azureTenantID contoso.onmicrosoft.com is not a GUID",
-		"azureTenantID: ${AZURE_TENANT_ID}":                      "is not a GUID",
-		"global: {}":                                             "no registry is named for azwi/webhook, and anybody may own that name in a public one: set global.imageRegistry to the registry that has azwi/webhook and azwi/proxy (azwi install --image-registry REGISTRY), or image.registry",
-		"{global: null, image: {repository: team/azwi/webhook}}": "no registry is named for team/azwi/webhook",
-		"{global: {}, image: {registry: registry.example}}":      "proxy.image: no registry is named for azwi/proxy",
-		"{global: {}, engine: policy}":                           "proxy.image: no registry is named for azwi/proxy",
+		"azureTenantID: null":                                           "azureTenantID is required",
+		"azureTenantId: x":                                              "unknown value azureTenantId: the nearest that the chart has is azureTenantID",
+		"replicaCount: two":                                             "at '/replicaCount'",
+		"image: {tag: v1}":                                              "unknown value image.tag: the nearest that the chart has is image.release",
+		"image: {pullpolicy: Always}":                                   "the nearest that the chart has is image.pullPolicy",
+		"targetPort: 9443":                                              "the nearest that the chart has is service.targetPort",
+		"mutatingWebhookAnnotation: {a: b}":                             "the nearest that the chart has is mutatingWebhookAnnotations",
+		"customTokenEndpoint: {azureKubernetesCAData: x}":               "the nearest that the chart has is customTokenEndpoint.azureKubernetesCaData",
+		"replicas: 3":                                                   "the nearest that the chart has is replicaCount",
+		"zzz: 1":                                                        "unknown value zzz: the chart's values.yaml lists what there is",
+		"podLabels: {azure.workload.identity/use: 'true'}":              "podLabels has azure.workload.identity/use: the webhook's own pods would wait for a webhook",
+		"extraLabels: {azure.workload.identity/use: 'true'}":            "extraLabels has azure.workload.identity/use",
+		"{image: {repository: corp.example/hook, release: 1.6}}":        "image.release 1.6 is a tag of upstream's webhook",
+		"proxy: {image: {repository: mirror/token-proxy, tag: v1.5.1}}": "set proxy.initImage.repository",
+		"image: {pullPolicy: Sometimes}":                                "value must be one of 'Always', 'IfNotPresent', 'Never'",
+		"image: {digest: abc}":                                          "at '/image/digest'",
+		"image: {repository: r/azure/workload-identity/webhook}":        "is a copy of upstream's webhook",
+		"engine: sidecar":                                               "value must be one of 'webhook', 'policy'",
+		"failurePolicy: fail":                                           "value must be one of 'Fail', 'Ignore'",
+		"timeoutSeconds: 31":                                            "at '/timeoutSeconds': maximum: got 31, want 30",
+		"tokenPath: /tmp":                                               "value must be one of 'v1.6.0', 'v1.5.1', 'both'",
+		"authorityHost: http://login.example":                           "at '/authorityHost'",
+		"azureEnvironment: AzureGermanCloud":                            "for another cloud set authorityHost",
+		"azureTenantID: contoso.onmicrosoft.com":                        "azureTenantID contoso.onmicrosoft.com is not a GUID",
+		"azureTenantID: ${AZURE_TENANT_ID}":                             "is not a GUID",
+		"global: {}":                                                    "no registry is named for azwi/webhook, and anybody may own that name in a public one: set global.imageRegistry to the registry that has azwi/webhook and azwi/proxy (azwi install --image-registry REGISTRY), or image.registry",
+		"{global: null, image: {repository: team/azwi/webhook}}":        "no registry is named for team/azwi/webhook",
+		"{global: {}, image: {registry: registry.example}}":             "proxy.image: no registry is named for azwi/proxy",
+		"{global: {}, engine: policy}":                                  "proxy.image: no registry is named for azwi/proxy",
 		"{global: {}, image: {repository: mcr.microsoft.com/oss/azure/workload-identity/webhook, release: v1.6.0}}": "no registry is named for azwi/webhook",
 		"global: {imageRegistry: 'https://registry.example/'}":                                                      "https://registry.example/azwi/webhook is a URL: name the registry without https://",
 		"{global: {}, image: {registry: 'oci://registry.example'}}":                                                 "is a URL",
@@ -127,5 +140,81 @@ func TestLint(t *testing.T) {
 	}
 	for _, err := range result.Errors {
 		t.Error(err)
+	}
+}
+
+// TestNulls: null unsets a value, so that its default holds, and removes what there
+// may be none of.
+func TestNulls(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(chartDir + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct{ Properties map[string]json.RawMessage }
+	var leaves func(raw json.RawMessage) object
+	leaves = func(raw json.RawMessage) object {
+		var s schema
+		if err := json.Unmarshal(raw, &s); err != nil {
+			t.Fatal(err)
+		}
+		nulls := object{}
+		for name, member := range s.Properties {
+			if of := leaves(member); len(of) > 0 {
+				nulls[name] = of
+			} else {
+				nulls[name] = nil
+			}
+		}
+		return nulls
+	}
+	each := leaves(text)
+	each["azureTenantID"], each["global"] = tenant, object{"imageRegistry": registry}
+	all := object{}
+	for name := range each {
+		all[name] = nil
+	}
+	all["azureTenantID"], all["global"] = tenant, object{"imageRegistry": registry}
+	for _, engine := range []string{install.EngineWebhook, install.EnginePolicy} {
+		want := rendered(t, parse(t, "{engine: "+engine+", nodeSelector: {kubernetes.io/os: null}, priorityClassName: '', resources: {requests: {cpu: null, memory: null}, limits: {memory: null}}}"))
+		if engine == install.EnginePolicy {
+			each["engine"], all["engine"] = engine, engine
+		}
+		for name, values := range map[string]object{"each null": each, "all null": all} {
+			if diff := cmp.Diff(want, rendered(t, values)); diff != "" {
+				t.Errorf("engine %s, %s: -default +null\n%s", engine, name, diff)
+			}
+		}
+	}
+}
+
+// rendered is the YAML, without what says that there are no requests and limits.
+func rendered(t *testing.T, values object) string {
+	t.Helper()
+	objects, _, err := render(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := install.YAML(objects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`resources:\s+limits: \{\}\s+requests: \{\}`).ReplaceAllString(string(text), "resources: {}")
+}
+
+// TestNotes: values of other charts are taken, and told to be without effect.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	for values, want := range map[string]string{
+		"{arcCluster: false, logEncoder: console, labels: {a: b}, mutatingWebhookFailurePolicy: Fail, webhook: {image: {repository: x, tag: y}}, namespace: z}": "without effect in this one: arcCluster, labels, logEncoder, mutatingWebhookFailurePolicy, namespace, webhook.",
+		"image: {repository: hooks/identity}": "The webhook's image is registry.example/hooks/identity:v1. It must be a copy of azwi/webhook",
+	} {
+		_, notes, err := render(t, parse(t, values))
+		if err != nil || !strings.Contains(notes, want) {
+			t.Errorf("%s: %v, not in the notes: %q\n%s", values, err, want, notes)
+		}
+	}
+	if _, notes, err := render(t, parse(t, "arcCluster: null")); err != nil || strings.Contains(notes, "without effect") || strings.Contains(notes, "It must be") {
+		t.Errorf("%v\n%s", err, notes)
 	}
 }

@@ -1,9 +1,82 @@
 {{/*
-Fills in added values that are missing: helm upgrade --reuse-values from another
-chart's release brings that chart's values alone. Every template begins with it.
+Refuses unknown values, and fills in those that are missing or null: helm upgrade
+--reuse-values from another chart's release brings that chart's values alone.
+Every template begins with it, and the first one does it for all.
 */}}
 {{- define "azwi.defaults" -}}
+{{- if not (hasKey .Values "azwi.filled") -}}
+{{- include "azwi.keys" (list .Values "" (.Files.Get "files/keys.yaml" | fromYaml)) -}}
+{{- include "azwi.prune" .Values -}}
 {{- include "azwi.fill" (list .Values (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- $_ := set .Values "azwi.filled" true -}}
+{{- end -}}
+{{- end }}
+
+{{/* Refuses values that the chart doesn't have: list of a map of values, its path and files/keys.yaml. */}}
+{{- define "azwi.keys" -}}
+{{- $keys := index . 2 -}}
+{{- $prefix := index . 1 -}}
+{{- range $key, $value := index . 0 -}}
+{{- $path := printf "%s%s" $prefix $key -}}
+{{- if not (has $path $keys.known) -}}
+{{- with include "azwi.nearest" (list $path $keys.known) -}}
+{{- fail (printf "unknown value %s: the nearest that the chart has is %s" $path .) -}}
+{{- end -}}
+{{- fail (printf "unknown value %s: the chart's values.yaml lists what there is" $path) -}}
+{{- else if and (kindIs "map" $value) (has $path $keys.closed) -}}
+{{- include "azwi.keys" (list $value (printf "%s." $path) $keys) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The text of a list that shares most pairs of letters with one, if it shares half: list of the text and the list. */}}
+{{- define "azwi.nearest" -}}
+{{- $text := index . 0 | replace ".tag" ".release" -}}
+{{- $pairs := include "azwi.pairs" $text | splitList " " -}}
+{{- $nearest := "" -}}
+{{- $best := 49 -}}
+{{- range index . 1 -}}
+{{- $common := 0 -}}
+{{- $others := include "azwi.pairs" . | splitList " " -}}
+{{- range $pairs -}}
+{{- if has . $others -}}
+{{- $common = add1 $common -}}
+{{- end -}}
+{{- end -}}
+{{- $score := div (mul 200 $common) (add (len $pairs) (len $others)) -}}
+{{- if gt $score $best -}}
+{{- $best = $score -}}
+{{- $nearest = . -}}
+{{- end -}}
+{{- end -}}
+{{- $nearest -}}
+{{- end }}
+
+{{- define "azwi.pairs" -}}
+{{- $letters := regexReplaceAll "[^a-z0-9]" (lower .) "" | splitList "" -}}
+{{- range $i, $letter := $letters -}}
+{{- if $i }}{{ if gt $i 1 }} {{ end }}{{ index $letters (sub $i 1) }}{{ $letter }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Removes what is null from values, at any depth. */}}
+{{- define "azwi.prune" -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $ $key -}}
+{{- else if kindIs "map" $value -}}
+{{- include "azwi.prune" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A number or text as text: of a whole number its digits. */}}
+{{- define "azwi.text" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
 {{- end }}
 
 {{- define "azwi.fill" -}}
@@ -74,7 +147,7 @@ release: {{ .Release.Name | quote }}
 {{/* An image: list of the context, its values and their key. */}}
 {{- define "azwi.image" -}}
 {{- $image := index . 1 -}}
-{{- include "azwi.imageName" . }}:{{ $image.release | default $image.tag | default (index . 0).Chart.AppVersion -}}
+{{- include "azwi.imageName" . }}:{{ include "azwi.text" ($image.release | default $image.tag | default (index . 0).Chart.AppVersion) -}}
 {{- with $image.digest }}@{{ . }}{{ end -}}
 {{- end }}
 
@@ -84,21 +157,27 @@ release: {{ .Release.Name | quote }}
 {{- if or $inRegistry (regexMatch "^mcr\\.microsoft\\.com/oss/(v2/)?azure/workload-identity/webhook$" .Values.image.repository) }}yes{{ end -}}
 {{- end }}
 
+{{/* Not empty if a tag is one of upstream's. Ours begin with 2.0.0. */}}
+{{- define "azwi.upstreamTag" -}}
+{{- if regexMatch "^v?[01]\\.[0-9]+(\\.[0-9]+|$)" (include "azwi.text" (. | default "")) }}yes{{ end -}}
+{{- end }}
+
 {{- define "azwi.webhookImage" -}}
 {{- $image := .Values.image -}}
 {{- if include "azwi.upstreamImage" . -}}
 {{- $image = dict "repository" "azwi/webhook" "registry" (ternary "" $image.registry (eq ($image.registry | default "") "mcr.microsoft.com")) -}}
 {{- else if regexMatch "(^|/)(azure/workload-identity/webhook|(azure-)?workload-identity-webhook|azure-wi-webhook)$" $image.repository -}}
 {{- fail (printf "image.repository %s is a copy of upstream's webhook, which this chart can't run, as its command differs: copy the image azwi/webhook to your registry and set image.repository to it" $image.repository) -}}
-{{- else if regexMatch "^v?[01]\\.[0-9]+\\.[0-9]+" ($image.release | default "" | toString) -}}
-{{- fail (printf "image.release %s is a tag of upstream's webhook, which this chart can't run, as its command differs: leave image.release out (--set image.release=null) for the chart's own, %s" $image.release .Chart.AppVersion) -}}
+{{- else if include "azwi.upstreamTag" $image.release -}}
+{{- fail (printf "image.release %v is a tag of upstream's webhook, which this chart can't run, as its command differs: leave image.release out (--set image.release=null) for the chart's own, %s" $image.release .Chart.AppVersion) -}}
 {{- end -}}
 {{- include "azwi.image" (list . $image "image") -}}
 {{- end }}
 
 {{- define "azwi.proxyImage" -}}
-{{- if and (not .Values.proxy.initImage.repository) (regexMatch "(^|/)azure/workload-identity/proxy$" .Values.proxy.image.repository) -}}
-{{- fail (printf "proxy.image.repository %s is upstream's proxy, which needs its init container's image too: set proxy.initImage.repository, or leave proxy.image out for azwi/proxy, which does both" .Values.proxy.image.repository) -}}
+{{- $image := .Values.proxy.image -}}
+{{- if and (not .Values.proxy.initImage.repository) (or (include "azwi.upstreamTag" ($image.release | default $image.tag)) (regexMatch "(^|/)azure/workload-identity/proxy$" $image.repository)) -}}
+{{- fail (printf "proxy.image %s:%v is upstream's proxy, which needs its init container's image too: set proxy.initImage.repository, or leave proxy.image out for azwi/proxy, which does both" $image.repository ($image.release | default $image.tag | default "")) -}}
 {{- end -}}
 {{- include "azwi.image" (list . .Values.proxy.image "proxy.image") -}}
 {{- end }}
@@ -117,7 +196,7 @@ requests:
 limits:
   memory: 64Mi
 {{- else -}}
-{{- toYaml .Values.resources -}}
+{{- toYaml (.Values.resources | default dict) -}}
 {{- end -}}
 {{- end }}
 
@@ -132,6 +211,11 @@ limits:
 
 {{/* What one value can't say of itself. */}}
 {{- define "azwi.check" -}}
+{{- range $name := list "podLabels" "extraLabels" -}}
+{{- if hasKey (get $.Values $name | default dict) "azure.workload.identity/use" -}}
+{{- fail (printf "%s has azure.workload.identity/use: the webhook's own pods would wait for a webhook that can't start without them; leave it out" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if not (include "azwi.authorityHost" .) -}}
 {{- fail (printf "azureEnvironment %s is not known: use AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud; for another cloud set authorityHost to the https URL of its token service" .Values.azureEnvironment) -}}
 {{- end -}}
@@ -211,7 +295,7 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 - --metrics-addr={{ .Values.metricsAddr | default ":8095" }}
 - --metrics-backend={{ .Values.metricsBackend | default "prometheus" }}
 - --addr=:{{ .Values.service.targetPort | int }}
-- --tls-min-version={{ .Values.tlsMinVersion }}
+- --tls-min-version={{ if kindIs "string" .Values.tlsMinVersion }}{{ .Values.tlsMinVersion }}{{ else }}{{ printf "%.1f" (float64 .Values.tlsMinVersion) }}{{ end }}
 - --token-path={{ .Values.tokenPath }}
 {{- if eq .Values.certificates.mode "own" }}
 - --cert-secret={{ .Values.certificates.secretName }}
@@ -257,7 +341,7 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 {{- define "azwi.quantities" -}}
 {{- $quantities := dict -}}
 {{- range $name, $quantity := . -}}
-{{- $_ := set $quantities $name (toString $quantity) -}}
+{{- $_ := set $quantities $name (include "azwi.text" $quantity) -}}
 {{- end -}}
 {{- toRawJson $quantities -}}
 {{- end }}

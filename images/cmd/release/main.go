@@ -1,9 +1,11 @@
 // Command release makes the files of a release out of binaries that are built already:
-// an archive and an SBOM for each program and platform, SHA256SUMS over all, and the
-// notes out of the changelog. It serves the make target release.
+// an archive and an SBOM for each program and platform, the manifests and the packed
+// chart, sha256sums.txt over all, and the notes out of the changelog. Files that scripts
+// fetch have upstream's names. It serves the make target release.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,6 +39,9 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	flags.Int64Var(&c.epoch, "epoch", 0, "the `time` on the files in the archives, in seconds since 1970")
 	flags.StringVar(&c.licence, "licence", "LICENSE", "the `file` of the product's licence")
 	flags.StringVar(&c.changelog, "changelog", "CHANGELOG.md", "the `file` with a section for each version")
+	flags.StringVar(&c.deploy, "deploy", "deploy", "`folder` with the manifests")
+	flags.StringVar(&c.chart, "chart", "charts/workload-identity-webhook", "`folder` of the chart")
+	flags.StringVar(&c.registry, "registry", "", "the `registry` that has the images, for manifests and chart (default: whoever installs names it)")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -52,6 +57,7 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 
 type command struct {
 	programs, out, version, licence, changelog string
+	deploy, chart, registry                    string
 	epoch                                      int64
 	stdout                                     io.Writer
 }
@@ -90,14 +96,63 @@ func (c command) release(ctx context.Context) error {
 			return err
 		}
 	}
+	packed, err := images.WriteChart(c.out, images.ChartSpec{Dir: c.chart, Version: c.version, Registry: c.registry, Created: time.Unix(c.epoch, 0)})
+	if err != nil {
+		return err
+	}
+	if err := c.manifests(); err != nil {
+		return err
+	}
+	for _, name := range packed {
+		fmt.Fprintln(c.stdout, filepath.Join(c.out, name))
+	}
 	return c.sum()
+}
+
+// manifests writes those of the deploy folder, with the release's version and, if one
+// is given, the registry of its images.
+func (c command) manifests() error {
+	files, err := filepath.Glob(filepath.Join(c.deploy, "*.yaml"))
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("no manifests in %s", c.deploy)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		label := regexp.MustCompile(`app\.kubernetes\.io/version: (\S+)`)
+		found := label.FindSubmatch(text)
+		if found == nil {
+			return fmt.Errorf("%s names no version", file)
+		}
+		text = label.ReplaceAll(text, []byte(`app.kubernetes.io/version: "`+string(found[1])+`"`)) // a version may look like a number
+		text = bytes.ReplaceAll(text, found[1], []byte(c.version))
+		if c.registry != "" {
+			text = bytes.ReplaceAll(text, []byte("${AZWI_IMAGE_REGISTRY}"), []byte(c.registry))
+		}
+		name := filepath.Join(c.out, filepath.Base(file))
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.stdout, name)
+	}
+	return nil
 }
 
 // pack makes the archive and the SBOM of one program.
 func (c command) pack(ctx context.Context, binary string) error {
 	platform := filepath.Base(filepath.Dir(binary))
 	name := strings.TrimSuffix(filepath.Base(binary), ".exe")
-	archive := filepath.Join(c.out, name+"_"+c.version+"_"+strings.ReplaceAll(platform, "-", "_"))
+	other := filepath.Join(c.out, name+"_"+c.version+"_"+strings.ReplaceAll(platform, "-", "_"))
+	// Upstream's name. Scripts take the one file whose name has the platform in this form.
+	archive := filepath.Join(c.out, name+"-"+c.version+"-"+platform)
+	if name != "azwi" {
+		archive = other
+	}
 	suffix := ".tar.gz"
 	if strings.HasPrefix(platform, "windows-") {
 		suffix = ".zip" // what Windows can open
@@ -109,10 +164,10 @@ func (c command) pack(ctx context.Context, binary string) error {
 		return err
 	}
 	fmt.Fprintln(c.stdout, archive+suffix)
-	return os.WriteFile(archive+".spdx.json", sbom, 0o644)
+	return os.WriteFile(other+".spdx.json", sbom, 0o644)
 }
 
-// sum writes SHA256SUMS, as sha256sum --check reads it.
+// sum writes sha256sums.txt, as sha256sum --check reads it.
 func (c command) sum() error {
 	files, err := os.ReadDir(c.out) // sorted
 	if err != nil {
@@ -127,7 +182,7 @@ func (c command) sum() error {
 		sum := sha256.Sum256(content)
 		fmt.Fprintf(&sums, "%s  %s\n", hex.EncodeToString(sum[:]), f.Name())
 	}
-	return os.WriteFile(filepath.Join(c.out, "SHA256SUMS"), []byte(sums.String()), 0o644)
+	return os.WriteFile(filepath.Join(c.out, "sha256sums.txt"), []byte(sums.String()), 0o644)
 }
 
 // section returns what the changelog says of a version. A build that is no release, as

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,8 @@ import (
 func TestRelease(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for platform, name := range map[string]string{"linux-amd64": "azwi", "windows-arm64": "azwi.exe"} {
+	for _, program := range []string{"linux-amd64/azwi", "linux-amd64/azwi-emulator", "windows-arm64/azwi.exe"} {
+		platform, name, _ := strings.Cut(program, "/")
 		goos, goarch, _ := strings.Cut(platform, "-")
 		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", filepath.Join(dir, "programs", platform, name), ".")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
@@ -39,6 +41,7 @@ func TestRelease(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		if code := run([]string{
 			"-programs=" + filepath.Join(dir, "programs"), "-out=" + out, "-version=v1.2.3", "-epoch=1700000000", "-licence=../../../LICENSE", "-changelog=" + changelog,
+			"-deploy=../../../deploy", "-chart=../../../charts/workload-identity-webhook", "-registry=registry.example/team",
 		}, nil, &stdout, &stderr); code != 0 {
 			t.Fatalf("exit code %d: %s", code, &stderr)
 		}
@@ -57,27 +60,40 @@ func TestRelease(t *testing.T) {
 	out := filepath.Join(dir, "release")
 	files := pack(out)
 	for _, name := range []string{
-		"NOTES.md", "SHA256SUMS", "azwi_v1.2.3_linux_amd64.tar.gz", "azwi_v1.2.3_linux_amd64.spdx.json",
-		"azwi_v1.2.3_windows_arm64.zip", "azwi_v1.2.3_windows_arm64.spdx.json",
+		"NOTES.md", "sha256sums.txt", "azwi-v1.2.3-linux-amd64.tar.gz", "azwi_v1.2.3_linux_amd64.spdx.json",
+		"azwi-v1.2.3-windows-arm64.zip", "azwi_v1.2.3_windows_arm64.spdx.json",
+		"azwi-emulator_v1.2.3_linux_amd64.tar.gz", "azwi-emulator_v1.2.3_linux_amd64.spdx.json",
+		"azure-wi-webhook.yaml", "azure-wi-policy.yaml", "workload-identity-webhook-1.2.3.tgz", "index.yaml",
 	} {
 		if len(files[name]) == 0 {
 			t.Errorf("no file %s", name)
 		}
 	}
-	if len(files) != 6 {
+	if len(files) != 12 {
 		t.Errorf("%d files", len(files))
+	}
+	// A script that looks for its platform finds one file.
+	for _, platform := range []string{"linux-amd64", "windows-arm64"} {
+		if found := slices.DeleteFunc(slices.Collect(maps.Keys(files)), func(name string) bool { return !strings.Contains(name, platform) }); len(found) != 1 {
+			t.Errorf("%s is in the names of %v", platform, found)
+		}
+	}
+	for name, image := range map[string]string{"azure-wi-webhook.yaml": "image: registry.example/team/azwi/webhook:v1.2.3\n", "azure-wi-policy.yaml": `dyn("registry.example/team/azwi/proxy:v1.2.3")`} {
+		if text := string(files[name]); !strings.Contains(text, image) || strings.Contains(text, "v2.0.0") || !strings.Contains(text, `app.kubernetes.io/version: "v1.2.3"`) {
+			t.Errorf("%s:\n%s", name, text)
+		}
 	}
 	if got := string(files["NOTES.md"]); got != "- All is new.\n" {
 		t.Errorf("notes: %q", got)
 	}
-	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
+	check := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "sha256sums.txt")
 	check.Dir = out
-	if text, err := check.CombinedOutput(); err != nil || bytes.Count(text, []byte(": OK")) != 5 {
+	if text, err := check.CombinedOutput(); err != nil || bytes.Count(text, []byte(": OK")) != 11 {
 		t.Errorf("sha256sum: %v\n%s", err, text)
 	}
 	for name, names := range map[string][]string{
-		"azwi":     tarNames(t, files["azwi_v1.2.3_linux_amd64.tar.gz"]),
-		"azwi.exe": zipNames(t, files["azwi_v1.2.3_windows_arm64.zip"]),
+		"azwi":     tarNames(t, files["azwi-v1.2.3-linux-amd64.tar.gz"]),
+		"azwi.exe": zipNames(t, files["azwi-v1.2.3-windows-arm64.zip"]),
 	} {
 		for _, want := range []string{name, "LICENSE", "licenses/std/LICENSE", "licenses/github.com/google/go-containerregistry/LICENSE"} {
 			if !slices.Contains(names, want) {

@@ -1,15 +1,14 @@
-// Command generate writes the files that are made from others: the chart's defaults
-// for releases of other charts, and the manifests in deploy/. Run it by make
-// generate.
+// Command generate writes the files that are made from others: parts of the chart,
+// and the manifests in deploy/. Run it by make generate.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,7 +72,7 @@ type file struct {
 
 // chartFiles are parts of the chart.
 func chartFiles(_ context.Context, root string) ([]file, error) {
-	defaults, err := addedValues(root)
+	defaults, err := defaultValues(root)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +84,14 @@ func chartFiles(_ context.Context, root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, err := knownKeys(root)
+	if err != nil {
+		return nil, err
+	}
 	return []file{
 		{chartDir + "/files/clouds.yaml", clouds},
 		{chartDir + "/files/defaults.yaml", defaults},
+		{chartDir + "/files/keys.yaml", known},
 		{chartDir + "/templates/policy.yaml", engine},
 	}, nil
 }
@@ -125,17 +129,67 @@ func manifests(ctx context.Context, root string) ([]file, error) {
 	}, nil
 }
 
-// addedValues are the chart's values that upstream's chart does not have.
-func addedValues(root string) ([]byte, error) {
-	values, err := os.ReadFile(filepath.Join(root, chartDir, "values.yaml"))
+// defaultValues are the values that the chart fills in where they are missing or
+// null. Null removes the others, as there is a meaning to having none.
+func defaultValues(root string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, chartDir, "values.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	_, added, found := bytes.Cut(values, []byte("\n# Added values. "))
-	if !found {
-		return nil, errors.New("values.yaml does not say where the added values begin")
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
+		return nil, err
 	}
-	return slices.Concat([]byte("# Made by make generate from values.yaml, which says what they mean.\n# "), added), nil
+	for _, name := range []string{"nodeSelector", "priorityClassName", "resources"} {
+		delete(values, name)
+	}
+	text, err = yaml.Marshal(values)
+	return append([]byte("# Made by make generate from values.yaml, which says what they mean.\n"), text...), err
+}
+
+// A schema is what of a JSON schema says which values there are.
+type schema struct {
+	Properties           map[string]schema
+	AdditionalProperties any
+	Deprecated           bool
+}
+
+// valueKeys are paths of values: those that the chart knows, those of them that have no
+// other members than these, and those that are taken from other charts without effect.
+type valueKeys struct {
+	Known   []string `json:"known"`
+	Closed  []string `json:"closed"`
+	Ignored []string `json:"ignored"`
+}
+
+func (k *valueKeys) add(prefix string, s schema) {
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		member := s.Properties[name]
+		k.Known = append(k.Known, prefix+name)
+		if member.Deprecated {
+			k.Ignored = append(k.Ignored, prefix+name)
+		}
+		if member.Properties != nil && member.AdditionalProperties == nil {
+			k.Closed = append(k.Closed, prefix+name)
+			k.add(prefix+name+".", member)
+		}
+	}
+}
+
+// knownKeys are those of the chart's schema.
+func knownKeys(root string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(root, chartDir, "values.schema.json"))
+	if err != nil {
+		return nil, err
+	}
+	var s schema
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	var k valueKeys
+	k.add("", s)
+	text, err = yaml.Marshal(k)
+	return append([]byte("# Made by make generate from values.schema.json.\n"), text...), err
 }
 
 // Values that stand for what envsubst puts in their place, as the chart refuses
