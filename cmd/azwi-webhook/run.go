@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"azwi/internal/account"
 	"azwi/internal/authority"
 	"azwi/internal/inject"
+	"azwi/internal/memlimit"
 	"azwi/internal/version"
 	"azwi/internal/webhook"
 )
@@ -39,6 +41,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	memlimit.Apply(os.DirFS("/"), getenv)
 	if err := serve(ctx, o, logger); err != nil {
 		logger.Error("ended", "error", err)
 		return 1
@@ -48,6 +51,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 }
 
 func serve(ctx context.Context, o options, logger *slog.Logger) error {
+	memory, _ := memlimit.Cgroup(os.DirFS("/")) // 0 if there is no limit
 	api, err := connect(o.kubeconfig)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		return err
 	}
 	config := o.server
-	config.Logger, config.Metrics = logger, metrics
+	config.Logger, config.Metrics, config.Memory = logger, metrics, memory
 	var own *authority.Authority
 	if o.ownCertificate {
 		own, err = authority.New(authority.Config{
@@ -89,7 +93,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		if settings.Proxy.NativeSidecar, err = waitForNativeSidecar(ctx, api, logger); err != nil {
 			return nil // the end was asked for
 		}
-		server.Admit(&webhook.Handler{Accounts: accounts, Settings: settings, Metrics: metrics, Logger: logger})
+		server.Admit(&webhook.Handler{Accounts: accounts, Settings: settings, Metrics: metrics, Logger: logger, Memory: memory})
 		logger.Info("serving", "version", version.String(), "addr", server.Addr().String(), "health", server.HealthAddr().String(),
 			"metrics", server.MetricsAddr().String(), "authorityHost", settings.AuthorityHost, "audience", audience(settings),
 			"tokenPath", settings.Layout.String(), "nativeSidecar", settings.Proxy.NativeSidecar, "proxyImage", settings.Proxy.Image)

@@ -1,7 +1,6 @@
 package inject
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,12 +26,12 @@ type podMetadata struct {
 }
 
 type podSpec struct {
-	ServiceAccountName string            `json:"serviceAccountName"`
-	HostNetwork        bool              `json:"hostNetwork"`
-	SecurityContext    securityContext   `json:"securityContext"`
-	Volumes            []json.RawMessage `json:"volumes"`
-	InitContainers     []*podContainer   `json:"initContainers"`
-	Containers         []*podContainer   `json:"containers"`
+	ServiceAccountName string          `json:"serviceAccountName"`
+	HostNetwork        bool            `json:"hostNetwork"`
+	SecurityContext    securityContext `json:"securityContext"`
+	Volumes            []rawJSON       `json:"volumes"`
+	InitContainers     []*podContainer `json:"initContainers"`
+	Containers         []*podContainer `json:"containers"`
 }
 
 type podContainer struct {
@@ -40,6 +39,14 @@ type podContainer struct {
 	SecurityContext securityContext `json:"securityContext"`
 	Env             []podEnv        `json:"env"`
 	VolumeMounts    []volumeMount   `json:"volumeMounts"`
+}
+
+// rawJSON is a part of the JSON it was decoded from, not a copy as json.RawMessage is.
+type rawJSON []byte
+
+func (r *rawJSON) UnmarshalJSON(data []byte) error {
+	*r = data
+	return nil
 }
 
 type podEnv struct {
@@ -61,14 +68,18 @@ type Account struct {
 
 // Parse reads a pod in JSON. Member names are case-sensitive as they are for the
 // API server, and members it does not know are passed over. The error tells what
-// in the pod has the wrong type.
+// in the pod has the wrong type, or is a LimitError. The pod refers to raw, which must not
+// change.
 func Parse(raw []byte) (*Pod, error) {
+	if err := Measure(raw).check(); err != nil {
+		return nil, fmt.Errorf("pod: %w", err)
+	}
 	var top struct {
 		Metadata podMetadata `json:"metadata"`
 		Spec     *podSpec    `json:"spec"`
 	}
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, &top); err != nil {
-		return nil, fmt.Errorf("pod: %w", err)
+		return nil, fmt.Errorf("pod: %w", cut(err))
 	}
 	if top.Spec == nil {
 		return nil, errors.New("pod: no spec")
@@ -83,12 +94,15 @@ func Parse(raw []byte) (*Pod, error) {
 			Name string `json:"name"`
 		}
 		if err := sigsjson.UnmarshalCaseSensitivePreserveInts(v, &named); err != nil {
-			return nil, fmt.Errorf("pod: spec.volumes[%d]: %w", i, err)
+			return nil, fmt.Errorf("pod: spec.volumes[%d]: %w", i, cut(err))
 		}
 		if named == nil {
 			return nil, fmt.Errorf("pod: spec.volumes[%d] is null", i)
 		}
 		p.volumeNames[i] = named.Name
+	}
+	if err := p.checkParsed(); err != nil {
+		return nil, fmt.Errorf("pod: %w", err)
 	}
 	return &p, nil
 }

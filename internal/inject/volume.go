@@ -235,16 +235,20 @@ func (c podContainer) mounts(at string) bool {
 
 // sameVolume compares a volume of the pod with the wanted one. The API server's
 // defaults count as equal.
-func sameVolume(have json.RawMessage, want volume) bool {
+func sameVolume(have []byte, want volume) bool {
 	wanted, err := json.Marshal(want)
-	if err != nil {
+	if err != nil || len(have) > 2*len(wanted)+mostAround {
 		return false
 	}
 	a, b := decodeVolume(have), decodeVolume(wanted)
 	return a != nil && reflect.DeepEqual(a, b)
 }
 
-func decodeVolume(raw json.RawMessage) map[string]any {
+// mostAround is more than the API server's defaults add to a volume. One that is
+// larger is another one, and not worth the memory of decoding it.
+const mostAround = 4 << 10
+
+func decodeVolume(raw []byte) map[string]any {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v map[string]any

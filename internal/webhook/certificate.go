@@ -81,14 +81,14 @@ func (p *keyPair) Ready() error {
 func (s *Server) tlsConfig() *tls.Config {
 	base := &tls.Config{
 		MinVersion:     s.config.MinTLS,
-		NextProtos:     []string{"h2", "http/1.1"},
+		NextProtos:     []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.config.Certificate.Current() },
 	}
 	file := s.config.ClientCAFile
 	if file == "" {
 		return base
 	}
-	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		pool, err := readPool(file)
 		if err != nil {
 			s.config.Logger.Error("client CA can't be used", "file", file, "error", err)
@@ -97,6 +97,12 @@ func (s *Server) tlsConfig() *tls.Config {
 		c := base.Clone()
 		c.GetConfigForClient = nil
 		c.ClientCAs, c.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		c.VerifyConnection = func(state tls.ConnectionState) error {
+			if conn := asConnection(hello.Conn); conn != nil && s.callerAllowed(&state) {
+				conn.verify()
+			}
+			return nil
+		}
 		return c, nil
 	}
 	return base

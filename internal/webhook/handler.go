@@ -1,15 +1,17 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"azwi/internal/account"
 	"azwi/internal/inject"
@@ -30,12 +32,16 @@ type Handler struct {
 	// Logger gets one line for each admission at debug level, and denials,
 	// warnings and failures above it. Never a pod, never a token.
 	Logger *slog.Logger
+	// Memory is how much the process may use, in bytes. Requests that need more than
+	// ordinary ones share three sixteenths of it, and at least 12 MiB. Defaults to 64 MiB.
+	Memory int64
 	// Now defaults to time.Now.
 	Now func() time.Time
-}
 
-// mostBody is above what the API server lets through for one object (3 MiB).
-const mostBody = 4 << 20
+	once     sync.Once
+	budget   *semaphore.Weighted
+	refusals rate.Sometimes
+}
 
 // outcome is what happened to one request, for metrics and log.
 type outcome struct {
@@ -49,20 +55,36 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		now = time.Now
 	}
 	start := now()
-	body, code, err := readBody(w, r)
+	memory := &claim{budget: h.shared()}
+	defer memory.release()
+	body, code, err := readBody(w, r, memory)
 	var rev *review
 	if err == nil {
 		code = http.StatusBadRequest
 		rev, err = parseReview(body)
 	}
 	if err != nil {
-		h.Metrics.count(outcome{"malformed", ""})
-		h.Logger.Warn("refused a request that is no pod creation", "status", code, "error", err)
-		http.Error(w, err.Error(), code)
+		h.refuse(w, code, err)
 		return
 	}
+	pod := inject.Measure(rev.Request.Object)
+	if !pod.Unlabelled {
+		if err := memory.need(r.Context(), int64(len(body))+pod.Memory(h.Settings, inject.Account{})); err != nil {
+			h.refuse(w, http.StatusTooManyRequests, err)
+			return
+		}
+	}
+	conn := connectionOf(r.Context())
+	conn.begin()
+	defer conn.end(true)
+	answer, did := response{Allowed: true}, outcome{"unchanged", "not-opted-in"}
 	namespace := rev.Request.Namespace
-	answer, did := h.admit(r.Context(), rev.Request)
+	if pod.Unlabelled {
+		h.Logger.Debug("pod left alone: not opted in", "namespace", namespace, "pod", rev.Request.Name)
+	} else if answer, did, err = h.admit(r.Context(), rev.Request, pod, memory); err != nil {
+		h.refuse(w, http.StatusTooManyRequests, err)
+		return
+	}
 	rev.answer(answer)
 	raw, err := json.Marshal(rev)
 	if err != nil {
@@ -76,39 +98,58 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Metrics.count(did)
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
-	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, errors.New("send an AdmissionReview by POST")
-	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, http.StatusUnsupportedMediaType, errors.New("send an AdmissionReview as application/json")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, mostBody))
-	if err == nil {
-		return body, http.StatusOK, nil
-	}
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is larger than %d bytes", mostBody)
-	}
-	return nil, http.StatusBadRequest, errors.New("the body ended early")
+// shared is the memory for requests that need more than freeMemory.
+func (h *Handler) shared() *semaphore.Weighted {
+	h.once.Do(func() {
+		h.budget = semaphore.NewWeighted(max(largest, cmp.Or(h.Memory, defaultMemory)*3/16))
+		h.refusals = rate.Sometimes{First: 10, Interval: time.Second} // whoever may call can't fill the disk
+	})
+	return h.budget
 }
 
-// admit decides on one pod.
-func (h *Handler) admit(ctx context.Context, req *request) (response, outcome) {
+// refuse answers a request that gets no review. The API server sends a request that
+// is refused for want of memory again by itself, until its own time is up.
+func (h *Handler) refuse(w http.ResponseWriter, code int, err error) {
+	did := outcome{"malformed", ""}
+	if code == http.StatusTooManyRequests {
+		did = outcome{"busy", "memory"}
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Connection", "close")
+	h.Metrics.count(did)
+	h.refusals.Do(func() { h.Logger.Warn("refused a request", "outcome", did.kind, "status", code, "error", err) })
+	http.Error(w, err.Error(), code)
+}
+
+// admit decides on one pod that may be opted in. The error is errBusy.
+func (h *Handler) admit(ctx context.Context, req *request, outline inject.Outline, memory *claim) (response, outcome, error) {
 	pod, err := inject.Parse(req.Object)
 	if err != nil {
 		h.Logger.Warn("pod can't be read", "namespace", req.Namespace, "pod", req.Name, "error", err)
-		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"malformed", "pod"}
+		if limit, ok := errors.AsType[*inject.LimitError](err); ok {
+			return deny(http.StatusBadRequest, "BadRequest", limit.Error()), outcome{"denied", string(inject.ReasonPodTooLarge)}, nil
+		}
+		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"malformed", "pod"}, nil
 	}
 	log := h.Logger.With("namespace", req.Namespace, "pod", pod.Name(), "serviceAccount", pod.ServiceAccountName())
 	if !pod.OptedIn() {
 		log.Debug("pod left alone: not opted in")
-		return response{Allowed: true}, outcome{"unchanged", "not-opted-in"}
+		return response{Allowed: true}, outcome{"unchanged", "not-opted-in"}, nil
 	}
 	sa, err := h.Accounts.Get(ctx, req.Namespace, pod.ServiceAccountName())
 	if err != nil {
-		return h.accountFailure(log, err)
+		answer, did := h.accountFailure(log, err)
+		return answer, did, nil
 	}
+	if err := memory.need(ctx, int64(len(req.Object))+outline.Memory(h.Settings, sa)); err != nil {
+		return response{}, outcome{}, err
+	}
+	answer, did := h.inject(log, pod, sa)
+	return answer, did, nil
+}
+
+// inject decides on one pod that is opted in.
+func (h *Handler) inject(log *slog.Logger, pod *inject.Pod, sa inject.Account) (response, outcome) {
 	res := pod.Inject(sa, h.Settings)
 	for _, warning := range res.Warnings {
 		h.Metrics.warn(warning.Reason)
@@ -119,6 +160,10 @@ func (h *Handler) admit(ctx context.Context, req *request) (response, outcome) {
 		return deny(http.StatusBadRequest, "BadRequest", res.Denial.Message), outcome{"denied", string(res.Denial.Reason)}
 	}
 	answer, err := patchResponse(res)
+	if errors.Is(err, errPatchTooLarge) {
+		log.Info("denied", "reason", inject.ReasonPodTooLarge, "message", err.Error())
+		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"denied", string(inject.ReasonPodTooLarge)}
+	}
 	if err != nil {
 		log.Error("failed", "error", err)
 		return deny(http.StatusInternalServerError, "InternalError", err.Error()), outcome{"failed", "encode"}

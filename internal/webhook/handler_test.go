@@ -60,6 +60,9 @@ func TestRefusesWhatIsNoPodCreation(t *testing.T) {
 		{"update", http.MethodPost, "application/json", change("CREATE", "UPDATE"), 400, "only CREATE of pods"},
 		{"deployment", http.MethodPost, "application/json", change(`"resource":"pods"`, `"resource":"deployments"`), 400, "only CREATE of pods"},
 		{"pod/exec", http.MethodPost, "application/json", change(`"operation"`, `"subResource":"exec","operation"`), 400, "only CREATE of pods"},
+		{"long namespace", http.MethodPost, "application/json", change(`"namespace":"shop"`, `"namespace":"`+strings.Repeat("n", 254)+`"`), 400, "longer than 253"},
+		{"long uid", http.MethodPost, "application/json", change(`"uid":"u1"`, `"uid":"`+strings.Repeat("n", 254)+`"`), 400, "longer than 253"},
+		{"not UTF-8", http.MethodPost, "application/json", change("hunter2", "\xff"), 400, "UTF-8"},
 		{"too large", http.MethodPost, "application/json", change("hunter2", strings.Repeat("x", 5<<20)), 413, "larger"},
 	}
 	for _, tt := range tests {
@@ -124,7 +127,12 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{"injected", optedIn, fixed{}, 0, 0, true, `{outcome="injected",reason=""}`},
 		{"not opted in", `{"spec":{}}`, fixed{err: errors.New("not asked")}, 0, 0, false, `{outcome="unchanged",reason="not-opted-in"}`},
-		{"unreadable pod", `{"spec":{"containers":1}}`, fixed{}, 400, 0, false, `{outcome="malformed",reason="pod"}`},
+		{"not opted in, whatever else", `{"spec":{"containers":1}}`, fixed{err: errors.New("not asked")}, 0, 0, false, `{outcome="unchanged",reason="not-opted-in"}`},
+		{"too many containers", strings.Replace(optedIn, `{"name":"app"`, strings.Repeat(`{},`, 200)+`{"name":"app"`, 1), fixed{}, 400, 0, false, `{outcome="denied",reason="pod-too-large"}`},
+		{"too long values", strings.Replace(optedIn, `{"name":"app"`, strings.Repeat(`{},`, 100)+`{"name":"app"`, 1),
+			fixed{account: inject.Account{Annotations: map[string]string{"azure.workload.identity/client-id": strings.Repeat("x", 20<<10)}}},
+			400, 0, false, `{outcome="denied",reason="pod-too-large"}`},
+		{"unreadable pod", `{"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":1}}`, fixed{}, 400, 0, false, `{outcome="malformed",reason="pod"}`},
 		{"denied", optedIn, fixed{account: inject.Account{Annotations: map[string]string{"azure.workload.identity/service-account-token-expiration": "1"}}},
 			400, 0, false, `{outcome="denied",reason="token-expiration"}`},
 		{"no such account", optedIn, fixed{err: fmt.Errorf("read: %w", account.ErrNotFound)}, 403, 0, false, `{outcome="denied",reason="account-not-found"}`},

@@ -80,7 +80,8 @@ func upstreamBuckets() []float64 {
 
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	// An answer takes some megabytes where there are a thousand namespaces.
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2})
 }
 
 // ObserveRead takes note of a request for a service account.

@@ -2,7 +2,9 @@ package webhook
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	sigsjson "sigs.k8s.io/json"
 
@@ -20,14 +22,27 @@ type review struct {
 }
 
 type request struct {
-	UID         string          `json:"uid"`
-	Resource    resource        `json:"resource"`
-	SubResource string          `json:"subResource"`
-	Name        string          `json:"name"`
-	Namespace   string          `json:"namespace"`
-	Operation   string          `json:"operation"`
-	Object      json.RawMessage `json:"object"`
+	UID         string   `json:"uid"`
+	Resource    resource `json:"resource"`
+	SubResource string   `json:"subResource"`
+	Name        string   `json:"name"`
+	Namespace   string   `json:"namespace"`
+	Operation   string   `json:"operation"`
+	Object      rawJSON  `json:"object"`
 }
+
+// rawJSON is a part of the body it was decoded from, not a copy as json.RawMessage
+// is. The body stays as it is while the review is in use.
+type rawJSON []byte
+
+func (r *rawJSON) UnmarshalJSON(data []byte) error {
+	*r = data
+	return nil
+}
+
+// mostName is the length of the longest name in Kubernetes, in bytes. The API server
+// sends no longer ones, and others would fill logs and metrics.
+const mostName = 253
 
 type resource struct {
 	Group    string `json:"group"`
@@ -62,17 +77,23 @@ type details struct {
 // parseReview reads a review of the creation of a pod. The error is for the
 // caller of the endpoint.
 func parseReview(body []byte) (*review, error) {
+	if !utf8.Valid(body) { // decoding would make it longer
+		return nil, errors.New("the body is no AdmissionReview: not in UTF-8")
+	}
 	var r review
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(body, &r); err != nil {
-		return nil, fmt.Errorf("the body is no AdmissionReview: %w", err)
+		return nil, fmt.Errorf("the body is no AdmissionReview: %.300s", err.Error())
 	}
 	switch {
 	case r.Kind != "AdmissionReview" || r.APIVersion != "admission.k8s.io/v1" && r.APIVersion != "admission.k8s.io/v1beta1":
 		return nil, fmt.Errorf("the body is %.64q of %.64q: want AdmissionReview of admission.k8s.io/v1", r.Kind, r.APIVersion)
 	case r.Request == nil || r.Request.UID == "":
-		return nil, fmt.Errorf("the AdmissionReview has no request or its request no uid")
+		return nil, errors.New("the AdmissionReview has no request or its request no uid")
 	}
 	q := r.Request
+	if max(len(q.UID), len(q.Name), len(q.Namespace)) > mostName {
+		return nil, fmt.Errorf("the request's uid, name or namespace is longer than %d bytes", mostName)
+	}
 	if q.Operation != "CREATE" || q.Resource != (resource{"", "v1", "pods"}) || q.SubResource != "" {
 		return nil, fmt.Errorf("the request is %.16q of %.64q %.64q: this webhook takes only CREATE of pods; correct the rules of its MutatingWebhookConfiguration",
 			q.Operation, q.Resource.Group+"/"+q.Resource.Version, q.Resource.Resource+"/"+q.SubResource)
@@ -87,12 +108,38 @@ func (r *review) answer(a response) {
 	r.Response = &a
 }
 
+// mostPatch bounds a patch, in bytes. One of 200 containers takes 110 KiB.
+const mostPatch = 1 << 20
+
+var errPatchTooLarge = fmt.Errorf("the values to inject are too long for this many containers: together they exceed %d bytes; "+
+	"shorten the service account's annotations or make the pod smaller", mostPatch)
+
+// encodePatch writes the operations as JSON, one by one, so that a patch that grows
+// too large is noticed before it takes memory.
+func encodePatch(ops []inject.Op) ([]byte, error) {
+	patch := []byte{'['}
+	for i, op := range ops {
+		if i > 0 {
+			patch = append(patch, ',')
+		}
+		text, err := json.Marshal(op)
+		if err != nil {
+			return nil, fmt.Errorf("encode patch: %w", err)
+		}
+		if len(patch)+len(text) > mostPatch {
+			return nil, errPatchTooLarge
+		}
+		patch = append(patch, text...)
+	}
+	return append(patch, ']'), nil
+}
+
 func patchResponse(res inject.Result) (response, error) {
 	a := response{Allowed: true}
 	if len(res.Patch) > 0 {
-		patch, err := json.Marshal(res.Patch)
+		patch, err := encodePatch(res.Patch)
 		if err != nil {
-			return response{}, fmt.Errorf("encode patch: %w", err)
+			return response{}, err
 		}
 		a.Patch, a.PatchType = patch, "JSONPatch"
 	}

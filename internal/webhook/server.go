@@ -44,7 +44,16 @@ type Config struct {
 	// DrainTimeout is how long requests under way may take after that. Defaults
 	// to 15 s.
 	DrainTimeout time.Duration
+	// Memory is how much the process may use, in bytes. It bounds the connections:
+	// 256 at the default of 64 MiB, and in proportion.
+	Memory int64
 }
+
+// defaultMemory is the chart's limit.
+const defaultMemory = 64 << 20
+
+// Connections to health and metrics, each: kubelets and Prometheus need a few.
+const mostPlainConnections = 32
 
 // A Certificate is what the server shows its callers. It is safe for concurrent use.
 type Certificate interface {
@@ -76,6 +85,7 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 	setDefault(&c.MinTLS, tls.VersionTLS13)
 	setDefault(&c.DrainDelay, 5*time.Second)
 	setDefault(&c.DrainTimeout, 15*time.Second)
+	setDefault(&c.Memory, defaultMemory)
 	if c.Certificate == nil {
 		c.Certificate = &keyPair{dir: c.CertDir, logger: c.Logger, renewed: c.Metrics.ObserveCertificate}
 	}
@@ -92,6 +102,13 @@ func NewServer(ctx context.Context, c Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	admission := newConnections(s.admissionListener, int(min(max(c.Memory/(256<<10), 64), 4096)))
+	if c.ClientCAFile != "" {
+		admission = admission.withVerified()
+	}
+	s.admissionListener = admission
+	s.healthListener = newConnections(s.healthListener, mostPlainConnections)
+	s.metricsListener = newConnections(s.metricsListener, mostPlainConnections)
 	return s, nil
 }
 
@@ -127,9 +144,15 @@ func (s *Server) Admit(h http.Handler) { s.admission.Store(&h) }
 // DrainDelay, stops listening, and waits for the requests under way. It returns
 // nil after a clean end.
 func (s *Server) Run(ctx context.Context) error {
+	// No HTTP/2, of which API servers make no use with webhooks (k8s.io/issue/75791):
+	// its streams would have to be bounded as well.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	admission := &http.Server{
 		Handler:           s.admissionMux(),
+		Protocols:         &protocols,
 		TLSConfig:         s.tlsConfig(),
+		ConnContext:       withConnection,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      15 * time.Second,
@@ -169,7 +192,7 @@ func served(what string, err error) error {
 
 func plainServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: wholeRequests(h), ConnContext: withConnection, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -16,18 +16,22 @@ import (
 
 var (
 	control cluster.Shared
-	webhook built
+	webhook = built{race: true}
+	// released is built as releases are: what it uses is what users see.
+	released built
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	var err error
-	if webhook.dir, err = os.MkdirTemp("", "azwi-admission-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	for _, b := range []*built{&webhook, &released} {
+		if b.dir, err = os.MkdirTemp("", "azwi-admission-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(b.dir)
 	}
-	defer os.RemoveAll(webhook.dir)
 	control.Config.AuditPods = true
 	return control.Run(m)
 }
@@ -35,6 +39,7 @@ func run(m *testing.M) int {
 // built is the webhook's binary, made by the first test that needs it.
 type built struct {
 	dir    string
+	race   bool
 	once   sync.Once
 	binary string
 	err    error
@@ -43,7 +48,7 @@ type built struct {
 func (b *built) get(t *testing.T) string {
 	t.Helper()
 	b.once.Do(func() {
-		b.binary, b.err = product.Build(context.WithoutCancel(t.Context()), b.dir, "azwi-webhook", true)
+		b.binary, b.err = product.Build(context.WithoutCancel(t.Context()), b.dir, "azwi-webhook", b.race)
 	})
 	if b.err != nil {
 		t.Fatal(b.err)
@@ -67,7 +72,9 @@ func newNamespace(t *testing.T, c *cluster.Cluster) string {
 // webhook did not end well.
 func startWebhook(t *testing.T, config product.WebhookConfig) *product.Webhook {
 	t.Helper()
-	config.Binary = webhook.get(t)
+	if config.Binary == "" {
+		config.Binary = webhook.get(t)
+	}
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}

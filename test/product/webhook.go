@@ -35,6 +35,8 @@ type WebhookConfig struct {
 	Own *OwnCertificate
 	// Args and Env are added to the necessary ones and come after them.
 	Args, Env []string
+	// Memory limits it, in bytes, as process.Config does. Default: no limit.
+	Memory int64
 	// Log gets its log. Default: nowhere.
 	Log io.Writer
 }
@@ -82,7 +84,7 @@ func StartWebhook(ctx context.Context, c WebhookConfig) (*Webhook, error) {
 		env = append(env, contract.EnvPodNamespace+"="+c.Own.Namespace)
 	}
 	child, serving, err := startServing(ctx, process.Config{
-		Binary: c.Binary, Args: append(args, c.Args...), Env: append(env, c.Env...), Stderr: c.Log,
+		Binary: c.Binary, Args: append(args, c.Args...), Env: append(env, c.Env...), Stderr: c.Log, Memory: c.Memory,
 	})
 	if err != nil {
 		return nil, err
