@@ -2,13 +2,16 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"azwi/internal/inject"
 	"azwi/internal/lint"
+	"azwi/internal/manifest"
 )
 
 // lintOptions are the flags of azwi lint.
@@ -19,6 +22,11 @@ type lintOptions struct {
 	disable []string
 	layout  string
 	rules   bool
+
+	set           []string
+	envFile       string
+	rendered      bool
+	nativeSidecar bool
 }
 
 func newLintCommand(r *root) *cobra.Command {
@@ -30,9 +38,15 @@ func newLintCommand(r *root) *cobra.Command {
 Service accounts are checked with the workloads that use them if both are in the
 input, so give it all that is deployed together. docs/lint.md describes every rule.
 
+Placeholders such as ${NAME}, __NAME__ or <NAME> are not checked; --set and
+--env-file fill them in, and so does spec.postBuild of a Flux Kustomization in the
+input. Once values are given, and with --rendered, one that is left over is an error.
+
 Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 		Example: `  azwi lint -f deploy/ -R
   helm template shop ./chart | azwi lint -f - -n shop
+  kustomize build overlays/prod | azwi lint -f - --rendered
+  azwi lint -f apps/ -R --env-file prod.env
   azwi lint -f deploy/ --output github --fail-on warning`,
 		RunE: func(*cobra.Command, []string) error { return lintManifests(o, r) },
 	}
@@ -41,6 +55,10 @@ Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 	c.Flags().StringVar(&o.failOn, "fail-on", "error", "lowest severity that makes the exit code 2: error, warning, info, or none")
 	c.Flags().StringSliceVar(&o.disable, "disable", nil, "rules to leave out, comma-separated; repeatable")
 	c.Flags().StringVar(&o.layout, "token-path", inject.LayoutV16.String(), "the webhook's --token-path: v1.6.0, v1.5.1 or both")
+	c.Flags().StringArrayVar(&o.set, "set", nil, "value of a placeholder, NAME=VALUE; repeatable")
+	c.Flags().StringVar(&o.envFile, "env-file", "", "file of values of placeholders: lines NAME=VALUE")
+	c.Flags().BoolVar(&o.rendered, "rendered", false, "the input is what will be applied: a placeholder in it is an error")
+	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "the cluster has native sidecars: Kubernetes 1.32 or later")
 	c.Flags().BoolVar(&o.rules, "rules", false, "list the rules and exit")
 	complete(c, "output", "text", "json", "github")
 	complete(c, "fail-on", "error", "warning", "info", "none")
@@ -73,13 +91,27 @@ func lintManifests(o lintOptions, r *root) error {
 			return fmt.Errorf("--fail-on: %w, or none", err)
 		}
 	}
+	values, err := o.values()
+	if err != nil {
+		return err
+	}
+	if config.Kinds, err = o.shapes(); err != nil {
+		return err
+	}
+	config.Rendered, config.OrdinarySidecar = o.rendered, !o.nativeSidecar
+	config.Quiet = o.output == "github"
 	files, err := o.read(r.In)
 	if err != nil {
 		return err
 	}
+	files, config.Filled = lint.Fill(files, values)
 	found := lint.Lint(files, config)
-	if err := r.writeFindings(o.output, found); err != nil {
+	others := otherFiles(files)
+	if err := r.writeFindings(o.output, found, others); err != nil {
 		return err
+	}
+	if len(others) > 0 {
+		r.Err.Printf("note: no Kubernetes manifests, and not checked: %s\n", someOf(others))
 	}
 	var failed bool
 	for _, f := range found {
@@ -94,6 +126,78 @@ func lintManifests(o lintOptions, r *root) error {
 	return nil
 }
 
+// values reads those of --env-file and --set, which goes before.
+func (o *lintOptions) values() (map[string]string, error) {
+	values := map[string]string{}
+	var mistakes []error
+	add := func(where, line string) {
+		name, value, ok := strings.Cut(line, "=")
+		name = strings.TrimSpace(name)
+		err := lint.CheckValue(name, value)
+		if !ok {
+			err = fmt.Errorf("%q: write NAME=VALUE", line)
+		}
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", where, err))
+			return
+		}
+		values[name] = value
+	}
+	if o.envFile != "" {
+		text, err := readFile(o.envFile)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		for number, line := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
+			line = strings.TrimPrefix(strings.TrimSpace(line), "export ")
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			name, value, ok := strings.Cut(line, "=")
+			if value = strings.TrimSpace(value); ok {
+				line = name + "=" + unquote(value)
+			}
+			add(fmt.Sprintf("--env-file: %s:%d", o.envFile, number+1), line)
+		}
+	}
+	for _, pair := range o.set {
+		add("--set", pair)
+	}
+	return values, errors.Join(mistakes...)
+}
+
+// unquote takes the quotes off a value in an env file, if it has a pair of them.
+func unquote(value string) string {
+	if n := len(value); n >= 2 && value[0] == value[n-1] && (value[0] == '"' || value[0] == '\'') {
+		return value[1 : n-1]
+	}
+	return value
+}
+
+// otherFiles are those found in folders that hold something else than manifests.
+func otherFiles(files []*manifest.File) []string {
+	var names []string
+	for _, f := range files {
+		if !f.Named && slices.ContainsFunc(f.Documents, func(d *manifest.Document) bool { return len(d.NotObjects()) > 0 }) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// someOf names the first of many.
+func someOf[T any](all []T) string {
+	const most = 5
+	var names []string
+	for _, one := range all[:min(len(all), most)] {
+		names = append(names, fmt.Sprint(one))
+	}
+	if rest := len(all) - most; rest > 0 {
+		names = append(names, fmt.Sprintf("and %d more", rest))
+	}
+	return strings.Join(names, ", ")
+}
+
 // tally counts findings, for people.
 func tally(found []lint.Finding) string {
 	count := map[lint.Severity]int{}
@@ -106,16 +210,23 @@ func tally(found []lint.Finding) string {
 // lintReport is azwi lint --output json; docs/schema/lint.json describes it.
 type lintReport struct {
 	Findings []lintFinding `json:"findings"`
+	// Unchecked are files in folders that hold something else than manifests.
+	Unchecked []string `json:"unchecked,omitempty"`
 }
 
 type lintFinding struct {
 	Rule     string        `json:"rule"`
 	Severity lint.Severity `json:"severity"`
-	File     string        `json:"file"`
-	Line     int           `json:"line"`
-	Column   int           `json:"column"`
-	Object   *lintObject   `json:"object,omitempty"`
-	Message  string        `json:"message"`
+	lintPlace
+	Object  *lintObject `json:"object,omitempty"`
+	Message string      `json:"message"`
+	Also    []lintPlace `json:"also,omitempty"`
+}
+
+type lintPlace struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
 }
 
 type lintObject struct {
@@ -124,7 +235,7 @@ type lintObject struct {
 	Name      string `json:"name"`
 }
 
-func (r *root) writeFindings(form string, found []lint.Finding) error {
+func (r *root) writeFindings(form string, found []lint.Finding, others []string) error {
 	switch form {
 	case "text":
 		for _, f := range found {
@@ -132,13 +243,20 @@ func (r *root) writeFindings(form string, found []lint.Finding) error {
 			if f.Kind != "" {
 				object = f.Kind + " " + f.Namespace + "/" + f.Name + ": "
 			}
-			r.Out.Printf("%s: %s: %s%s [%s]\n", f.Position, f.Severity, object, f.Message, f.Rule)
+			also := ""
+			if n := len(f.Also); n > 0 {
+				also = fmt.Sprintf(" (%d more: %s)", n, someOf(f.Also))
+			}
+			r.Out.Printf("%s: %s: %s%s%s [%s]\n", f.Position, f.Severity, object, f.Message, also, f.Rule)
 		}
 		return nil
 	case "json":
-		report := lintReport{Findings: []lintFinding{}}
+		report := lintReport{Findings: []lintFinding{}, Unchecked: others}
 		for _, f := range found {
-			one := lintFinding{Rule: f.Rule, Severity: f.Severity, File: f.Position.File, Line: f.Position.Line, Column: f.Position.Column, Message: f.Message}
+			one := lintFinding{Rule: f.Rule, Severity: f.Severity, lintPlace: lintPlace(f.Position), Message: f.Message}
+			for _, p := range f.Also {
+				one.Also = append(one.Also, lintPlace(p))
+			}
 			if f.Kind != "" {
 				one.Object = &lintObject{f.Kind, f.Namespace, f.Name}
 			}

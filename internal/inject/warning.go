@@ -78,7 +78,8 @@ func (in *injection) keyWarnings() []Warning {
 	places := Places()
 	for i, place := range places {
 		for _, key := range slices.Sorted(maps.Keys(have[i])) {
-			if w, ok := place.check(key, places); ok && len(ws) < mostKeyWarnings {
+			// The label elsewhere does nothing, and older guides ask for it.
+			if w, ok := place.check(key, places); ok && key != contract.UseLabel && len(ws) < mostKeyWarnings {
 				ws = append(ws, w)
 			}
 		}
@@ -87,8 +88,7 @@ func (in *injection) keyWarnings() []Warning {
 }
 
 // Check tells of a key that looks like one of ours but is not, or is read
-// elsewhere. A use label elsewhere is passed over: it does nothing, and older
-// guides ask for it.
+// elsewhere.
 func (p Place) Check(key string) (Warning, bool) { return p.check(key, Places()) }
 
 func (p Place) check(key string, places []Place) (Warning, bool) {
@@ -96,7 +96,7 @@ func (p Place) check(key string, places []Place) (Warning, bool) {
 		return Warning{}, false
 	}
 	known := nearest(key, p.Bare, places)
-	if known == "" || known == contract.UseLabel && key == known {
+	if known == "" {
 		return Warning{}, false
 	}
 	at := placeOf(known, p, places)

@@ -13,6 +13,7 @@ import (
 func (l *linter) federation(o manifest.Object) {
 	switch {
 	case o.Kind == "FederatedIdentityCredential":
+		l.named(o, o.Value.Get("metadata"))
 		for _, at := range [][]string{{"spec"}, {"spec", "forProvider"}} {
 			l.issuer(o, o.Value.Get(append(at, "issuer")...))
 			l.subject(o, o.Value.Get(append(at, "subject")...))
@@ -31,7 +32,7 @@ const aksIssuers = ".oic.prod-aks.azure.com"
 
 func (l *linter) issuer(o manifest.Object, v manifest.Value) {
 	text, ok := v.Text()
-	if !ok {
+	if !ok || l.toFillIn(o, v) {
 		return
 	}
 	u, err := url.Parse(text)
@@ -53,7 +54,7 @@ func (l *linter) issuer(o manifest.Object, v manifest.Value) {
 
 func (l *linter) subject(o manifest.Object, v manifest.Value) {
 	text, ok := v.Text()
-	if !ok {
+	if !ok || l.toFillIn(o, v) {
 		return
 	}
 	rest, found := strings.CutPrefix(text, contract.SubjectPrefix)

@@ -70,6 +70,14 @@ const (
 	ruleIssuer          = "issuer"
 	ruleSubject         = "subject"
 	ruleUnreadableCause = "pod-unreadable"
+
+	ruleNotManifest      = "not-a-manifest"
+	ruleHelmTemplates    = "helm-templates"
+	rulePlaceholder      = "placeholder"
+	ruleKindUnknown      = "kind-unknown"
+	ruleAccountMisplaced = "service-account-misplaced"
+	ruleKustomization    = "kustomization-labels"
+	ruleOwnTokenFile     = "own-token-file"
 )
 
 // Rules returns all rules, in the order of docs/lint.md. Those that injection
@@ -77,6 +85,9 @@ const (
 func Rules() []Rule {
 	return []Rule{
 		{ruleSyntax, Error, "the document is no YAML or JSON"},
+		{ruleNotManifest, Error, "a named file is not a Kubernetes manifest"},
+		{ruleHelmTemplates, Warning, "templates of a Helm chart were not checked"},
+		{rulePlaceholder, Info, "a value is a placeholder; an error once values are filled in, or with --rendered"},
 		{ruleDuplicateKey, Warning, "a key occurs twice in a mapping, and only the last one counts"},
 		{ruleNotString, Error, "the value of a label or annotation is no string"},
 		{ruleUnreadableCause, Error, "a member of the pod has the wrong type"},
@@ -87,10 +98,14 @@ func Rules() []Rule {
 		{string(inject.ReasonNearMissKey), Error, "a key that nearly is one of workload identity's"},
 		{string(inject.ReasonMisplacedKey), Error, "a key on an object where it is not read"},
 
+		{ruleKindUnknown, Info, "a key on an object whose kind azwi does not know"},
+		{ruleKustomization, Warning, "a Kustomization whose labels or annotations don't reach what reads them"},
+
 		{string(inject.ReasonClientIDMissing), Warning, "the pods opt in, but their service account has no client ID"},
 		{string(inject.ReasonClientIDNotGUID), Error, "the client ID is no GUID"},
 		{ruleTenantID, Error, "the tenant ID is neither a GUID nor a domain"},
 		{string(inject.ReasonTokenExpiration), Error, "the token's lifetime is out of range"},
+		{ruleAccountMisplaced, Error, "the service account's name is not where it is read, so the pod runs as default"},
 		{ruleAccountUnknown, Info, "the service account is not in the input, so it was not checked"},
 
 		{string(inject.ReasonSkipUnknown), Warning, "a container to skip that does not exist"},
@@ -106,6 +121,7 @@ func Rules() []Rule {
 		{ruleSubPath, Error, "the token is mounted by subPath, and such a mount never sees a new one"},
 		{ruleTokenPath, Warning, "the token's old place is written into the manifest"},
 		{ruleClientSecret, Warning, "a secret in the environment goes before workload identity"},
+		{ruleOwnTokenFile, Warning, "the token for the API server is taken for the one for Entra"},
 		{rulePodIdentity, Warning, "something of aad-pod-identity"},
 		{ruleIssuer, Error, "an issuer that no token has, for its slash or scheme"},
 		{ruleSubject, Error, "a subject that no token has"},

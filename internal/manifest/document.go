@@ -30,6 +30,7 @@ type Document struct {
 	isJSON bool
 	root   *yaml.Node // nil where the document holds nothing
 	value  any        // decoded JSON, numbers as json.Number
+	outer  Value      // the string that the document is in, if it is in one
 }
 
 // A Position is a place in a file. Line and column count from 1.
@@ -197,7 +198,10 @@ func (d *Document) syntaxError(err error) *SyntaxError {
 
 func (d *Document) position(n *yaml.Node) Position {
 	if n == nil || n.Line == 0 {
-		return Position{d.File, d.Line, 1}
+		n = &yaml.Node{Line: 1, Column: 1}
+	}
+	if d.outer.Exists() {
+		return d.outer.within(d.Line+n.Line-1, n.Column)
 	}
 	return Position{d.File, d.Line + n.Line - 1, n.Column}
 }

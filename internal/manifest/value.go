@@ -161,6 +161,37 @@ func (v Value) each(pointer string, names []string, f func(pointer string, value
 
 func escapePointer(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }
 
+// Embedded reads a string as a text of manifests. Its documents have their places in
+// the text that v is in: the very line where v is a literal block, v's own place
+// otherwise.
+func (v Value) Embedded() []*Document {
+	text, ok := v.Text()
+	if !ok {
+		return nil
+	}
+	documents := Parse(v.doc.File, []byte(text)).Documents
+	for _, d := range documents {
+		d.outer = v
+	}
+	return documents
+}
+
+// within is the place of a node of a text that v holds, from the text's beginning.
+func (v Value) within(line, column int) Position {
+	node := resolve(v.node)
+	if node.Style&yaml.LiteralStyle == 0 {
+		return v.Position()
+	}
+	indent := 0
+	for number, l := range lines(v.doc.Text) {
+		if number >= node.Line && l.indent >= 0 {
+			indent = l.indent
+			break
+		}
+	}
+	return v.doc.position(&yaml.Node{Line: node.Line + line, Column: indent + column})
+}
+
 // Walk calls f for v and all that it holds.
 func (v Value) Walk(f func(Value)) {
 	f(v)
