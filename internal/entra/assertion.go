@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // ErrAssertion says that the token file is missing, unreadable, empty, damaged or too
@@ -21,11 +22,18 @@ const maxAssertion = 32 << 10
 // expires. White space around the token is dropped. The error never quotes the
 // file's content; it matches ErrAssertion.
 func ReadAssertion(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrAssertion, err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrAssertion, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%w: %s is not a regular file", ErrAssertion, file)
+	}
 	raw, err := io.ReadAll(io.LimitReader(f, maxAssertion+1))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrAssertion, err)

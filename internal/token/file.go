@@ -60,12 +60,12 @@ func (s *Source) load() {
 		e := &entry{
 			key: t.Key, token: entra.Token{Type: t.Type, Value: t.Value, Lifetime: life},
 			expires: elapsed + left, refresh: elapsed + min(max(t.RefreshAt.Sub(wall), 0), left),
-			used: true, lastUsed: elapsed,
+			used: true, again: true, lastUsed: elapsed,
 		}
 		e.issued = e.expires - life
 		s.entries[t.Key] = e
 		if elapsed >= e.refresh {
-			s.begin(e)
+			s.renew(e, elapsed)
 		} else {
 			s.schedule(e, elapsed)
 		}
@@ -131,7 +131,12 @@ func writeFile(name string, content any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*") // mode 0600
+	// Always the same name, so that what a kill leaves is not left for good.
+	next := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".next")
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -58,9 +58,12 @@ type Config struct {
 	// federated credential is taken for one that has yet to spread. Default: 2 min;
 	// negative: not at all.
 	ReplicationGrace time.Duration
-	// MaxTokens bounds the cache; beyond it the one unused for longest goes.
+	// MaxTokens bounds the good tokens; beyond it one goes that was served only
+	// once, or else the one unused for longest. Failures take no token's place.
 	// Default: 1000.
 	MaxTokens int
+	// MaxWaiters bounds the calls of Get that wait for an exchange. Default: 1000.
+	MaxWaiters int
 	// CacheFile keeps tokens over a restart of the process, in a file for its
 	// owner alone. Default: none.
 	CacheFile string
@@ -85,6 +88,9 @@ type Source struct {
 	mu      sync.Mutex
 	entries map[Key]*entry
 	missing map[Key]*miss // by identity
+	waiting int
+	// Places for exchanges of tokens that callers wait for, and of good ones.
+	first, renewal *lane
 
 	saving sync.Mutex
 }
@@ -97,6 +103,7 @@ type entry struct {
 	expires  time.Duration
 	refresh  time.Duration // when to ask for the next one
 	used     bool          // since issued
+	again    bool          // served from the cache at least once
 	lastUsed time.Duration
 	timer    *time.Timer
 	flight   *flight
@@ -108,6 +115,7 @@ type entry struct {
 // A flight is an exchange under way. Its result is set before done is closed.
 type flight struct {
 	done  chan struct{}
+	lane  *lane
 	token Token
 	err   *Error
 }
@@ -130,6 +138,9 @@ func New(ctx context.Context, c Config) (*Source, error) {
 	if c.MaxTokens <= 0 {
 		c.MaxTokens = 1000
 	}
+	if c.MaxWaiters <= 0 {
+		c.MaxWaiters = 1000
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -143,7 +154,7 @@ func New(ctx context.Context, c Config) (*Source, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Source{config: c, ctx: ctx, entries: map[Key]*entry{}, missing: map[Key]*miss{}}
+	s := &Source{config: c, ctx: ctx, entries: map[Key]*entry{}, missing: map[Key]*miss{}, first: newLane(maxExchanges), renewal: newLane(maxRenewals)}
 	if c.CacheFile != "" {
 		s.load()
 	}
@@ -175,34 +186,14 @@ func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
 // Get returns a token, from the cache if one is good. Otherwise it waits for the
-// exchange until ctx ends; the exchange goes on then. The error is an *Error or
-// ctx's.
+// exchange until ctx ends; the exchange goes on then. The error is an *Error, which
+// matches ErrBusy if more is asked for than may be, or ctx's.
 func (s *Source) Get(ctx context.Context, k Key) (Token, error) {
-	s.mu.Lock()
-	now := s.config.Elapsed()
-	e := s.entry(k, now)
-	if e == nil {
-		s.mu.Unlock()
-		return Token{}, &Error{Class: entra.Transient, RetryAfter: minPause, Err: errBusy}
+	t, f, err := s.find(k)
+	if f == nil {
+		return t, err
 	}
-	if e.good(now) {
-		e.used = true
-		if now >= e.refresh && e.flight == nil && !s.held(e, now) {
-			s.begin(e)
-		}
-		t := s.handOut(e, now)
-		s.mu.Unlock()
-		return t, nil
-	}
-	if e.flight == nil {
-		if err := s.refused(e, now); err != nil {
-			s.mu.Unlock()
-			return Token{}, err
-		}
-		s.begin(e)
-	}
-	f := e.flight
-	s.mu.Unlock()
+	defer s.left()
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -214,8 +205,52 @@ func (s *Source) Get(ctx context.Context, k Key) (Token, error) {
 	return f.token, nil
 }
 
-// errBusy: there is an exchange under way for every token that may be kept.
-var errBusy = errors.New("too many tokens are asked for at the same time")
+// find returns a good token, an error, or the exchange to wait for: then the caller
+// calls left afterwards.
+func (s *Source) find(k Key) (Token, *flight, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.config.Elapsed()
+	e := s.entries[k]
+	if e != nil {
+		e.lastUsed = now
+		if e.good(now) {
+			e.used, e.again = true, true
+			if now >= e.refresh && e.flight == nil && !s.held(e, now) {
+				s.renew(e, now)
+			}
+			return s.handOut(e, now), nil, nil
+		}
+	}
+	if e == nil || e.flight == nil {
+		if err := s.refused(k, e, now); err != nil {
+			return Token{}, nil, err
+		}
+	}
+	busy := &Error{Class: entra.Transient, RetryAfter: busyPause, Err: ErrBusy}
+	if s.waiting >= s.config.MaxWaiters {
+		return Token{}, nil, busy
+	}
+	if e == nil || e.flight == nil {
+		if !s.first.enter(now) {
+			return Token{}, nil, busy
+		}
+		if e == nil {
+			s.makeRoom(false, maxFailures, now)
+			e = &entry{key: k, lastUsed: now}
+			s.entries[k] = e
+		}
+		s.begin(e, s.first)
+	}
+	s.waiting++
+	return Token{}, e.flight, nil
+}
+
+func (s *Source) left() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
+}
 
 // handOut is an entry's token as it is now.
 func (s *Source) handOut(e *entry, now time.Duration) Token {
@@ -227,33 +262,32 @@ func (s *Source) handOut(e *entry, now time.Duration) Token {
 
 func (e *entry) good(now time.Duration) bool { return e.token.Value != "" && now < e.expires }
 
-// entry finds or makes the entry of a key; nil if there is no room. Under mu.
-func (s *Source) entry(k Key, now time.Duration) *entry {
-	e := s.entries[k]
-	if e == nil {
-		if len(s.entries) >= s.config.MaxTokens && !s.evict() {
-			return nil
+// makeRoom drops an entry with a good token, or one without, if there are as many
+// of its kind as there may be. One with an exchange under way stays: another could
+// begin. Under mu.
+func (s *Source) makeRoom(good bool, most int, now time.Duration) {
+	n, victim := 0, (*entry)(nil)
+	for _, e := range s.entries {
+		if e.good(now) != good {
+			continue
 		}
-		e = &entry{key: k}
-		s.entries[k] = e
+		n++
+		if e.flight == nil && (victim == nil || e.before(victim)) {
+			victim = e
+		}
 	}
-	e.lastUsed = now
-	return e
+	if n >= most && victim != nil {
+		s.drop(victim)
+	}
 }
 
-// evict drops the entry that was unused for longest. One with an exchange under
-// way stays, or a second could begin. Under mu.
-func (s *Source) evict() bool {
-	var oldest *entry
-	for _, e := range s.entries {
-		if e.flight == nil && (oldest == nil || e.lastUsed < oldest.lastUsed) {
-			oldest = e
-		}
+// before says which of two entries goes first. One that was never asked for again
+// goes before the others: many of those are no reason to forget a token in use.
+func (e *entry) before(other *entry) bool {
+	if e.again != other.again {
+		return other.again
 	}
-	if oldest != nil {
-		s.drop(oldest)
-	}
-	return oldest != nil
+	return e.lastUsed < other.lastUsed
 }
 
 // drop forgets an entry, and what is known of its identity if it was the last
@@ -275,12 +309,13 @@ func (s *Source) drop(e *entry) {
 	delete(s.missing, identity)
 }
 
-// refused is the error to give without asking, nil if it is time to ask. Under mu.
-func (s *Source) refused(e *entry, now time.Duration) error {
-	if m := s.missing[e.key.identity()]; m != nil && now < m.next {
+// refused is the error to give without asking, nil if it is time to ask. The entry
+// of the key may be nil. Under mu.
+func (s *Source) refused(k Key, e *entry, now time.Duration) error {
+	if m := s.missing[k.identity()]; m != nil && now < m.next {
 		return s.missError(m, now)
 	}
-	if e.err != nil && now < e.pause {
+	if e != nil && e.err != nil && now < e.pause {
 		return newError(e.err, classOf(e.err), e.pause-now)
 	}
 	return nil
@@ -310,9 +345,21 @@ func classOf(err error) entra.Class {
 	return entra.Transient
 }
 
-// begin starts the exchange of an entry that has none under way. Under mu.
-func (s *Source) begin(e *entry) {
-	e.flight = &flight{done: make(chan struct{})}
+// renew begins the exchange of an entry whose token is good, or puts it off if too
+// many are under way. Under mu.
+func (s *Source) renew(e *entry, now time.Duration) {
+	if s.renewal.enter(now) {
+		s.begin(e, s.renewal)
+		return
+	}
+	e.refresh = now + s.spread(busyPause)
+	s.schedule(e, now)
+}
+
+// begin starts the exchange of an entry that has none under way, in a place of the
+// lane that was entered. Under mu.
+func (s *Source) begin(e *entry, l *lane) {
+	e.flight = &flight{done: make(chan struct{}), lane: l}
 	if m := s.missing[e.key.identity()]; m != nil {
 		m.next = s.config.Elapsed() + replicationPause // nobody else asks meanwhile
 	}
@@ -329,6 +376,7 @@ func (s *Source) fly(e *entry) {
 	s.mu.Lock()
 	f := e.flight
 	e.flight = nil
+	f.lane.free++
 	now := s.config.Elapsed()
 	var wait time.Duration
 	if err == nil {
@@ -395,6 +443,9 @@ func (s *Source) succeed(e *entry, t entra.Token, asked, now time.Duration) {
 	ahead -= time.Duration(float64(ahead) / 10 * s.config.Random())
 	// Somebody waits for this one, unless there was a good one all the time.
 	e.used = !e.good(now)
+	if e.used {
+		s.makeRoom(true, s.config.MaxTokens, now)
+	}
 	e.token, e.issued, e.expires, e.refresh = t, asked, asked+t.Lifetime, asked+ahead
 	e.failures, e.err, e.pause = 0, nil, 0
 	delete(s.missing, e.key.identity())
@@ -495,7 +546,7 @@ func (s *Source) due(e *entry) {
 		e.token = entra.Token{} // what is known of the failure stays
 	case now >= e.refresh && e.used:
 		if !s.held(e, now) {
-			s.begin(e)
+			s.renew(e, now)
 		}
 	default:
 		s.schedule(e, now)

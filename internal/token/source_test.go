@@ -542,16 +542,150 @@ func TestTokensAreBounded(t *testing.T) {
 		want(t, s, key("a"), "a-1")
 		want(t, s, key("c"), "c-3")
 		want(t, s, key("b"), "b-5")
-		// With an exchange under way for each there is no room.
-		c.set(nil, time.Minute)
-		for _, r := range []string{"x", "y", "z"} {
-			go s.Get(t.Context(), key(r)) //nolint:errcheck // its failure shows below
+	})
+}
+
+// Failures take no token's place, however many there are: the good token outlives
+// an outage.
+func TestFailuresPushNoTokenOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{}
+		s := source(t, token.Config{Exchange: c.exchange, MaxTokens: 3})
+		for _, r := range []string{"a", "b", "c"} {
+			want(t, s, key(r), fmt.Sprintf("%s-%d", r, c.count()+1))
+		}
+		c.set(aadsts(0, 503), 0)
+		for i := range 2000 {
+			_ = refused(t, s, key(fmt.Sprintf("typo-%d", i)))
+			pass(200 * time.Millisecond)
+		}
+		if c.count() < 1000 {
+			t.Fatalf("%d exchanges: the test shows nothing", c.count())
+		}
+		for i, r := range []string{"a", "b", "c"} {
+			want(t, s, key(r), fmt.Sprintf("%s-%d", r, i+1))
+		}
+	})
+}
+
+// Tokens that somebody asks for again and again outlive those that are asked for
+// once, however many they are.
+func TestTokensInUseStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{}
+		s := source(t, token.Config{Exchange: c.exchange, MaxTokens: 3})
+		want(t, s, key("a"), "a-1")
+		want(t, s, key("a"), "a-1")
+		for i := range 50 {
+			pass(time.Second)
+			want(t, s, key(fmt.Sprint(i)), fmt.Sprintf("%d-%d", i, i+2))
+		}
+		want(t, s, key("a"), "a-1")
+	})
+}
+
+// A flood of keys makes a bounded number of exchanges, and neither keeps good
+// tokens from their callers nor from being renewed.
+func TestExchangesAreLimitedInAll(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		delay time.Duration
+		most  int // exchanges
+	}{
+		"quick": {100 * time.Millisecond, 100 + 70*2 + 2},
+		"slow":  {45 * time.Second, 64 + 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := &cloud{}
+				s := source(t, token.Config{Exchange: c.exchange, Random: func() float64 { return 0 }})
+				want(t, s, key("good"), "good-1")
+				pass(12*time.Hour - 5*time.Second) // it is renewed in the midst of it
+				want(t, s, key("good"), "good-1")
+				c.set(nil, tt.delay)
+				var busy atomic.Int32
+				for i := range 9500 {
+					go func() {
+						if _, err := s.Get(t.Context(), key(fmt.Sprint(i))); errors.Is(err, token.ErrBusy) {
+							if e, ok := errors.AsType[*token.Error](err); !ok || e.Class != entra.Transient || e.RetryAfter <= 0 {
+								t.Errorf("%+v", e)
+							}
+							busy.Add(1)
+						}
+					}()
+					if i%95 == 0 {
+						pass(140 * time.Millisecond)
+						if _, err := s.Get(t.Context(), key("good")); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				synctest.Wait()
+				if n := c.count(); n > tt.most || n < 64 {
+					t.Errorf("%d exchanges, want at most %d", n, tt.most)
+				}
+				if n := int(busy.Load()); n < 9500-tt.most {
+					t.Errorf("%d were told to come later", n)
+				}
+				pass(time.Minute)
+				got, err := s.Get(t.Context(), key("good"))
+				if err != nil || got.Value == "good-1" {
+					t.Errorf("%q was not renewed: %v", got.Value, err)
+				}
+			})
+		})
+	}
+}
+
+func TestWaitersAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{}
+		s := source(t, token.Config{Exchange: c.exchange, MaxWaiters: 2})
+		want(t, s, key("good"), "good-1")
+		c.set(nil, time.Second)
+		for range 2 {
+			go s.Get(t.Context(), key("slow")) //nolint:errcheck // its failure shows below
 		}
 		synctest.Wait()
-		if e := refused(t, s, key("w")); e.Class != entra.Transient || e.RetryAfter <= 0 {
-			t.Errorf("class %s, retry after %s", e.Class, e.RetryAfter)
+		if e := refused(t, s, key("slow")); !errors.Is(e, token.ErrBusy) {
+			t.Error(e)
 		}
+		want(t, s, key("good"), "good-1")
+		pass(2 * time.Second)
+		synctest.Wait()
+		want(t, s, key("other"), "other-3")
+	})
+}
+
+// A credential that was seen to work and is missing again may have been deleted
+// and made anew: it has the whole grace again.
+func TestGraceBeginsAnewOnceTheCredentialWorked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{err: aadsts(700213, 401), life: time.Hour}
+		s := source(t, token.Config{Exchange: c.exchange})
+		miss := func(resource string, want entra.Class) {
+			t.Helper()
+			if e := refused(t, s, key(resource)); e.Class != want {
+				t.Errorf("%s at %s: class %s, want %s", resource, time.Since(start()), e.Class, want)
+			}
+		}
+		miss("a", entra.Replication)
+		pass(10 * time.Minute)
+		miss("a", entra.Permanent)
 		pass(time.Minute)
+		c.set(nil, 0)
+		if _, err := s.Get(t.Context(), key("a")); err != nil {
+			t.Fatal(err)
+		}
+		c.set(aadsts(700213, 401), 0)
+		miss("b", entra.Replication)
+		pass(10 * time.Minute)
+		miss("b", entra.Permanent)
 	})
 }
 
