@@ -39,8 +39,12 @@ type options struct {
 	cacheFile   string
 	metricsAddr string
 	blockIMDS   bool
+	drainDelay  time.Duration
 	imdsURL     *url.URL
 }
+
+// maxDrainDelay bounds --drain-delay.
+const maxDrainDelay = time.Hour
 
 func parse(args []string, getenv func(string) string, stderr io.Writer) (options, error) {
 	var o options
@@ -69,6 +73,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	fs.StringVar(&o.exchange.ExtraCAFile, "ca-file", "", "PEM file of CAs to trust beside the system's")
 	fs.StringVar(&o.metricsAddr, "metrics-addr", "", "host:port of /metrics (default: none)")
 	fs.BoolVar(&o.blockIMDS, "block-imds", false, "answer 404 to all that does not ask for a token, instead of asking the real metadata service")
+	fs.DurationVar(&o.drainDelay, "drain-delay", 0, "go on serving for so long after SIGTERM: for a sidecar that is not native, whose application may outlive the signal")
 	imdsURL := fs.String("imds-url", "http://"+contract.IMDSAddress, "the real metadata service")
 	if err := fs.Parse(args); err != nil {
 		return o, flagError(err)
@@ -103,6 +108,9 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	o.lax = *compat == "v1.6"
 	if o.waitForToken != 0 {
 		mistake(errors.New("--wait-for-token needs --probe"))
+	}
+	if o.drainDelay < 0 || o.drainDelay > maxDrainDelay {
+		mistake(fmt.Errorf("--drain-delay %s: use 0s to %s", o.drainDelay, maxDrainDelay))
 	}
 	if o.grace == 0 {
 		o.grace = -1 // none, where zero would be the default

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"runtime/debug"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 
 	"azwi/internal/entra"
 	"azwi/internal/imds"
+	"azwi/internal/loglevel"
+	"azwi/internal/memlimit"
 	"azwi/internal/proxy"
 	"azwi/internal/redirect"
 	"azwi/internal/token"
@@ -29,6 +32,7 @@ import (
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if len(args) > 0 && args[0] == "init" {
 		o, err := parseInit(args[1:], getenv, stderr)
 		if err != nil {
@@ -50,7 +54,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 }
 
 func newLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(loglevel.Bounded(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})))
 }
 
 func mistaken(err error, stderr io.Writer) int {
@@ -101,14 +105,21 @@ func probe(ctx context.Context, o options) error {
 func serve(ctx context.Context, o options, logger *slog.Logger) error {
 	o.exchange.UserAgent = "azwi-proxy/" + version.String()
 	o.exchange.Proxy = http.ProxyFromEnvironment
+	if limit := memlimit.Apply(os.DirFS("/"), os.Getenv); limit > 0 {
+		logger.Debug("memory limit set", "bytes", limit)
+	}
 	exchanger, err := entra.NewExchanger(o.exchange)
 	if err != nil {
 		return err
 	}
 	metrics := new(proxy.Metrics)
-	source, err := token.New(ctx, token.Config{
+	// Exchanges go on after the signal: somebody may wait for them.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	source, err := token.New(life, token.Config{
 		Exchange:         exchange(exchanger, o.tokenFile, metrics),
 		ReplicationGrace: o.grace,
+		MaxWaiters:       maxWaiters,
 		CacheFile:        o.cacheFile,
 		Elapsed:          bootClock(),
 		Logger:           logger,
@@ -127,7 +138,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		handler.Forward = proxy.NewForwarder(proxy.ForwarderConfig{URL: o.imdsURL, Logger: logger})
 	}
 	server, err := proxy.NewServer(ctx, proxy.ServerConfig{
-		Handler: handler, Port: o.port, MetricsAddr: o.metricsAddr, Metrics: metrics, Logger: logger,
+		Handler: handler, Port: o.port, DrainDelay: o.drainDelay, MetricsAddr: o.metricsAddr, Metrics: metrics, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -147,6 +158,10 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 	}
 	return err
 }
+
+// maxWaiters leaves connections for those whose token is in the cache while others
+// wait for Entra.
+const maxWaiters = 256
 
 // trimAfter lets exchanges that come together pass before memory is given back.
 const trimAfter = 5 * time.Second

@@ -104,7 +104,12 @@ func (e *Error) codes() []int {
 	return []int{e.Code}
 }
 
+// sendTimeout is how long an answer may take on its way. It fits in the kernel's
+// buffer, so only those who don't read earlier answers need any.
+const sendTimeout = 2 * time.Second
+
 func send(w http.ResponseWriter, status int, body []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTimeout)) // a test's recorder has none
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Cache-Control", "no-store")

@@ -167,6 +167,8 @@ func TestParse(t *testing.T) {
 		{"msi_res_id", call{"GET", imdsPath + version + "resource=r&msi_res_id=/s", "", metadata}, imds.Request{Resource: "r", Kind: imds.ResourceID, ID: "/s"}},
 		{"msi-res-id", call{"GET", imdsPath + version + "resource=r&msi-res-id=/s", "", metadata}, imds.Request{Resource: "r", Kind: imds.ResourceID, ID: "/s"}},
 		{"claims", call{"GET", imdsPath + version + "resource=r&claims=%7B%7D", "", metadata}, imds.Request{Resource: "r", Claims: "{}"}},
+		{"App Service SDK sent to IMDS", call{"GET", imdsPath + "api-version=2019-08-01&resource=r&client_id=c", "", map[string]string{"X-IDENTITY-HEADER": "any"}}, imds.Request{Resource: "r", Kind: imds.ClientID, ID: "c"}},
+		{"and its resource ID", call{"GET", imdsPath + "api-version=2019-08-01&resource=r&mi_res_id=/s", "", map[string]string{"X-IDENTITY-HEADER": "any"}}, imds.Request{Resource: "r", Kind: imds.ResourceID, ID: "/s"}},
 		{"unknown parameters", call{"GET", imdsPath + version + "resource=r&bypass_cache=true", "", metadata}, imds.Request{Resource: "r"}},
 		{"App Service 2019", call{"GET", msiPath + "api-version=2019-08-01&resource=r&mi_res_id=/s", "", modern}, imds.Request{Form: imds.AppService2019, Resource: "r", Kind: imds.ResourceID, ID: "/s"}},
 		{"App Service 2017", call{"GET", msiPath + "api-version=2017-09-01&resource=r&clientid=c", "", old}, imds.Request{Form: imds.AppService2017, Resource: "r", Kind: imds.ClientID, ID: "c"}},
@@ -196,6 +198,8 @@ func TestParseRefuses(t *testing.T) {
 		{"probe of the Go SDK", call{"GET", imdsPath, "", nil}, 400, "Required metadata header not specified"},
 		{"probe of .NET", call{"GET", imdsPath + version + "resource=r", "", nil}, 400, "Required metadata header not specified"},
 		{"Metadata: false", call{"GET", imdsPath + version + "resource=r", "", map[string]string{"Metadata": "false"}}, 400, "Required metadata header"},
+		{"empty X-IDENTITY-HEADER", call{"GET", imdsPath + version + "resource=r", "", map[string]string{"X-IDENTITY-HEADER": ""}}, 400, "Required metadata header"},
+		{"secret on IMDS", call{"GET", imdsPath + version + "resource=r", "", map[string]string{"secret": "any"}}, 400, "Required metadata header"},
 		{"POST to IMDS", call{"POST", imdsPath + version, "resource=r", metadata}, 405, "method"},
 		{"HEAD to IMDS", call{"HEAD", imdsPath + version + "resource=r", "", metadata}, 405, "method"},
 		{"no version", call{"GET", imdsPath + "resource=r", "", metadata}, 400, "api-version was not specified"},
@@ -271,6 +275,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("GET", "api-version=2018-02-01&resource=r&client_id=c", "", "true", "")
 	f.Add("POST", "", "resource=r&msi_res_id=/s", "true", secret)
 	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", secret)
+	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", "any")
 	f.Fuzz(func(t *testing.T, method, query, body, metadata, header string) {
 		for _, place := range []imds.Place{imds.IMDSToken, imds.MSIToken} {
 			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", strings.NewReader(body))
@@ -289,7 +294,7 @@ func FuzzParse(f *testing.F) {
 				}
 				continue
 			}
-			if !strings.EqualFold(metadata, "true") && (place == imds.IMDSToken || header != secret) {
+			if !strings.EqualFold(metadata, "true") && header != secret && (place == imds.MSIToken || strings.TrimSpace(header) == "") {
 				t.Fatalf("served without its guard: %+v", got)
 			}
 			if got.Resource == "" || len(got.Resource) > 2048 || strings.ContainsAny(got.Resource, " \r\n\x00") {

@@ -19,7 +19,8 @@ import (
 type Form int
 
 const (
-	// IMDS is GET /metadata/identity/oauth2/token with Metadata: true.
+	// IMDS is GET /metadata/identity/oauth2/token with Metadata: true or any
+	// X-IDENTITY-HEADER.
 	IMDS Form = iota
 	// AppService2019 is GET $IDENTITY_ENDPOINT with X-IDENTITY-HEADER.
 	AppService2019
@@ -140,7 +141,10 @@ func (p Parser) authorize(place Place, r *http.Request) (Form, *Error) {
 		if r.Method != http.MethodGet {
 			return IMDS, notAllowed("GET")
 		}
-		if !metadata && !p.Lax {
+		// Microsoft's sample of a migration sets IDENTITY_ENDPOINT to this path. The
+		// SDK then sends X-IDENTITY-HEADER alone, which a server that was tricked
+		// into a request does not send either.
+		if !metadata && r.Header.Get("X-Identity-Header") == "" && !p.Lax {
 			return IMDS, invalid("Required metadata header not specified")
 		}
 		return IMDS, nil

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"azwi/internal/entra"
@@ -39,16 +41,70 @@ type Handler struct {
 	// Logger is required. Requests stand there at level debug, refused ones at
 	// level info.
 	Logger *slog.Logger
+
+	bodies atomic.Int32 // being read
 }
+
+// maxBodies bounds the bodies that are read at the same time. Clients that send
+// theirs slowly would otherwise take all connections.
+const maxBodies = 16
 
 // loopHeader marks what the proxy forwards. Where it comes back, the proxy's own
 // traffic is redirected to it.
 const loopHeader = "Azwi-Proxy-Forwarded"
 
+// A requestBody calls ended once it was read to its end, or could not be, and when
+// it is given up.
+type requestBody struct {
+	io.ReadCloser
+
+	whole bool
+	ended func()
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.whole = b.whole || errors.Is(err, io.EOF)
+		b.ended()
+	}
+	return n, err
+}
+
+// giveUp closes the connection after the answer if there is more to the body. The
+// server would otherwise wait for the rest, which may be slow.
+func (b *requestBody) giveUp(w http.ResponseWriter) {
+	b.ended()
+	if b.whole {
+		return
+	}
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // a test's recorder has none
+}
+
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e := imds.CheckCaller(r); e != nil {
 		h.refuse(w, r, e, outcomeInvalid)
 		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
+		h.refuse(w, r, &imds.Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request",
+			Description: "the proxy takes GET, HEAD and POST only", Allow: "GET, HEAD, POST"}, outcomeInvalid)
+		return
+	}
+	if r.ContentLength != 0 {
+		body := &requestBody{ReadCloser: r.Body, ended: func() {}}
+		defer body.giveUp(w)
+		if r.Method == http.MethodPost {
+			if h.bodies.Add(1) > maxBodies {
+				h.bodies.Add(-1)
+				h.refuse(w, r, tooMany("too many requests with a body are being read"), outcomeBusy)
+				return
+			}
+			body.ended = sync.OnceFunc(func() { h.bodies.Add(-1) })
+		}
+		r = r.WithContext(r.Context()) // the server goes by the body of its own
+		r.Body = body
 	}
 	place, clean := imds.Locate(r.URL, h.Parser.Secret)
 	if place == imds.IMDSToken && h.SecretOnly {
@@ -117,6 +173,11 @@ func explain(err error) (*imds.Error, outcome) {
 	if !ok { // the caller has gone
 		return &imds.Error{Status: http.StatusServiceUnavailable, Name: "temporarily_unavailable", Description: "the request ended", RetryAfter: time.Second}, outcomeGone
 	}
+	if errors.Is(err, token.ErrBusy) {
+		e := tooMany(failed.Error())
+		e.RetryAfter = failed.RetryAfter
+		return e, outcomeBusy
+	}
 	e := &imds.Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: failed.Error()}
 	answer, fromEntra := errors.AsType[*entra.Error](err)
 	if fromEntra {
@@ -160,6 +221,10 @@ func (h *Handler) health(w http.ResponseWriter, ready bool) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "ok\n")
+}
+
+func tooMany(description string) *imds.Error {
+	return &imds.Error{Status: http.StatusTooManyRequests, Name: "too_many_requests", Description: description, RetryAfter: time.Second}
 }
 
 func notFound(description string) *imds.Error {

@@ -28,11 +28,12 @@ const (
 	outcomeGone
 	outcomeForwarded
 	outcomeBlocked
+	outcomeBusy
 	outcomes
 )
 
 func (o outcome) String() string {
-	return [...]string{"ok", "invalid", "permanent", "replication", "transient", "gone", "forwarded", "blocked"}[o]
+	return [...]string{"ok", "invalid", "permanent", "replication", "transient", "gone", "forwarded", "blocked", "busy"}[o]
 }
 
 // Metrics count what the proxy does. The zero value is ready. They are written

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -162,6 +163,7 @@ func TestErrors(t *testing.T) {
 		{"issuer unreachable", aadsts(400, 50166, "invalid_request"), 503, "invalid_request", true, "Entra could not fetch"},
 		{"throttled", aadsts(429, 90055, "temporarily_unavailable"), 429, "temporarily_unavailable", true, "AADSTS90055"},
 		{"429 of a gateway", &entra.Error{Status: 429}, 429, "temporarily_unavailable", true, "429"},
+		{"busy", &token.Error{Class: entra.Transient, RetryAfter: 5 * time.Second, Err: token.ErrBusy}, 429, "too_many_requests", true, "too many tokens"},
 		{"500", &entra.Error{Status: 500}, 503, "temporarily_unavailable", true, "500"},
 		{"token file", fmt.Errorf("%w: missing", entra.ErrAssertion), 503, "temporarily_unavailable", true, "no usable service account token"},
 		{"network", &net.OpError{Op: "dial", Err: errors.New("no route to host")}, 503, "temporarily_unavailable", true, "no route to host"},
@@ -303,6 +305,14 @@ func TestForward(t *testing.T) {
 	r.Header.Set("Connection", "X-Hop, Upgrade")
 	r.Header.Set("Upgrade", "websocket")
 	r.Header.Set("X-Hop", "1")
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Ms-Client-Request-Id", "i")
+	for _, name := range []string{
+		"X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Forwarded-Host", "Forwarded", "X-Host",
+		"Authorization", "Cookie", "Range", "Te", "Trailer", "Accept-Encoding", "Content-Encoding", "Via", "Max-Forwards",
+	} {
+		r.Header.Set(name, "/metadata/identity/oauth2/token")
+	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusTeapot || w.Body.String() != "POST /metadata/scheduledevents?api-version=2020-07-01 body" ||
@@ -314,10 +324,9 @@ func TestForward(t *testing.T) {
 		t.Fatalf("%d requests", len(seen))
 	}
 	got := seen[0].Header
-	for name, want := range map[string]string{"Metadata": "true", "X-Hop": "", "Upgrade": "", "Connection": "", "X-Forwarded-For": "", "Azwi-Proxy-Forwarded": "1"} {
-		if got.Get(name) != want {
-			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
-		}
+	want := http.Header{"Metadata": {"true"}, "Azwi-Proxy-Forwarded": {"1"}, "Content-Length": {"4"}, "X-Ms-Client-Request-Id": {"i"}, "Content-Type": {"application/json"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 	if seen[0].Host != u.URL.Host {
 		t.Errorf("host %s", seen[0].Host)
@@ -325,6 +334,169 @@ func TestForward(t *testing.T) {
 	// AWS wants the slash at the end.
 	if w := ask(h, "/latest/meta-data/"); w.Body.String() != "GET /latest/meta-data/ " {
 		t.Errorf("%s", w.Body)
+	}
+}
+
+// Whatever a client writes on a connection, the metadata service sees nothing but
+// whole requests of the three methods, each with the length of its own body.
+func TestForwardOddRequests(t *testing.T) {
+	t.Parallel()
+	const smuggled = "GET /metadata/identity/oauth2/token?api-version=2018-02-01&resource=r HTTP/1.1\r\nHost: 169.254.169.254\r\nMetadata: true\r\n\r\n"
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n", len(smuggled))
+	large := strings.Repeat("a", 64<<10)
+	const instance = " /metadata/instance HTTP/1.1\r\nHost: 169.254.169.254\r\nMetadata: true\r\n"
+	u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || int64(len(body)) != r.ContentLength || len(r.TransferEncoding) > 0 {
+			t.Errorf("%s: %d bytes of %d, encoded %q, %v", r.Method, len(body), r.ContentLength, r.TransferEncoding, err)
+		}
+		fmt.Fprintf(w, "%s %d", r.Method, len(body))
+	})
+	h, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: u.URL, Logger: slog.New(slog.DiscardHandler)})})
+	addr := serve(t, proxy.ServerConfig{Handler: h, Logger: slog.New(slog.DiscardHandler)})
+	for _, tt := range []struct {
+		name, raw string
+		status    int
+		forwarded int
+	}{
+		{"GET", "GET" + instance + "\r\n", 200, 1},
+		{"GET of length zero", "GET" + instance + "Content-Length: 0\r\n\r\n", 200, 1},
+		{"HEAD", "HEAD" + instance + "\r\n", 200, 1},
+		{"POST without a body", "POST" + instance + "Content-Length: 0\r\n\r\n", 200, 1},
+		{"POST", "POST" + instance + "Content-Length: 4\r\n\r\nbody", 200, 1},
+		{"POST of a request", "POST" + instance + length + smuggled, 200, 1},
+		{"largest POST", "POST" + instance + "Content-Length: 65536\r\n\r\n" + large, 200, 1},
+		{"larger POST", "POST" + instance + "Content-Length: 65537\r\n\r\n" + large + "a", 400, 0},
+		{"GET with a body", "GET" + instance + length + smuggled, 400, 0},
+		{"GET with chunks", "GET" + instance + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 400, 0},
+		{"GET with chunks and length", "GET" + instance + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400, 0},
+		{"HEAD with a body", "HEAD" + instance + length + smuggled, 400, 0},
+		{"POST with chunks", "POST" + instance + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 400, 0},
+		{"Expect", "POST" + instance + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody", 400, 0},
+		{"Expect without a body", "GET" + instance + "Expect: 100-continue\r\n\r\n", 400, 0},
+		{"GET whose body does not come", "GET" + instance + "Content-Length: 10\r\n\r\n", 400, 0},
+		{"CONNECT /", "CONNECT / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", 405, 0},
+		{"CONNECT", "CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: 169.254.169.254:80\r\n\r\n", 405, 0},
+		{"TRACE", "TRACE" + instance + "\r\n", 405, 0},
+		{"PUT", "PUT" + instance + "Content-Length: 4\r\n\r\nbody", 405, 0},
+		{"lower case", "get" + instance + "\r\n", 405, 0},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", 405, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) { //nolint:paralleltest // they share what the metadata service has seen
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, tt.raw); err != nil {
+				t.Fatal(err)
+			}
+			method, _, _ := strings.Cut(tt.raw, " ")
+			resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || resp.StatusCode != tt.status {
+				t.Errorf("%d %s, %v, want %d", resp.StatusCode, body, err, tt.status)
+			}
+			seen := u.take()
+			if len(seen) != tt.forwarded {
+				t.Fatalf("%d requests", len(seen))
+			}
+			if len(seen) > 0 && (seen[0].Method != method || strings.Contains(seen[0].URL.Path, "identity")) {
+				t.Errorf("%s %s", seen[0].Method, seen[0].URL)
+			}
+		})
+	}
+}
+
+// Nothing is sent before the whole body is there.
+func TestForwardWaitsForTheBody(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t, func(http.ResponseWriter, *http.Request) {})
+	h, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: u.URL, Logger: slog.New(slog.DiscardHandler)})})
+	r := httptest.NewRequest(http.MethodPost, "http://169.254.169.254/metadata/scheduledevents", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	r.ContentLength = 8
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if seen := u.take(); w.Code != 400 || len(seen) != 0 {
+		t.Errorf("%d %s, %d requests", w.Code, w.Body, len(seen))
+	}
+}
+
+func TestForwardedAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	kib := bytes.Repeat([]byte("a"), 1024)
+	u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metadata/long" {
+			w.Header().Set("Content-Length", "2000000000")
+		}
+		for range 1 << 20 {
+			if _, err := w.Write(kib); err != nil {
+				return
+			}
+		}
+	})
+	h, _ := handler(t, config{forward: proxy.NewForwarder(proxy.ForwarderConfig{URL: u.URL, Logger: slog.New(slog.DiscardHandler)})})
+	if w := ask(h, "/metadata/long"); w.Code != 502 || !strings.Contains(decode(t, w).Description, "larger than") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	resp, err := http.Get(server.URL + "/metadata/endless")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil || n > 1<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// Bodies that come slowly take neither all connections nor the places of others.
+func TestSlowBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	h, _ := handler(t, config{})
+	slow := func(body io.Reader) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://169.254.169.254/"+secret+"/msi/token", body)
+		r.Header.Set("Metadata", "true")
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	var served sync.WaitGroup
+	var writers []*io.PipeWriter
+	for range 16 {
+		body, w := io.Pipe()
+		writers = append(writers, w)
+		served.Go(func() {
+			if w := slow(body); w.Code != 200 {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	for _, w := range writers {
+		if _, err := io.WriteString(w, "resource="); err != nil { // it returns once that is read
+			t.Error(err)
+		}
+	}
+	if w := slow(strings.NewReader("resource=r")); w.Code != 429 || w.Header().Get("Retry-After") == "" || w.Header().Get("Connection") != "close" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if w := ask(h, imdsPath+"resource=r"); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for _, w := range writers {
+		if _, err := io.WriteString(w, "r"); err != nil {
+			t.Error(err)
+		}
+		_ = w.Close()
+	}
+	served.Wait()
+	if w := slow(strings.NewReader("resource=r")); w.Code != 200 {
+		t.Errorf("afterwards: %d %s", w.Code, w.Body)
 	}
 }
 
@@ -429,7 +601,7 @@ func FuzzForwardNeverAsksForIdentity(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, header string) {
 		raw := method + " " + target + " HTTP/1.1\r\nHost: 169.254.169.254\r\n" + header + "\r\n\r\n"
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
-		if err != nil || r.ContentLength != 0 {
+		if err != nil {
 			return
 		}
 		w := httptest.NewRecorder()
@@ -515,6 +687,95 @@ func TestProbeSaysWhy(t *testing.T) {
 		}
 		cancel()
 	}
+}
+
+// serve runs a Server until the test ends, and returns its address.
+func serve(t *testing.T, c proxy.ServerConfig) string {
+	t.Helper()
+	s, err := proxy.NewServer(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return s.Addr().String()
+}
+
+// Connections that nothing comes on make room for those that ask.
+func TestServerBoundsConnections(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, proxy.ServerConfig{
+		Handler:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") }),
+		MaxConns: 8, Logger: slog.New(slog.DiscardHandler),
+	})
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	oldest := dial()
+	for range 40 {
+		dial()
+	}
+	resp, err := http.Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if n, err := oldest.Read(make([]byte, 1)); err == nil {
+		t.Errorf("the oldest connection is open and sends %d bytes", n)
+	}
+}
+
+// During the delay everything is served as before, new connections too.
+func TestServerDrainDelay(t *testing.T) {
+	t.Parallel()
+	logged := make(chan string, 10)
+	s, err := proxy.NewServer(t.Context(), proxy.ServerConfig{
+		Handler:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") }),
+		DrainDelay: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(writer(func(line string) { logged <- line }), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop()
+	for !strings.Contains(<-logged, "serving meanwhile") {
+		continue
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if resp, err := client.Get("http://" + s.Addr().String()); err == nil {
+		_ = resp.Body.Close()
+		t.Error("it still listens")
+	}
+}
+
+// A writer gets what a logger writes, a line at a time.
+type writer func(string)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(string(p))
+	return len(p), nil
 }
 
 func TestServer(t *testing.T) {
@@ -623,6 +884,7 @@ azwi_proxy_requests_total{outcome="transient"} 0
 azwi_proxy_requests_total{outcome="gone"} 0
 azwi_proxy_requests_total{outcome="forwarded"} 0
 azwi_proxy_requests_total{outcome="blocked"} 1
+azwi_proxy_requests_total{outcome="busy"} 0
 # HELP azwi_proxy_stale_serves_total Tokens served after the last attempt to refresh them failed.
 # TYPE azwi_proxy_stale_serves_total counter
 azwi_proxy_stale_serves_total 1

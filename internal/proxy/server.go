@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"azwi/internal/connlimit"
 )
 
 // A ServerConfig says where to listen.
@@ -21,8 +23,14 @@ type ServerConfig struct {
 	MetricsAddr string
 	// Metrics are required with MetricsAddr.
 	Metrics http.Handler
-	// DrainTimeout is how long requests under way may take after the end was asked
-	// for. Default: 5 s.
+	// MaxConns bounds the connections of the pod. Those of MetricsAddr are counted
+	// apart. Default: 512.
+	MaxConns int
+	// DrainDelay is how long everything is served as before after the end was asked
+	// for. Default: not at all.
+	DrainDelay time.Duration
+	// DrainTimeout is how long the requests under way may take after that. Default:
+	// 25 s, which with the kubelet's 30 leaves time for the end.
 	DrainTimeout time.Duration
 	// Logger is required.
 	Logger *slog.Logger
@@ -38,7 +46,10 @@ type Server struct {
 // NewServer listens and serves nothing yet. A machine without ::1 is no error.
 func NewServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if c.DrainTimeout == 0 {
-		c.DrainTimeout = 5 * time.Second
+		c.DrainTimeout = 25 * time.Second
+	}
+	if c.MaxConns <= 0 {
+		c.MaxConns = 512
 	}
 	s := &Server{config: c}
 	var lc net.ListenConfig
@@ -78,22 +89,26 @@ func (s *Server) MetricsAddr() net.Addr {
 	return s.metrics.Addr()
 }
 
-// Run serves until ctx ends, then stops listening and waits for the requests
-// under way. It returns nil after a clean end.
+// maxMetricsConns bounds the connections of MetricsAddr. Prometheus needs one.
+const maxMetricsConns = 16
+
+// Run serves until ctx ends and DrainDelay after that, then stops listening and
+// waits for the requests under way. It returns nil after a clean end.
 func (s *Server) Run(ctx context.Context) error {
-	server := s.server(s.config.Handler)
+	server := s.server(s.config.Handler, s.config.MaxConns)
 	servers, ended := []*http.Server{server}, make(chan error, 3)
 	for _, l := range s.listeners {
 		go func() { ended <- server.Serve(l) }()
 	}
 	if s.metrics != nil {
-		metrics := s.server(s.config.Metrics)
+		metrics := s.server(s.config.Metrics, maxMetricsConns)
 		servers = append(servers, metrics)
 		go func() { ended <- metrics.Serve(s.metrics) }()
 	}
 	var failed error
 	select {
 	case <-ctx.Done():
+		failed = s.drain(ended)
 	case failed = <-ended:
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
@@ -109,16 +124,48 @@ func (s *Server) Run(ctx context.Context) error {
 	return failed
 }
 
-func (s *Server) server(h http.Handler) *http.Server {
+// connBuffer bounds what the kernel keeps of a connection in each direction, in
+// bytes: it counts as the container's memory. Requests and tokens are smaller.
+const connBuffer = 32 << 10
+
+func connState(l *connlimit.Limiter) func(net.Conn, http.ConnState) {
+	return func(c net.Conn, state http.ConnState) {
+		if tcp, ok := c.(*net.TCPConn); ok && state == http.StateNew {
+			_ = errors.Join(tcp.SetReadBuffer(connBuffer), tcp.SetWriteBuffer(connBuffer)) // closed already
+		}
+		l.ConnState(c, state)
+	}
+}
+
+// drain goes on for DrainDelay, or until a server fails.
+func (s *Server) drain(ended <-chan error) error {
+	if s.config.DrainDelay <= 0 {
+		return nil
+	}
+	s.config.Logger.Info("ending, and serving meanwhile", "for", s.config.DrainDelay.String())
+	timer := time.NewTimer(s.config.DrainDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
+func (s *Server) server(h http.Handler, conns int) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:        h,
-		Protocols:      protocols,
-		ReadTimeout:    10 * time.Second, // of the header too
-		WriteTimeout:   3 * time.Minute,  // the metadata service may take two
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+		Handler:   h,
+		Protocols: protocols,
+		// OPTIONS * goes to the handler as all the rest does.
+		DisableGeneralOptionsHandler: true,
+		ConnState:                    connState(connlimit.New(conns)),
+		ReadTimeout:                  10 * time.Second, // of the header too
+		WriteTimeout:                 3 * time.Minute,  // the metadata service may take two
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               16 << 10,
+		ErrorLog:                     slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 }

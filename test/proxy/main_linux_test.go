@@ -132,12 +132,7 @@ func newPod(t *testing.T) *pod {
 		check(t, os.Chmod(d, 0o755))
 	}
 	issuer := emulatortest.NewIssuer(t)
-	cloud := emulatortest.Start(t, emulator.Config{Seed: fmt.Appendf(nil, `
-managedIdentities:
-  - name: pod
-    clientId: %s
-    federatedCredentials: [{name: pod, issuer: %s, subject: "system:serviceaccount:default:web"}]
-`, clientID, issuer.URL)})
+	cloud := emulatortest.Start(t, emulator.Config{Seed: podSeed(issuer)})
 	p := &pod{
 		namespace: ns, dir: dir, cloud: cloud, issuer: issuer, port: "8000", tokenFile: filepath.Join(dir, "token"), log: &syncBuffer{},
 		proxy: proxyBinary(t), self: filepath.Join(dir, "self"),
@@ -150,6 +145,16 @@ managedIdentities:
 	ns.lead(t, strings.Trim(strings.TrimPrefix(cloud.AuthorityURL, "https://"), "/"))
 	ns.lead(t, strings.TrimPrefix(cloud.ProxyURL, "http://"))
 	return p
+}
+
+// podSeed is the one identity, which trusts default/web.
+func podSeed(issuer *emulatortest.Issuer) []byte {
+	return fmt.Appendf(nil, `
+managedIdentities:
+  - name: pod
+    clientId: %s
+    federatedCredentials: [{name: pod, issuer: %s, subject: "system:serviceaccount:default:web"}]
+`, clientID, issuer.URL)
 }
 
 // redirect runs the init container: root, with the one capability that the

@@ -209,6 +209,22 @@ func TestEnvMode(t *testing.T) {
 	assertNoSecrets(t, p)
 }
 
+// Microsoft's sample of a migration points IDENTITY_ENDPOINT at the IMDS path, where
+// the SDK then sends X-IDENTITY-HEADER in place of Metadata.
+func TestAppServiceProtocolOnTheIMDSPath(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	p.serve(t, proxyUID)
+	env := []string{"IDENTITY_ENDPOINT=http://localhost:8000/metadata/identity/oauth2/token", "IDENTITY_HEADER=true"}
+	for _, name := range []string{"azidentity", "azidentity-default"} {
+		for _, id := range []string{"", clientID} {
+			if out, errOut, code := p.client(t, appUID, name, id, env...); code != 0 || !isOurs(t, out) {
+				t.Errorf("%s %q: %d %s\n%s", name, id, code, errOut, p.log)
+			}
+		}
+	}
+}
+
 // A fault that stays is told at once and by name: with upstream's 500, clients
 // repeated for a minute.
 func TestClientsSeeThePermanentError(t *testing.T) {

@@ -157,25 +157,18 @@ func TestMistakesInTheSettings(t *testing.T) {
 	}
 }
 
-// A process that nothing is sent to ends at once, with requests under way or not.
+// A sidecar that nobody waits for ends at once. TestTermination is about those who
+// wait.
 func TestEndsCleanly(t *testing.T) {
 	t.Parallel()
 	p := newPod(t)
 	p.serve(t, proxyUID)
-	check(t, p.cloud.SetFaults([]byte(`{"faults":[{"service":"authority","delay":"30s"}]}`)))
-	began, answered := make(chan struct{}), make(chan string, 1)
-	go func() {
-		close(began)
-		out, _, _ := p.client(t, appUID, "http", localURL)
-		answered <- out
-	}()
-	<-began
+	p.served(t, "")
 	start := time.Now()
 	p.stop(t)
 	if took := time.Since(start); took > 8*time.Second {
 		t.Errorf("the end took %s", took)
 	}
-	<-answered
 	if !strings.Contains(p.log.String(), `"msg":"ended"`) {
 		t.Errorf("%s", p.log)
 	}
