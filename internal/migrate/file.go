@@ -29,6 +29,11 @@ func (p *Plan) Files(byNamespace bool) ([]File, error) {
 	var files []File
 	taken := map[string]bool{}
 	add := func(namespace, kind string, names []string, object map[string]any, f File, comments ...string) error {
+		for _, name := range names {
+			if err := checkName(namespace, name); err != nil {
+				return err
+			}
+		}
 		folder := ""
 		if byNamespace {
 			folder = namespace

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"slices"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // reader reads objects and lists of the API server. *apiserver.Client is one.
@@ -62,6 +65,9 @@ func list(ctx context.Context, r reader, path string, query url.Values, out func
 			return err
 		}
 		for _, item := range page.Items {
+			if err := checkNames(item); err != nil {
+				return err
+			}
 			if err := out(item); err != nil {
 				return err
 			}
@@ -71,6 +77,27 @@ func list(ctx context.Context, r reader, path string, query url.Values, out func
 		}
 		query.Set("continue", page.Metadata.Continue)
 	}
+}
+
+// checkNames checks the names of a live object, which become part of paths, file
+// names and comments in what is written.
+func checkNames(raw json.RawMessage) error {
+	var o struct {
+		Metadata struct{ Name, Namespace string }
+	}
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return err
+	}
+	return checkName(o.Metadata.Namespace, o.Metadata.Name)
+}
+
+// checkName fails on what Kubernetes takes for no namespace and name.
+// https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+func checkName(namespace, name string) error {
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return fmt.Errorf("the API server answered the name %q in namespace %q, which Kubernetes does not allow", name, namespace)
+	}
+	return nil
 }
 
 // scope is the part of a list's path that names the namespace; empty: all.

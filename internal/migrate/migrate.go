@@ -201,6 +201,9 @@ func (d *detection) climb(ctx context.Context, kind workload.Kind, o object) err
 		if _, known := d.owners[namespace+"/"+up.Kind+"/"+text(ref, "name")]; known {
 			return nil
 		}
+		if err := checkName(namespace, text(ref, "name")); err != nil {
+			return err
+		}
 		var raw json.RawMessage
 		err := d.config.API.Get(ctx, up.Path(namespace, text(ref, "name")), &raw)
 		if apiserver.IsNotFound(err) {
@@ -209,7 +212,10 @@ func (d *detection) climb(ctx context.Context, kind workload.Kind, o object) err
 		if err != nil {
 			return fmt.Errorf("read %s %s/%s: %w", up.Kind, namespace, text(ref, "name"), err)
 		}
-		if o, err = decode(raw); err != nil {
+		if err = checkNames(raw); err == nil {
+			o, err = decode(raw)
+		}
+		if err != nil {
 			return fmt.Errorf("read %s %s/%s: %w", up.Kind, namespace, text(ref, "name"), err)
 		}
 		kind = up
@@ -385,6 +391,9 @@ func proxyOnly(pod []byte, ops []inject.Op) (object, error) {
 func (d *detection) account(ctx context.Context, o owner, identity Identity) (*Account, error) {
 	spec := child(o.object, append(slices.Clone(o.kind.Template), "spec")...)
 	name := cmp.Or(text(spec, "serviceAccountName"), text(spec, "serviceAccount"), "default")
+	if err := checkName(o.namespace, name); err != nil {
+		return nil, err
+	}
 	live, err := d.liveAccount(ctx, o.namespace, name)
 	if err != nil {
 		return nil, err
