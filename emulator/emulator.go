@@ -195,8 +195,11 @@ func (e *Emulator) makeCertificates() error {
 	var ca certs.Authority
 	found := false
 	if e.config.Dir != "" {
-		var err error
-		if found, err = statefile.ReadJSON(path, &ca); err != nil {
+		err := statefile.Clean(path)
+		if err == nil {
+			found, err = statefile.ReadJSON(path, &ca)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,9 @@ func (e *Emulator) restore(start *seed.Seed) (kept, error) {
 		return k, nil
 	}
 	path := filepath.Join(e.config.Dir, stateFile)
+	if err := statefile.Clean(path); err != nil {
+		return k, err
+	}
 	var read kept
 	found, err := statefile.ReadJSON(path, &read)
 	switch {

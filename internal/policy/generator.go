@@ -21,6 +21,10 @@ type generator struct {
 	plain   added // without proxy
 	custom  added // with the custom token endpoint, if there is one
 	proxy   map[string]added
+
+	// The reserved volume of a layout that has none, as a pod that mounts it gets it,
+	// without and with the custom token endpoint; nil where the layout has it.
+	reserved, reservedCustom any
 }
 
 func newGenerator(c Config) (*generator, error) {
@@ -42,6 +46,9 @@ func newGenerator(c Config) (*generator, error) {
 		if !startsWith(g.custom.env, g.plain.env) {
 			return nil, errors.New("the custom token endpoint changes the environment instead of adding to it")
 		}
+	}
+	if err := g.addReserved(); err != nil {
+		return nil, err
 	}
 	if !g.hasProxy() {
 		return g, nil
@@ -560,18 +567,21 @@ func (g *generator) reservedContent(named func(any) map[string]any, content func
 	if g.reservedAlways() {
 		return "(" + content(contract.TokenVolume) + ")"
 	}
-	reserved, err := g.reservedSample("")
-	if err != nil {
-		return ""
-	}
-	plain := literal(named(reserved), g.holes())
+	plain := literal(named(g.reserved), g.holes())
 	if !g.hasCustom() {
 		return plain
 	}
-	if reserved, err = g.reservedSample(g.config.Settings.CustomTokenEndpoint.Annotation); err != nil {
-		return ""
+	return "(variables.customEndpoint ?\n" + indent(literal(named(g.reservedCustom), g.holes())) + " :\n" + indent(plain) + ")"
+}
+
+func (g *generator) addReserved() (err error) {
+	if g.reservedAlways() {
+		return nil
 	}
-	return "(variables.customEndpoint ?\n" + indent(literal(named(reserved), g.holes())) + " :\n" + indent(plain) + ")"
+	if g.reserved, err = g.reservedSample(""); err == nil && g.hasCustom() {
+		g.reservedCustom, err = g.reservedSample(g.config.Settings.CustomTokenEndpoint.Annotation)
+	}
+	return err
 }
 
 // reservedSample asks for the reserved volume of a layout that has none, as a pod

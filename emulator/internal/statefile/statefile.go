@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // ErrDamaged is a file that exists but does not hold what it should. Whoever
@@ -50,9 +51,24 @@ func WriteJSON(path string, v any) error {
 	return Write(path, data, 0o600)
 }
 
+// ErrExposed is a file with secrets that other users may have read.
+var ErrExposed = errors.New("other users can read the file's private keys")
+
+// Clean removes what a killed program left of its Write to path.
+func Clean(path string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*"))
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
+}
+
 // ReadJSON reads v. found is false if there is no file; a file that can't be
-// understood is ErrDamaged.
+// understood is ErrDamaged, one that is not for its owner alone ErrExposed.
 func ReadJSON(path string, v any) (found bool, err error) {
+	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return true, fmt.Errorf("%w: %s has the mode %#o; run chmod 600 on it, or remove it to start with new keys", ErrExposed, path, info.Mode().Perm())
+	}
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
