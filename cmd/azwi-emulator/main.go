@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"azwi/emulator"
+	"azwi/internal/loglevel"
+	"azwi/internal/terminal"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -37,11 +39,11 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "azwi-emulator: %v\n", err)
+		terminal.New(stderr).Block("azwi-emulator: ", "  ", err.Error())
 		return exitUsage
 	}
 	if err := o.serve(ctx, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "azwi-emulator: %v\n", err)
+		terminal.New(stderr).Block("azwi-emulator: ", "  ", err.Error())
 		return exitFailed
 	}
 	return exitOK
@@ -53,7 +55,7 @@ func (o options) serve(ctx context.Context, stdout, stderr io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	config.Logger = slog.New(slog.NewTextHandler(stderr, nil))
+	config.Logger = slog.New(loglevel.Bounded(slog.NewTextHandler(terminal.Log(stderr), nil)))
 	listeners, err := o.bind(ctx)
 	if err != nil {
 		return err

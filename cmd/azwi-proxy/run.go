@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"azwi/internal/memlimit"
 	"azwi/internal/proxy"
 	"azwi/internal/redirect"
+	"azwi/internal/terminal"
 	"azwi/internal/token"
 	"azwi/internal/version"
 )
@@ -54,16 +54,14 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 }
 
 func newLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(loglevel.Bounded(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})))
+	return loglevel.New(w, level)
 }
 
 func mistaken(err error, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintln(stderr, "azwi-proxy:", line)
-	}
+	terminal.New(stderr).Block("azwi-proxy: ", "azwi-proxy: ", err.Error())
 	return 2
 }
 

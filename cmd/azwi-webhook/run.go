@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +16,9 @@ import (
 	"azwi/internal/account"
 	"azwi/internal/authority"
 	"azwi/internal/inject"
+	"azwi/internal/loglevel"
 	"azwi/internal/memlimit"
+	"azwi/internal/terminal"
 	"azwi/internal/version"
 	"azwi/internal/webhook"
 )
@@ -30,15 +31,13 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintln(stderr, "azwi-webhook:", line)
-		}
+		terminal.New(stderr).Block("azwi-webhook: ", "azwi-webhook: ", err.Error())
 		return 2
 	case o.version:
 		fmt.Fprintln(stdout, version.String())
 		return 0
 	}
-	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: o.logLevel}))
+	logger := loglevel.New(stderr, o.logLevel)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	memlimit.Apply(os.DirFS("/"), getenv)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"azwi/internal/inject"
 )
 
@@ -93,6 +95,10 @@ func NewReader(c Config) (*Reader, error) {
 
 // Get returns the metadata of a service account as it is now.
 func (r *Reader) Get(ctx context.Context, namespace, name string) (inject.Account, error) {
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		// Such as . and .., which name something else in a path. None can exist.
+		return inject.Account{}, fmt.Errorf("%w: %q in namespace %q is not a name that Kubernetes allows", ErrNotFound, name, namespace)
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.config.Deadline)
 	defer cancel()
 	k := key{namespace, name}
@@ -230,7 +236,7 @@ func (r *Reader) try(ctx context.Context, k key) (inject.Account, error) {
 		return inject.Account{}, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes+1))
 	r.config.Observe(resp.StatusCode, time.Since(start))
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
@@ -241,16 +247,24 @@ func (r *Reader) try(ctx context.Context, k key) (inject.Account, error) {
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // absent or a date: no wait
 		return inject.Account{}, &statusError{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second}
 	case err != nil:
-		return inject.Account{}, err
+		return inject.Account{}, fmt.Errorf("the answer was cut off: %w", err)
+	case len(body) > mostBytes:
+		return inject.Account{}, fmt.Errorf("the answer is larger than %d bytes", mostBytes)
 	}
 	var object struct {
 		Metadata struct {
+			Namespace   string            `json:"namespace"`
+			Name        string            `json:"name"`
 			Labels      map[string]string `json:"labels"`
 			Annotations map[string]string `json:"annotations"`
 		} `json:"metadata"`
 	}
 	if err := json.Unmarshal(body, &object); err != nil {
 		return inject.Account{}, fmt.Errorf("decode: %w", err)
+	}
+	if object.Metadata.Namespace != k.namespace || object.Metadata.Name != k.name {
+		// {} of something between would count as an account without client ID.
+		return inject.Account{}, errors.New("the answer is not the service account that was asked for")
 	}
 	return inject.Account{
 		Namespace: k.namespace, Name: k.name,

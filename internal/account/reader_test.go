@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,8 +34,9 @@ func newReader(t *testing.T, c account.Config) *account.Reader {
 	return r
 }
 
-func answer(w http.ResponseWriter, generation int64) {
-	_ = json.NewEncoder(w).Encode(map[string]any{"metadata": map[string]any{"annotations": map[string]string{"generation": fmt.Sprint(generation)}}})
+func answer(w http.ResponseWriter, q *http.Request, generation int64) {
+	path := strings.Split(q.URL.Path, "/") // /api/v1/namespaces/NAMESPACE/serviceaccounts/NAME
+	_ = json.NewEncoder(w).Encode(map[string]any{"metadata": map[string]any{"namespace": path[4], "name": path[6], "annotations": map[string]string{"generation": fmt.Sprint(generation)}}})
 }
 
 func TestGet(t *testing.T) {
@@ -69,7 +71,7 @@ func TestGet(t *testing.T) {
 				case 0:
 					panic(http.ErrAbortHandler) // cuts the connection
 				case 200:
-					answer(w, 7)
+					answer(w, q, 7)
 				default:
 					w.WriteHeader(code)
 				}
@@ -93,9 +95,9 @@ func TestGet(t *testing.T) {
 func TestNeverOlderThanTheQuestion(t *testing.T) {
 	t.Parallel()
 	var generation, requests atomic.Int64
-	r := newReader(t, api(t, func(w http.ResponseWriter, _ *http.Request) {
+	r := newReader(t, api(t, func(w http.ResponseWriter, q *http.Request) {
 		requests.Add(1)
-		answer(w, generation.Load())
+		answer(w, q, generation.Load())
 	}))
 	const callers, calls = 16, 100
 	var wg sync.WaitGroup
@@ -128,11 +130,11 @@ func TestSharing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests int
 		release := make(chan struct{})
-		r := newReader(t, account.Config{Host: "http://api", Client: &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+		r := newReader(t, account.Config{Host: "http://api", Client: &http.Client{Transport: roundTrip(func(q *http.Request) *http.Response {
 			requests++
 			<-release
 			w := httptest.NewRecorder()
-			answer(w, int64(requests))
+			answer(w, q, int64(requests))
 			return w.Result()
 		})}})
 		var wg sync.WaitGroup
@@ -196,13 +198,13 @@ func TestRetryAfter(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				tries := 0
-				r := newReader(t, account.Config{Host: "http://api", Client: &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+				r := newReader(t, account.Config{Host: "http://api", Client: &http.Client{Transport: roundTrip(func(q *http.Request) *http.Response {
 					w := httptest.NewRecorder()
 					if tries++; tries == 1 {
 						w.Header().Set("Retry-After", after)
 						w.WriteHeader(http.StatusTooManyRequests)
 					} else {
-						answer(w, 1)
+						answer(w, q, 1)
 					}
 					return w.Result()
 				})}})
@@ -221,10 +223,10 @@ func TestBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		r := newReader(t, account.Config{Host: "http://api", MaxInFlight: 2, Client: &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+		r := newReader(t, account.Config{Host: "http://api", MaxInFlight: 2, Client: &http.Client{Transport: roundTrip(func(q *http.Request) *http.Response {
 			<-release
 			w := httptest.NewRecorder()
-			answer(w, 1)
+			answer(w, q, 1)
 			return w.Result()
 		})}})
 		var wg sync.WaitGroup
@@ -253,12 +255,12 @@ func TestConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
 		release := make(chan struct{})
-		r := newReader(t, account.Config{Host: "http://api", MaxConnections: 3, Client: &http.Client{Transport: roundTrip(func(*http.Request) *http.Response {
+		r := newReader(t, account.Config{Host: "http://api", MaxConnections: 3, Client: &http.Client{Transport: roundTrip(func(q *http.Request) *http.Response {
 			most.Store(max(most.Load(), now.Add(1)))
 			defer now.Add(-1)
 			<-release
 			w := httptest.NewRecorder()
-			answer(w, 1)
+			answer(w, q, 1)
 			return w.Result()
 		})}})
 		var wg sync.WaitGroup
@@ -294,5 +296,34 @@ func TestNewReaderNeedsClientAndHost(t *testing.T) {
 	t.Parallel()
 	if _, err := account.NewReader(account.Config{Host: "http://api"}); err == nil {
 		t.Error("no error without a client")
+	}
+}
+
+// What is not the account, though it comes with 200, is no account without client ID.
+func TestAnswersThatAreNotTheAccount(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{}`, `null`, `{"metadata":{}}`, `{"metadata":{"namespace":"shop"}}`,
+		`{"metadata":{"namespace":"shop","name":"other"}}`, `{"metadata":{"namespace":"other","name":"orders"}}`,
+		`{"kind":"Status","status":"Success"}`, `{"metadata":{"namespace":"shop","name":"orders"`, `<html>`,
+	} {
+		r := newReader(t, api(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
+		if got, err := r.Get(t.Context(), "shop", "orders"); err == nil || errors.Is(err, account.ErrNotFound) {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
+// Names that no account can have are refused for good, and nothing is asked.
+func TestNamesThatNoAccountHas(t *testing.T) {
+	t.Parallel()
+	r := newReader(t, api(t, func(_ http.ResponseWriter, q *http.Request) { t.Errorf("asked %s", q.URL.Path) }))
+	for _, name := range []string{".", "..", "", "a/b", "A", "../secrets/x"} {
+		if _, err := r.Get(t.Context(), "shop", name); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("%q: %v", name, err)
+		}
+		if _, err := r.Get(t.Context(), name, "orders"); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("namespace %q: %v", name, err)
+		}
 	}
 }

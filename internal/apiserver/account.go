@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,33 @@ import (
 // AccountPath is the path of a service account.
 func AccountPath(namespace, name string) string {
 	return "/api/v1/namespaces/" + url.PathEscape(namespace) + "/serviceaccounts/" + url.PathEscape(name)
+}
+
+// ErrOther is an answer of success that is not the object asked for, such as {} of
+// something between here and the API server.
+var ErrOther = errors.New("the answer is not the object asked for")
+
+// Account reads a service account into out.
+func (c *Client) Account(ctx context.Context, namespace, name string, out any) error {
+	path := AccountPath(namespace, name)
+	var raw json.RawMessage
+	if err := c.Get(ctx, path, &raw); err != nil {
+		return err
+	}
+	var is struct {
+		Metadata struct{ Namespace, Name string }
+	}
+	err := json.Unmarshal(raw, &is)
+	if err == nil && (is.Metadata.Namespace != namespace || is.Metadata.Name != name) {
+		err = ErrOther
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, out)
+	}
+	if err != nil {
+		return fmt.Errorf("GET %s: decode the answer: %w", path, err)
+	}
+	return nil
 }
 
 // Issuer returns the issuer of the cluster's service account tokens, byte for

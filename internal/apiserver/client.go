@@ -74,11 +74,25 @@ func Connect(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
+	client.CheckRedirect = sameOrigin
 	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
 	return &Client{Host: strings.TrimSuffix(base.String(), "/"), HTTP: client, Namespace: namespace}, nil
+}
+
+// ErrRedirect is a redirect to another origin.
+var ErrRedirect = errors.New("a redirect to another origin is not followed, for it would get the credentials")
+
+// sameOrigin keeps redirects where the credentials belong: client-go adds them to
+// each request, whatever its host.
+func sameOrigin(next *http.Request, before []*http.Request) error {
+	const most = 5
+	if next.URL.Scheme != before[0].URL.Scheme || next.URL.Host != before[0].URL.Host || len(before) > most {
+		return ErrRedirect
+	}
+	return nil
 }
 
 // A StatusError is an answer of the API server other than success.
@@ -136,9 +150,12 @@ func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string,
 	}
 	defer resp.Body.Close()
 	what := r.Method + " " + r.Path
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: the answer was cut off: %w", what, err)
+	case len(raw) > maxAnswer:
+		return nil, fmt.Errorf("%s: the answer is larger than %d bytes", what, maxAnswer)
 	}
 	warnings = parseWarnings(resp.Header.Values("Warning"))
 	if resp.StatusCode >= http.StatusMultipleChoices {
@@ -171,6 +188,11 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 		}
 		body = bytes.NewReader(raw)
+	}
+	for segment := range strings.SplitSeq(r.Path, "/") {
+		if segment == "." || segment == ".." {
+			return nil, fmt.Errorf("%s %s: no object is named %q", r.Method, r.Path, segment)
+		}
 	}
 	target := c.Host + r.Path
 	if len(r.Query) > 0 {

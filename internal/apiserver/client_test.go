@@ -1,6 +1,13 @@
 package apiserver
 
 import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,5 +45,90 @@ func TestAtLeast(t *testing.T) {
 	}
 	if _, err := atLeast("unknown", 32); err == nil {
 		t.Error("no error for no version")
+	}
+}
+
+// connected is a client of a server, as a kubeconfig with a token makes it.
+func connected(t *testing.T, h http.HandlerFunc) *Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+		"clusters":[{"name":"c","cluster":{"server":%q}}],"users":[{"name":"u","user":{"token":"secret"}}]}`, s.URL)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Connect(Config{Kubeconfig: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// client-go gives its credentials to every host that a request goes to.
+func TestRedirectsElsewhereAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("asked %s with %q", r.URL.Path, r.Header.Get("Authorization"))
+	}))
+	t.Cleanup(elsewhere.Close)
+	c := connected(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/here":
+			http.Redirect(w, r, "/end", http.StatusFound)
+		case "/end":
+			fmt.Fprint(w, `{}`)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		default:
+			http.Redirect(w, r, elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		}
+	})
+	if err := c.Get(t.Context(), "/here", new(any)); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{"/there", "/loop"} {
+		if err := c.Get(t.Context(), path, new(any)); !errors.Is(err, ErrRedirect) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := c.Do(t.Context(), Request{Method: http.MethodPost, Path: "/there", Body: map[string]any{"a": 1}}, nil); !errors.Is(err, ErrRedirect) {
+		t.Error(err)
+	}
+}
+
+// A name of dots would be another path.
+func TestNamesOfDotsAreNotSent(t *testing.T) {
+	t.Parallel()
+	c := connected(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked %s", r.URL.Path) })
+	for _, name := range []string{".", ".."} {
+		if err := c.Account(t.Context(), "shop", name, new(any)); err == nil || !strings.Contains(err.Error(), "no object is named") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := c.Token(t.Context(), name, "orders", "a", 0); err == nil {
+			t.Errorf("namespace %s: no error", name)
+		}
+	}
+}
+
+// Success without the account, and answers that end too early.
+func TestAnswersThatAreNotTheAccount(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{}`: ErrOther.Error(), `{"metadata":{"namespace":"shop","name":"other"}}`: ErrOther.Error(),
+		`{"metadata":{"namespace":"shop","name":"orders"}}`: "", `{"metadata":`: "unexpected end of JSON input",
+		"cut": "the answer was cut off: unexpected EOF",
+	} {
+		c := connected(t, func(w http.ResponseWriter, _ *http.Request) {
+			if body == "cut" {
+				w.Header().Set("Content-Length", "100")
+			}
+			fmt.Fprint(w, body)
+		})
+		err := c.Account(t.Context(), "shop", "orders", new(any))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", body, err, want)
+		}
 	}
 }

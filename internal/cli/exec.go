@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,8 @@ file, as the webhook injects it, and a managed identity endpoint, which listens 
 loopback under a random path and a random secret. az gets an AZURE_CONFIG_DIR of its
 own, in which it is signed in; your own sign-in is not touched.
 
-All of it is gone when the command ends. Other users of this machine can't use the
+All of it is gone when the command ends. Should azwi be killed (SIGKILL), the command
+gets SIGTERM on Linux, and the next azwi exec removes the files. Other users of this machine can't use the
 endpoint; other processes of yours could, as they could your kubeconfig.
 
 Exit code: the command's own; 128 and the signal's number if one ended it; 126 and
@@ -67,6 +69,13 @@ const (
 	// refreshPause is how often the token file is looked after; a new token is
 	// written when half of the old one's life is over.
 	refreshPause = time.Minute
+)
+
+// sessionPrefix begins the name of a session's folder, and sessionLock is a file in
+// it that is locked while its azwi runs.
+const (
+	sessionPrefix = "azwi-exec-"
+	sessionLock   = "lock"
 )
 
 // A session is what the command finds in its environment.
@@ -100,10 +109,18 @@ func (o *execCommand) run(ctx context.Context, r *root, args []string) (err erro
 	if r.debug {
 		s.log = r.log
 	}
-	if s.dir, err = os.MkdirTemp("", "azwi-exec-"); err != nil { // mode 0700
+	if err := removeLeft(os.TempDir()); err != nil {
+		r.log.Warn("files of an earlier azwi exec that was killed can't be removed", "error", err)
+	}
+	if s.dir, err = os.MkdirTemp("", sessionPrefix); err != nil { // mode 0700
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	held, err := holdSession(s.dir)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
 	if err := s.prepare(ctx, r); err != nil {
 		return err
 	}
@@ -345,6 +362,10 @@ func runForwarding(child *exec.Cmd) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
+	// The kernel's promise is about the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	endWithParent(child)
 	if err := child.Start(); err != nil {
 		return cantStart(child.Path, err)
 	}

@@ -168,7 +168,7 @@ func (o *workloadOptions) ofAccount(ctx context.Context, getenv func(string) str
 		var object struct {
 			Metadata struct{ Annotations map[string]string }
 		}
-		err := api.Get(ctx, apiserver.AccountPath(namespace, name), &object)
+		err := api.Account(ctx, namespace, name, &object)
 		// Who may request tokens need not be one who may read accounts.
 		if err != nil && (!apiserver.IsForbidden(err) || w.clientID == "" || getenv(contract.EnvTenantID) == "") {
 			return workload{}, accountAdvice(err, w.account, "read it: give --client-id and --tenant-id, or ask for the verb get on serviceaccounts")

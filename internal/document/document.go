@@ -203,14 +203,27 @@ func (d *Document) decodeMap(n *yaml.Node, v reflect.Value, path string, depth i
 	})
 }
 
+// plain is a name as it stands in errors: quoted unless it is one that a schema may
+// have, and cut if it is long.
+func plain(name string) string {
+	const most = 64
+	if len(name) > most {
+		name = name[:most] + "..."
+	}
+	if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./") != "" {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
+}
+
 // pairs calls f for each key of a mapping, once.
 func (d *Document) pairs(n *yaml.Node, path string, f func(name, field string, value *yaml.Node)) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		field := key.Value
+		field := plain(key.Value)
 		if path != "" {
-			field = path + "." + key.Value
+			field = path + "." + field
 		}
 		d.lines[field] = key.Line
 		switch {

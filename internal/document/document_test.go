@@ -52,6 +52,7 @@ func TestErrorsNameLineAndField(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
 		{"unknown field", "name: a\nnam: b\n", "f:2: nam: unknown field; known are name, count, share, wait, until, tags, items"},
+		{"unknown and hostile", "\"a\\e[2J\\u202eb\": 1\n", `f:1: "a\x1b[2J\u202eb": unknown field; known are name, count, share, wait, until, tags, items`},
 		{"unknown below", "items:\n- id: a\n- id: b\n  of: c\n", "f:4: items[1].of: unknown field; known are id, on"},
 		{"wrong type", "name: a\ncount: many\n", "f:2: count: want a whole number"},
 		{"not a list", "items: {}\n", "f:1: items: want a list"},

@@ -1,3 +1,3 @@
 // Package loglevel reads --log-level with the words that upstream's programs know,
-// and bounds how much is logged.
+// and makes the logger of programs that run for long, bounded in how much it writes.
 package loglevel

@@ -439,7 +439,14 @@ func (d *detection) liveAccount(ctx context.Context, namespace, name string) (ob
 	if err != nil {
 		return nil, fmt.Errorf("read service account %s/%s: %w", namespace, name, err)
 	}
-	return decode(raw)
+	live, err := decode(raw)
+	if m := child(live, "metadata"); err == nil && (text(m, "namespace") != namespace || text(m, "name") != name) {
+		err = apiserver.ErrOther
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read service account %s/%s: %w", namespace, name, err)
+	}
+	return live, nil
 }
 
 // plannedAccount annotates a service account. Two identities can't share one.

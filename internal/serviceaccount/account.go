@@ -81,7 +81,7 @@ func Ensure(ctx context.Context, cluster *apiserver.Client, account Account, dry
 	path := apiserver.AccountPath(account.Namespace, account.Name)
 	what := account.Namespace + "/" + account.Name
 	var before object
-	err = cluster.Get(ctx, path, &before)
+	err = cluster.Account(ctx, account.Namespace, account.Name, &before)
 	created = apiserver.IsNotFound(err)
 	if err != nil && !created {
 		return false, nil, fmt.Errorf("read service account %s: %w", what, err)

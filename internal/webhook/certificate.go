@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"azwi/internal/plainfile"
 )
 
 // A keyPair is the serving certificate mounted in a folder, as tls.crt and
@@ -46,12 +47,15 @@ func (p *keyPair) Current() (*tls.Certificate, error) {
 	return p.cert, nil
 }
 
+// mostPEM bounds a file of certificates or keys, in bytes, as a Secret is bounded.
+const mostPEM = 1 << 20
+
 func (p *keyPair) reload() error {
-	crt, err := os.ReadFile(filepath.Join(p.dir, "tls.crt"))
+	crt, err := plainfile.Read(filepath.Join(p.dir, "tls.crt"), mostPEM)
 	if err != nil {
 		return err
 	}
-	key, err := os.ReadFile(filepath.Join(p.dir, "tls.key"))
+	key, err := plainfile.Read(filepath.Join(p.dir, "tls.key"), mostPEM)
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func (s *Server) tlsConfig() *tls.Config {
 }
 
 func readPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+	pem, err := plainfile.Read(file, mostPEM)
 	if err != nil {
 		return nil, err
 	}
