@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"azwi/internal/terminal"
 )
 
 // Names by which the program is called as a plugin of kubectl, and by kubectl to
@@ -49,7 +52,7 @@ func (o *clusterOptions) completeContexts(*cobra.Command, []string, string) ([]s
 	for name := range config.Contexts {
 		names = append(names, name)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return plainNames(names), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeNamespaces offers the cluster's namespaces, if it answers soon.
@@ -75,5 +78,11 @@ func (o *clusterOptions) completeNamespaces(cmd *cobra.Command, _ []string, _ st
 	for _, item := range list.Items {
 		names = append(names, item.Metadata.Name)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return plainNames(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// plainNames are those that a shell can show: a line feed would be another value, and
+// an escape sequence the terminal's.
+func plainNames(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return terminal.Escape(name) != name })
 }

@@ -3,10 +3,9 @@ package entra
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"syscall"
+
+	"azwi/internal/plainfile"
 )
 
 // ErrAssertion says that the token file is missing, unreadable, empty, damaged or too
@@ -22,19 +21,7 @@ const maxAssertion = 32 << 10
 // expires. White space around the token is dropped. The error never quotes the
 // file's content; it matches ErrAssertion.
 func ReadAssertion(file string) (string, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAssertion, err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAssertion, err)
-	}
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%w: %s is not a regular file", ErrAssertion, file)
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxAssertion+1))
+	raw, err := plainfile.Read(file, maxAssertion)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrAssertion, err)
 	}
