@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,20 @@ type Streams struct {
 	Program string
 }
 
+// An output keeps the first error in writing, so that no caller can lose it.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
 // An exitError gives an error an exit code of its own. Without an error nothing
 // is said: a command that exec ran has said it.
 type exitError struct {
@@ -57,7 +72,7 @@ type root struct {
 	Out, Err *terminal.Writer
 	// data is standard output for what programs read, which is written as it is:
 	// JSON, YAML, manifests, tokens.
-	data    io.Writer
+	data    *output
 	streams Streams
 	getenv  func(string) string
 	debug   bool
@@ -70,15 +85,16 @@ type root struct {
 func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
 	level := new(slog.LevelVar)
 	r := &root{
-		In: streams.In, Out: terminal.New(streams.Out), Err: terminal.New(streams.Err), data: streams.Out, streams: streams,
+		In: streams.In, Out: terminal.New(streams.Out), Err: terminal.New(streams.Err), data: &output{to: streams.Out}, streams: streams,
 		getenv: getenv, level: level,
 		log: slog.New(slog.NewTextHandler(terminal.Log(streams.Err), &slog.HandlerOptions{Level: level})),
 	}
 	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
 	cmd.SetArgs(asPlugin(cmd, streams.Program, args))
 	err := cmd.ExecuteContext(ctx)
-	if err == nil {
-		err = r.Out.Err()
+	// What was not written comes first, so that no other exit code hides it.
+	if unwritten := cmp.Or(r.Out.Err(), r.data.err); unwritten != nil && !errors.Is(err, unwritten) {
+		err = &exitError{ExitError, errors.Join(fmt.Errorf("write the output: %w", unwritten), err)}
 	}
 	if err == nil {
 		return ExitOK
@@ -123,7 +139,7 @@ func newRootCommand(r *root) *cobra.Command {
 		},
 	}
 	cmd.SetIn(r.In)
-	cmd.SetOut(r.streams.Out)
+	cmd.SetOut(r.data)
 	cmd.SetErr(r.streams.Err)
 	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
 	cmd.AddCommand(

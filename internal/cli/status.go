@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,8 @@ func newStatusCommand(r *root) *cobra.Command {
 replicas, the certificate's end, differences from what was installed, whether a
 pod is injected (dry run), and labelled pods that never were.
 
-Exit code: 0 all is well, 2 something is wrong, 1 failure.`,
+Exit code: 0 all is well, 2 something is wrong, 3 nothing is wrong as far as you may
+see, but parts are unknown, 1 failure.`,
 		RunE: func(c *cobra.Command, _ []string) error { return r.status(c.Context(), cluster, output) },
 	}
 	cluster.register(c)
@@ -68,7 +70,10 @@ func (r *root) status(ctx context.Context, cluster clusterOptions, output string
 		return err
 	}
 	if n := len(status.Problems); n > 0 {
-		return &exitError{ExitDifferent, fmt.Errorf("%d problems", n)}
+		return &exitError{ExitDifferent, errors.New(number(n, "problem"))}
+	}
+	if status.Unread {
+		return &exitError{ExitNotPermitted, errors.New("nothing is wrong as far as you may see; docs/operations.md lists the rights that status needs to see all")}
 	}
 	return nil
 }
@@ -77,7 +82,7 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 	line := func(name, format string, args ...any) {
 		w.Printf("%-14s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	line("engine", "%s", s.Engine)
+	line("engine", "%s", cmp.Or(s.Engine, "unknown"))
 	line("version", "%s", s.Version)
 	line("installed by", "%s, namespace %s", s.Owner, s.Namespace)
 	line("Kubernetes", "%s", s.Kubernetes)
@@ -87,7 +92,11 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 	if s.Certificate != nil {
 		line("certificate", "until %s", s.Certificate.NotAfter.Format(time.RFC3339))
 	}
-	line("injection", "%s", map[bool]string{true: "works", false: "does not work"}[s.Injection])
+	injection := "unknown"
+	if s.Injection != nil {
+		injection = map[bool]string{true: "works", false: "does not work"}[*s.Injection]
+	}
+	line("injection", "%s", injection)
 	for _, d := range s.Drift {
 		line("different", "%s", d)
 	}
@@ -106,4 +115,12 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 		line("PROBLEM", "%s", p)
 	}
 	return w.Err()
+}
+
+// number counts things that have a regular plural.
+func number(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

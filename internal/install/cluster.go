@@ -72,6 +72,15 @@ func (c *cluster) find(ctx context.Context, path string) (Object, error) {
 	return o, err
 }
 
+// get is find by a reference.
+func (c *cluster) get(ctx context.Context, ref Ref) (Object, error) {
+	path, err := ref.Path()
+	if err != nil {
+		return nil, err
+	}
+	return c.find(ctx, path)
+}
+
 // list reads all objects below a path, in pieces.
 func (c *cluster) list(ctx context.Context, path string, query url.Values, each func(json.RawMessage) error) error {
 	for {
@@ -119,6 +128,8 @@ const (
 	OwnerAKS Owner = "aks"
 	// OwnerOther is whoever applied manifests.
 	OwnerOther Owner = "other"
+	// OwnerUnknown is an owner that the user may not find out.
+	OwnerUnknown Owner = "unknown"
 )
 
 // An Installation is what was found in a cluster.
@@ -126,7 +137,7 @@ type Installation struct {
 	Owner Owner
 	// Namespace and Release are where and under which label.
 	Namespace, Release string
-	// Engine is webhook or policy. Empty: only a record is there.
+	// Engine is the one that serves: webhook or policy. Empty: none does.
 	Engine string
 	// name is the label app, which the Deployment's selector has.
 	name string
@@ -141,7 +152,7 @@ func (c *cluster) discover(ctx context.Context) (*Installation, error) {
 		return nil, err
 	}
 	if record != nil {
-		return &Installation{Owner: OwnerAzwi, Namespace: record.namespace, Release: record.Release, Engine: record.Engine, record: record}, nil
+		return &Installation{Owner: OwnerAzwi, Namespace: record.namespace, Release: record.Release, Engine: record.Serving, record: record}, nil
 	}
 	configuration, err := c.webhookConfiguration(ctx)
 	if err != nil {

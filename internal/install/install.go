@@ -53,6 +53,9 @@ type Config struct {
 	ProbeNamespace string
 	// Report is told what is being done, a line each. Optional.
 	Report func(line string)
+
+	// render is for tests. Default: Render.
+	render func(context.Context, Release) ([]Object, string, error)
 }
 
 // A plan is what is to be done.
@@ -127,6 +130,9 @@ func newPlan(ctx context.Context, c Config, upgrade bool) (*plan, error) {
 	if err := p.chooseEngine(); err != nil {
 		return nil, err
 	}
+	if err := p.serves(ctx); err != nil {
+		return nil, err
+	}
 	return p, p.render(ctx)
 }
 
@@ -167,17 +173,30 @@ func (p *plan) place() error {
 			return fmt.Errorf("%w, in namespace %s: it can't be moved to %s; leave --namespace out, or uninstall it first", ErrInstalled, f.Namespace, p.config.Namespace)
 		}
 		p.namespace, p.release = f.Namespace, cmp.Or(f.Release, DefaultRelease)
-		if f.record != nil && !p.config.ResetValues {
-			p.values = f.record.Values
+		if r := f.record; r != nil && r.Phase == PhaseTrial {
+			p.values = r.TargetValues // what was begun goes on, unless told otherwise
+		} else if r != nil {
+			p.values = r.Values
 		}
-		// The selector of a Deployment can't be changed.
-		if f.name != "" && f.name != "workload-identity-webhook" {
-			p.values = Merge(p.values, map[string]any{"nameOverride": f.name})
+		if r := f.record; r != nil && !r.Complete {
+			p.probe = r.probeNamespace()
 		}
 	}
-	p.values = Merge(p.values, p.config.Values)
-	p.probe = cmp.Or(p.config.ProbeNamespace, p.namespace)
+	p.values = p.given(p.values)
+	p.probe = cmp.Or(p.config.ProbeNamespace, p.probe, p.namespace)
 	return nil
+}
+
+// given returns an installation's values with those that were given.
+func (p *plan) given(base map[string]any) map[string]any {
+	if p.config.ResetValues {
+		base = nil
+	}
+	// The selector of a Deployment can't be changed.
+	if f := p.found; f != nil && f.name != "" && f.name != "workload-identity-webhook" {
+		base = Merge(base, map[string]any{"nameOverride": f.name})
+	}
+	return Merge(base, p.config.Values)
 }
 
 // Merge returns base with the members of over, deeply.
@@ -223,11 +242,35 @@ func (p *plan) chooseEngine() error {
 	if p.engine == EnginePolicy && minor < firstWithPolicies {
 		return fmt.Errorf("the policy engine needs Kubernetes 1.%d or later, this is %s: use the webhook", firstWithPolicies, p.cluster.version)
 	}
+	phase := Phase("")
+	if f := p.found; f != nil && f.record != nil {
+		phase = f.record.Phase
+		if phase == PhaseTrial && p.engine == f.record.Serving {
+			p.values = p.given(f.record.Values) // back to where it was
+		}
+	}
 	p.values = Merge(p.values, map[string]any{"engine": p.engine})
-	if p.switches() && p.config.NoWait {
+	switch {
+	case !p.config.NoWait:
+	case p.switches():
 		return fmt.Errorf("the engine can't be changed from %s to %s without waiting for a proof that the new one works", p.found.Engine, p.engine)
+	case phase == PhaseTrial || phase == PhaseRemoval:
+		return errors.New("a change of engines was interrupted, which can't be ended without waiting for a proof that the engine works")
 	}
 	return nil
+}
+
+// serves drops the serving engine from the plan if somebody has removed it: then
+// there is nothing to keep alive during a trial.
+func (p *plan) serves(ctx context.Context) error {
+	if !p.switches() || p.found.record == nil {
+		return nil
+	}
+	there, err := p.cluster.registered(ctx, p.found.Engine, p.found.record.Objects)
+	if err == nil && !there {
+		p.found.Engine = ""
+	}
+	return err
 }
 
 func (p *plan) switches() bool {
@@ -235,7 +278,11 @@ func (p *plan) switches() bool {
 }
 
 func (p *plan) render(ctx context.Context) error {
-	objects, notes, err := Render(ctx, Release{
+	render := p.config.render
+	if render == nil {
+		render = Render
+	}
+	objects, notes, err := render(ctx, Release{
 		Name: p.release, Namespace: p.namespace, Values: p.values, Version: p.config.Version,
 		Kubernetes: p.cluster.version, APIVersions: p.cluster.apiVersions,
 	})
@@ -255,31 +302,15 @@ func (p *plan) render(ctx context.Context) error {
 }
 
 // apply brings the cluster to the plan's objects, and removes what was installed
-// and is no longer wanted once the rest is seen to work.
+// and is no longer wanted once the rest is seen to work. It can be ended anywhere:
+// docs/decisions/2026-11-27-engine-switch.md.
 func (p *plan) apply(ctx context.Context) error {
-	old, created, err := p.before(ctx)
+	r, err := p.begin(ctx)
 	if err != nil {
 		return err
 	}
-	r := &record{
-		Version: p.config.Version, Release: p.release, Engine: p.engine, Values: p.values, CreatedNamespace: created,
-		namespace: p.namespace, Objects: union(refs(p.objects), old),
-	}
-	if err := p.applyObject(ctx, p.objects[0]); err != nil {
-		return err
-	}
-	if err := p.cluster.writeRecord(ctx, r); err != nil {
-		return fmt.Errorf("write down what is being installed: %w", err)
-	}
-	if p.found != nil && p.found.Owner != OwnerAzwi {
-		if err := p.takeOver(ctx, old); err != nil {
-			return err
-		}
-	}
-	waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
-	defer cancel()
 	if p.switches() {
-		if err := p.try(ctx, waiting); err != nil {
+		if err := p.try(ctx); err != nil {
 			return err
 		}
 	}
@@ -288,43 +319,126 @@ func (p *plan) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	if !p.config.NoWait && !p.switches() {
-		if err := p.prove(waiting); err != nil {
-			return err
-		}
-	}
 	if p.switches() {
 		if err := settle(ctx); err != nil {
 			return err
 		}
+		p.served(r)
+		r.Phase = PhaseRemoval
+		if err := p.cluster.writeRecord(ctx, r); err != nil {
+			return fmt.Errorf("write down that the %s serves: %w", p.engine, err)
+		}
 	}
-	if err := p.prune(ctx, old); err != nil {
+	if err := p.confine(ctx, r); err != nil {
 		return err
 	}
-	r.Objects, r.Complete = refs(p.objects), true
+	if !p.config.NoWait {
+		waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
+		defer cancel()
+		if err := p.prove(waiting, false); err != nil {
+			return err
+		}
+	}
+	if err := p.prune(ctx, r.Objects); err != nil {
+		return err
+	}
+	r.Objects, r.Phase, r.Complete = refs(p.objects), "", true
 	if err := p.cluster.writeRecord(ctx, r); err != nil {
 		return fmt.Errorf("write down what is installed: %w", err)
 	}
 	return nil
 }
 
-// before lists what is there already, and whether the namespace will be made.
-func (p *plan) before(ctx context.Context) (old []Ref, created bool, err error) {
-	switch f := p.found; {
-	case f == nil:
-	case f.record != nil:
-		return f.record.Objects, f.record.CreatedNamespace, nil
-	default:
-		if old, err = p.cluster.foreign(ctx, f); err != nil {
-			return nil, false, err
+// begin writes down what is about to be done, and takes over what is another's.
+func (p *plan) begin(ctx context.Context) (*record, error) {
+	r, err := p.before(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.older {
+		if err := p.cluster.include(ctx, registrations(r.Serving), r.probeNamespace()); err != nil {
+			return nil, fmt.Errorf("let the %s into the namespace of probes again: %w", r.Serving, err)
 		}
 	}
-	path, err := p.objects[0].Ref().Path()
-	if err != nil {
-		return nil, false, err
+	foreign := r.Objects
+	r.Objects, r.Complete = union(refs(p.objects), r.Objects), false
+	switch {
+	case p.switches():
+		r.Target, r.TargetValues, r.Phase = p.engine, p.values, PhaseTrial
+	default:
+		p.served(r)
+		if slices.ContainsFunc(registrations(other(p.engine)), func(ref Ref) bool { return slices.Contains(r.Objects, ref) }) {
+			r.Phase = PhaseRemoval
+		}
 	}
-	namespace, err := p.cluster.find(ctx, path)
-	return old, namespace == nil, err
+	namespace := p.objects[0]
+	if r.CreatedNamespace {
+		namespace = with(namespace, "true", "metadata", "annotations", createdAnnotation)
+	}
+	if err := p.applyObject(ctx, namespace); err != nil {
+		return nil, err
+	}
+	if f := p.found; f != nil && f.Owner != OwnerAzwi {
+		r.TakeOver = &takenOver{f.Owner, foreign}
+		p.config.Report("taking over " + f.String())
+	}
+	if err := p.cluster.writeRecord(ctx, r); err != nil {
+		return nil, fmt.Errorf("write down what is being installed: %w", err)
+	}
+	if r.TakeOver == nil {
+		return r, nil
+	}
+	if err := p.cluster.takeOver(ctx, r); err != nil {
+		return nil, err
+	}
+	if r.TakeOver.Owner == OwnerHelm {
+		p.config.Report("removed Helm's record of release " + r.Release)
+	}
+	r.TakeOver = nil
+	if err := p.cluster.writeRecord(ctx, r); err != nil {
+		return nil, fmt.Errorf("write down what was taken over: %w", err)
+	}
+	return r, nil
+}
+
+// served makes the plan what the record says to serve.
+func (p *plan) served(r *record) {
+	r.Version, r.Engine, r.Serving, r.Values = p.config.Version, p.engine, p.engine, p.values
+	r.Target, r.TargetValues, r.Phase = "", nil, ""
+}
+
+// confine leaves to an engine that is about to be removed the trial pods alone, so
+// that the serving one is proven without it.
+func (p *plan) confine(ctx context.Context, r *record) error {
+	if r.Phase != PhaseRemoval {
+		return nil
+	}
+	if err := p.cluster.mark(ctx, registrations(other(p.engine)), "Exists"); err != nil {
+		return fmt.Errorf("leave trial pods alone to the %s: %w", other(p.engine), err)
+	}
+	return settle(ctx)
+}
+
+// createdAnnotation is on a namespace that azwi made, until uninstall removes it.
+const createdAnnotation = "azure-workload-identity.io/created"
+
+// before returns what the record says, or would say, of what is there.
+func (p *plan) before(ctx context.Context) (*record, error) {
+	if p.found != nil && p.found.record != nil {
+		r := *p.found.record
+		return &r, nil
+	}
+	r := &record{Version: p.config.Version, Release: p.release, namespace: p.namespace}
+	if f := p.found; f != nil {
+		r.Engine, r.Serving, r.Values = f.Engine, f.Engine, Merge(p.values, map[string]any{"engine": f.Engine})
+		var err error
+		if r.Objects, err = p.cluster.foreign(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	namespace, err := p.cluster.get(ctx, p.objects[0].Ref())
+	r.CreatedNamespace = namespace == nil || namespace.annotation(createdAnnotation) != ""
+	return r, err
 }
 
 func (p *plan) applyObject(ctx context.Context, o Object) error {
@@ -343,8 +457,8 @@ func (p *plan) applyObject(ctx context.Context, o Object) error {
 	return nil
 }
 
-// prove waits until a pod is injected as it should be.
-func (p *plan) prove(ctx context.Context) error {
+// prove waits until a pod, or a trial pod, is injected as it should be.
+func (p *plan) prove(ctx context.Context, trial bool) error {
 	for _, o := range p.objects {
 		if o.Kind() == "Deployment" {
 			p.config.Report("waiting until the webhook's pods are ready")
@@ -354,7 +468,7 @@ func (p *plan) prove(ctx context.Context) error {
 		}
 	}
 	p.config.Report("waiting until a pod is injected (dry run, in namespace " + p.probe + ")")
-	return p.cluster.waitInjected(ctx, p.probe, p.tenant)
+	return p.cluster.waitInjected(ctx, p.probe, p.tenant, trial)
 }
 
 // prune removes what is not wanted any more, what calls others first.
@@ -412,18 +526,17 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 	case found.Owner == OwnerOther:
 		return fmt.Errorf("%w by azwi: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall", ErrNotInstalled)
 	}
-	record := found.record
-	objects := slices.Clone(record.Objects)
-	slices.Reverse(objects)
-	for _, ref := range objects {
-		if ref.Kind == "Namespace" && !record.CreatedNamespace {
+	r := found.record
+	r.Phase, r.Complete = PhaseUninstall, false
+	if err := c.writeRecord(ctx, r); err != nil {
+		return fmt.Errorf("write down what is being removed: %w", err)
+	}
+	if err := c.forgetRelease(ctx, r); err != nil {
+		return err
+	}
+	for _, ref := range slices.Backward(r.Objects) {
+		if ref.Kind == "Namespace" && !r.CreatedNamespace {
 			continue
-		}
-		if ref.Kind == "Namespace" {
-			// The last one; the record goes with it, so it goes first.
-			if _, err := c.remove(ctx, record.ref()); err != nil {
-				return fmt.Errorf("remove azwi's record: %w", err)
-			}
 		}
 		removed, err := c.remove(ctx, ref)
 		if err != nil {
@@ -433,7 +546,9 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 			report("removed " + ref.String())
 		}
 	}
-	if _, err := c.remove(ctx, record.ref()); err != nil {
+	// Last, so that what is interrupted can be run again. With its namespace it would
+	// go too, but later.
+	if _, err := c.remove(ctx, r.ref()); err != nil {
 		return fmt.Errorf("remove azwi's record: %w", err)
 	}
 	return nil

@@ -33,28 +33,51 @@ func TestEngineByVersion(t *testing.T) {
 	}
 }
 
-// TestRestricted: the copy applies to one namespace, and the object stays as it was.
+// TestRestricted: the copy applies to trial pods only, and the object stays as it was.
 func TestRestricted(t *testing.T) {
 	t.Parallel()
-	only := map[string]any{"matchExpressions": []any{map[string]any{"key": "kubernetes.io/metadata.name", "operator": "In", "values": []any{"n"}}}}
+	trial := map[string]any{"key": trialLabel, "operator": "Exists"}
+	labels := map[string]any{"use": "true"}
 	for _, tt := range []struct{ object, want Object }{
 		{
-			Object{"kind": "MutatingWebhookConfiguration", "webhooks": []any{map[string]any{"name": "a", "namespaceSelector": map[string]any{"matchLabels": "x"}}}},
-			Object{"kind": "MutatingWebhookConfiguration", "webhooks": []any{map[string]any{"name": "a", "namespaceSelector": only}}},
+			Object{"kind": "MutatingWebhookConfiguration", "webhooks": []any{map[string]any{"name": "a", "objectSelector": map[string]any{"matchLabels": labels}}}},
+			Object{"kind": "MutatingWebhookConfiguration", "webhooks": []any{map[string]any{"name": "a", "objectSelector": map[string]any{"matchLabels": labels, "matchExpressions": []any{trial}}}}},
 		},
 		{
 			Object{"kind": "MutatingAdmissionPolicyBinding", "spec": map[string]any{"policyName": "p"}},
-			Object{"kind": "MutatingAdmissionPolicyBinding", "spec": map[string]any{"policyName": "p", "matchResources": map[string]any{"namespaceSelector": only}}},
+			Object{"kind": "MutatingAdmissionPolicyBinding", "spec": map[string]any{"policyName": "p", "matchResources": map[string]any{"objectSelector": map[string]any{"matchExpressions": []any{trial}}}}},
 		},
 		{Object{"kind": "Secret"}, Object{"kind": "Secret"}},
 	} {
 		before := Object(Merge(tt.object, nil))
-		if diff := cmp.Diff(tt.want, restricted(tt.object, "n")); diff != "" {
+		if diff := cmp.Diff(tt.want, restricted(tt.object)); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff(before, tt.object); diff != "" {
 			t.Error("the object itself changed: ", diff)
 		}
+	}
+}
+
+func TestMarked(t *testing.T) {
+	t.Parallel()
+	users := map[string]any{"key": "team", "operator": "Exists"}
+	selector := map[string]any{"matchLabels": map[string]any{"use": "true"}, "matchExpressions": []any{users}}
+	for _, operator := range []string{"Exists", "DoesNotExist"} {
+		once := marked(selector, operator)
+		want := []any{users, map[string]any{"key": trialLabel, "operator": operator}}
+		if diff := cmp.Diff(want, once["matchExpressions"]); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(once, marked(marked(once, "Exists"), operator)); diff != "" {
+			t.Error("a second mark: ", diff)
+		}
+		if diff := cmp.Diff(selector, marked(once, "")); diff != "" {
+			t.Error("after undoing: ", diff)
+		}
+	}
+	if got := marked(nil, ""); len(got) != 0 {
+		t.Error(got)
 	}
 }
 

@@ -49,12 +49,16 @@ func (p podSpec) env(name string) string {
 	return ""
 }
 
-// probe has the API server admit a labelled pod, without keeping it. It returns the
-// tenant that was injected; empty if the pod was not changed.
-func (c *cluster) probe(ctx context.Context, namespace, account string) (tenant string, err error) {
+// probe has the API server admit a labelled pod, without keeping it, which may be a
+// trial pod. It returns the tenant that was injected; empty if the pod was not changed.
+func (c *cluster) probe(ctx context.Context, namespace, account string, trial bool) (tenant string, err error) {
+	labels := map[string]any{contract.UseLabel: contract.UseLabelValue}
+	if trial {
+		labels[trialLabel] = "true"
+	}
 	pod := map[string]any{
 		"apiVersion": "v1", "kind": "Pod",
-		"metadata": map[string]any{"generateName": "azwi-probe-", "labels": map[string]any{contract.UseLabel: contract.UseLabelValue}},
+		"metadata": map[string]any{"generateName": "azwi-probe-", "labels": labels},
 		"spec": map[string]any{
 			"serviceAccountName": account, "automountServiceAccountToken": false,
 			"securityContext": map[string]any{"runAsNonRoot": true, "seccompProfile": map[string]any{"type": "RuntimeDefault"}},
@@ -109,15 +113,29 @@ func poll(ctx context.Context, what string, done func() (bool, error)) error {
 	}
 }
 
+// settle gives API servers the time to see a registration; they do within a
+// fraction of a second.
+func settle(ctx context.Context) error {
+	const enough = 2 * time.Second
+	timer := time.NewTimer(enough)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 // steady is how often in a row a probe must succeed: there may be several API
 // servers, and each learns of a change by itself.
 const steady = 3
 
-// waitInjected waits until pods get the tenant.
-func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string) error {
+// waitInjected waits until pods, or trial pods, get the tenant.
+func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, trial bool) error {
 	seen := 0
 	return poll(ctx, "no pod is injected in namespace "+namespace, func() (bool, error) {
-		got, err := c.probe(ctx, namespace, probeAccount)
+		got, err := c.probe(ctx, namespace, probeAccount, trial)
 		if err != nil {
 			seen = 0
 			return false, err
@@ -131,11 +149,11 @@ func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string) er
 	})
 }
 
-// waitNotInjected waits until pods of the namespace are left alone.
+// waitNotInjected waits until trial pods are left alone.
 func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
 	seen := 0
-	return poll(ctx, "the engine to be replaced still injects in namespace "+namespace, func() (bool, error) {
-		got, err := c.probe(ctx, namespace, probeAccount)
+	return poll(ctx, "the engine to be replaced still injects into trial pods in namespace "+namespace, func() (bool, error) {
+		got, err := c.probe(ctx, namespace, probeAccount, true)
 		if err != nil || got != "" {
 			seen = 0
 			return false, err

@@ -16,19 +16,52 @@ const (
 
 // A record is what was installed, in a ConfigMap. It is written before anything is
 // applied, so that what was interrupted can be finished or removed.
+// docs/decisions/2026-11-27-engine-switch.md says what is written when.
 type record struct {
-	Version string         `json:"version"`
-	Release string         `json:"release"`
-	Engine  string         `json:"engine"`
-	Values  map[string]any `json:"values"`
+	// Version, Engine and Values are those of the engine that serves.
+	Version string `json:"version"`
+	Release string `json:"release"`
+	// Engine is Serving; versions before Serving read it.
+	Engine string         `json:"engine"`
+	Values map[string]any `json:"values"`
+	// Serving is the engine that injects in all namespaces.
+	Serving string `json:"serving,omitempty"`
+	// Target is the engine that takes over, with TargetValues, in the phase trial.
+	Target       string         `json:"target,omitempty"`
+	TargetValues map[string]any `json:"targetValues,omitempty"`
+	Phase        Phase          `json:"phase,omitempty"`
 	// Objects are all that were applied, in that order.
 	Objects []Ref `json:"objects"`
 	// Complete is false from the start of an installation to its end.
 	Complete bool `json:"complete"`
 	// CreatedNamespace: the namespace was not there before.
 	CreatedNamespace bool `json:"createdNamespace"`
+	// TakeOver is there until the objects of another owner are azwi's.
+	TakeOver *takenOver `json:"takeOver,omitempty"`
 
 	namespace string
+	// older: a version before Serving wrote it, and did not get to its end.
+	older bool
+}
+
+// A Phase is how far a switch of engines, or an uninstallation, is. Empty: none is
+// under way.
+type Phase string
+
+const (
+	// PhaseTrial: the serving engine injects everywhere; the target may be there
+	// already, in part or as a whole.
+	PhaseTrial Phase = "trial"
+	// PhaseRemoval: the serving engine injects everywhere; the other is being removed.
+	PhaseRemoval Phase = "removal"
+	// PhaseUninstall: everything is being removed.
+	PhaseUninstall Phase = "uninstall"
+)
+
+// A takenOver is what belonged to another owner.
+type takenOver struct {
+	Owner   Owner `json:"owner"`
+	Objects []Ref `json:"objects"`
 }
 
 func (r *record) ref() Ref {
@@ -59,7 +92,37 @@ func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for azwi's record: %w", err)
 	}
-	return found, nil
+	if found == nil || found.Serving != "" {
+		return found, nil
+	}
+	return found, c.readOlder(ctx, found)
+}
+
+// readOlder finds out which engine serves where the record does not say: older
+// versions wrote the new engine down before they tried it.
+func (c *cluster) readOlder(ctx context.Context, r *record) error {
+	r.Serving = r.Engine
+	if r.Complete {
+		return nil
+	}
+	r.older = true
+	serves, err := c.registered(ctx, other(r.Engine), r.Objects)
+	if err != nil || !serves {
+		return err
+	}
+	r.Serving, r.Target, r.TargetValues, r.Phase = other(r.Engine), r.Engine, r.Values, PhaseTrial
+	r.Engine, r.Values = r.Serving, Merge(r.Values, map[string]any{"engine": r.Serving})
+	return nil
+}
+
+// probeNamespace is where probes were made; empty if that is not known.
+func (r *record) probeNamespace() string {
+	for _, ref := range r.Objects {
+		if ref.Kind == "ServiceAccount" && ref.Name == probeAccount {
+			return ref.Namespace
+		}
+	}
+	return ""
 }
 
 func (c *cluster) writeRecord(ctx context.Context, r *record) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -24,7 +25,12 @@ type Status struct {
 	// Namespace of the webhook, or of azwi's record.
 	Namespace string `json:"namespace"`
 	Release   string `json:"release,omitempty"`
-	Engine    string `json:"engine"`
+	// Engine is the one that serves. Empty: unknown.
+	Engine string `json:"engine"`
+	// Target and Phase are there where a switch of engines was interrupted, Phase also
+	// where an uninstallation was.
+	Target string `json:"target,omitempty"`
+	Phase  Phase  `json:"phase,omitempty"`
 	// Version is that of azwi's record, or the tag of the webhook's image.
 	Version    string `json:"version,omitempty"`
 	Kubernetes string `json:"kubernetes"`
@@ -32,8 +38,9 @@ type Status struct {
 	Replicas *Replicas `json:"replicas,omitempty"`
 	// Certificate is there where it can be read.
 	Certificate *Certificate `json:"certificate,omitempty"`
-	// Injection: a labelled pod was injected when this was asked (dry run).
-	Injection bool `json:"injection"`
+	// Injection: a labelled pod was injected when this was asked (dry run). Nil:
+	// unknown.
+	Injection *bool `json:"injection"`
 	// Drift tells how objects differ from what was installed.
 	Drift []string `json:"drift"`
 	// PodsWithoutIdentity have the label and were never injected.
@@ -42,6 +49,8 @@ type Status struct {
 	Problems []string `json:"problems"`
 	// Unknown is what could not be found out, and why.
 	Unknown []string `json:"unknown"`
+	// Unread: some of that could not be read, mostly for lack of rights.
+	Unread bool `json:"-"`
 }
 
 // Replicas of the webhook.
@@ -71,18 +80,20 @@ func ReadStatus(ctx context.Context, client *apiserver.Client, version string, n
 	if err != nil {
 		return nil, err
 	}
+	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}, Problems: []string{}, Unknown: []string{}}
 	found, err := c.discover(ctx)
+	if apiserver.IsForbidden(err) {
+		s.unknown("what is installed", err)
+		found, err = c.discoverDeployment(ctx)
+	}
 	if err != nil || found == nil {
 		return nil, err
 	}
-	s := &Status{
-		Owner: found.Owner, Namespace: found.Namespace, Release: found.Release, Engine: found.Engine, Kubernetes: c.version,
-		Drift: []string{}, PodsWithoutIdentity: []Pod{}, Problems: []string{}, Unknown: []string{},
-	}
+	s.Owner, s.Namespace, s.Release, s.Engine = found.Owner, found.Namespace, found.Release, found.Engine
 	if r := found.record; r != nil {
-		s.Version = r.Version
+		s.Version, s.Target, s.Phase = r.Version, r.Target, r.Phase
 		if !r.Complete {
-			s.problem("an installation was begun and did not end: run azwi upgrade")
+			s.problem("%s", r.interrupted())
 		}
 	}
 	if found.Engine == EngineWebhook {
@@ -94,11 +105,42 @@ func ReadStatus(ctx context.Context, client *apiserver.Client, version string, n
 	return s, nil
 }
 
+// discoverDeployment is discover for those who may not read how the API server asks
+// engines. The result is never nil.
+func (c *cluster) discoverDeployment(ctx context.Context) (*Installation, error) {
+	found := &Installation{Owner: OwnerUnknown, Namespace: DefaultNamespace}
+	deployment, err := c.find(ctx, deploymentPath(DefaultNamespace))
+	if apiserver.IsForbidden(err) || err == nil && deployment == nil {
+		return found, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found.Owner, found.Engine, found.Release = owner(deployment), EngineWebhook, deployment.label("release")
+	return found, nil
+}
+
+// interrupted says what did not end, and how it does.
+func (r *record) interrupted() string {
+	switch r.Phase {
+	case PhaseTrial:
+		return fmt.Sprintf("a switch of engines, from %s to %s, was interrupted; the %s serves everywhere: run azwi upgrade to go on, or azwi upgrade --engine %s to go back",
+			r.Serving, r.Target, r.Serving, r.Serving)
+	case PhaseRemoval:
+		return fmt.Sprintf("a switch of engines was interrupted; the %s serves everywhere, and what is left of the %s is to be removed: run azwi upgrade to go on, or azwi upgrade --engine %s to change to that",
+			r.Serving, other(r.Serving), other(r.Serving))
+	case PhaseUninstall:
+		return "an uninstallation was interrupted: run azwi uninstall to go on, or azwi upgrade to install again"
+	}
+	return "an installation was begun and did not end: run azwi upgrade"
+}
+
 func (s *Status) problem(format string, args ...any) {
 	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
 func (s *Status) unknown(what string, err error) {
+	s.Unread = true
 	s.Unknown = append(s.Unknown, what+": "+err.Error())
 }
 
@@ -106,6 +148,7 @@ func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Sta
 	configuration, err := c.webhookConfiguration(ctx)
 	if err != nil {
 		s.unknown("the webhook's registration", err)
+		c.replicaStatus(ctx, found, s, false)
 		return
 	}
 	if configuration == nil {
@@ -130,15 +173,19 @@ func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Sta
 		s.problem("failurePolicy is Ignore: pods are created without identity while no replica answers")
 	}
 	if w.ClientConfig.URL == "" {
-		c.replicaStatus(ctx, found, s)
+		c.replicaStatus(ctx, found, s, true)
 	}
 	c.certificateStatus(ctx, found, w.ClientConfig.CABundle, s, now)
 }
 
-func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Status) {
+// replicaStatus looks at the Deployment. It need not be there if the webhook may run
+// elsewhere.
+func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Status, required bool) {
 	var d deploymentStatus
 	err := c.Get(ctx, deploymentPath(found.Namespace), &d)
 	switch {
+	case apiserver.IsNotFound(err) && !required:
+		return
 	case apiserver.IsNotFound(err):
 		s.problem("the Deployment %s is gone: labelled pods can't be created", deploymentName)
 		return
@@ -218,23 +265,43 @@ func (c *cluster) injectionStatus(ctx context.Context, found *Installation, s *S
 		}
 	}
 	if found.record != nil {
-		for _, ref := range found.record.Objects {
-			if ref.Kind == "ServiceAccount" && ref.Name == probeAccount {
-				namespace, account = ref.Namespace, ref.Name
-			}
+		if n := found.record.probeNamespace(); n != "" {
+			namespace, account = n, probeAccount
 		}
 	}
-	tenant, err := c.probe(ctx, namespace, account)
-	switch {
-	case apiserver.IsForbidden(err) && found.Engine == EngineWebhook:
+	// A policy's refusal looks like a lack of rights: 403.
+	if err := c.mayCreatePods(ctx, namespace); err != nil {
 		s.unknown("injection", err)
+		return
+	}
+	tenant, err := c.probe(ctx, namespace, account, false)
+	works := err == nil && tenant != ""
+	s.Injection = &works
+	switch {
 	case err != nil:
 		s.problem("a labelled pod can't be created in namespace %s: %v", namespace, err)
 	case tenant == "":
 		s.problem("a labelled pod of namespace %s is not injected", namespace)
-	default:
-		s.Injection = true
 	}
+}
+
+var errMayNotCreatePods = errors.New("you may not create pods")
+
+// mayCreatePods is nil if the user may.
+func (c *cluster) mayCreatePods(ctx context.Context, namespace string) error {
+	const group = "authorization.k8s.io/v1"
+	var review struct{ Status struct{ Allowed bool } }
+	_, err := c.Do(ctx, apiserver.Request{
+		Method: http.MethodPost, Path: "/apis/" + group + "/selfsubjectaccessreviews",
+		Body: map[string]any{
+			"apiVersion": group, "kind": "SelfSubjectAccessReview",
+			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": "create", "resource": "pods", "namespace": namespace}},
+		},
+	}, &review)
+	if err == nil && !review.Status.Allowed {
+		err = fmt.Errorf("%w in namespace %s, not even in a dry run", errMayNotCreatePods, namespace)
+	}
+	return err
 }
 
 // driftStatus compares with what this version would apply with the same values.
@@ -243,6 +310,9 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 	switch {
 	case r == nil:
 		s.Unknown = append(s.Unknown, "drift: only what azwi installed can be compared")
+		return
+	case r.Phase != "":
+		s.Unknown = append(s.Unknown, "drift: it can't be told before the "+string(r.Phase)+" has ended")
 		return
 	case r.Version != version:
 		s.Unknown = append(s.Unknown, fmt.Sprintf("drift: version %s is installed, this is azwi %s; azwi upgrade brings it here", r.Version, version))
@@ -255,12 +325,19 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 		s.unknown("drift", err)
 		return
 	}
+	refused, refusal := 0, error(nil)
 	for _, o := range objects {
 		differences, err := c.differences(ctx, o)
-		if err != nil {
+		switch {
+		case apiserver.IsForbidden(err):
+			refused, refusal = refused+1, err
+		case err != nil:
 			s.unknown("drift of "+o.Ref().String(), err)
 		}
 		s.Drift = append(s.Drift, differences...)
+	}
+	if refused > 0 {
+		s.unknown(fmt.Sprintf("drift of %d of %d objects", refused, len(objects)), refusal)
 	}
 	if len(s.Drift) > 0 {
 		s.problem("%d differences from what was installed: azwi upgrade sets them right", len(s.Drift))

@@ -6,59 +6,84 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"time"
+	"reflect"
+	"slices"
 
 	"azwi/contract"
 	"azwi/internal/apiserver"
 )
 
-// try brings the new engine up for the namespace of the probes alone, and keeps the
-// old one out of it, so that a pod that is injected there was injected by the new
-// one. Everywhere else the old engine goes on, whatever comes of it.
-func (p *plan) try(ctx, waiting context.Context) (err error) {
+// trialLabel is on the pods by which an engine is tried. While it is, the serving
+// engine leaves those pods out and the new one takes no others, so that a pod that is
+// injected was injected by the new one. No pod of a user's is concerned.
+const trialLabel = "azure-workload-identity.io/trial"
+
+// other is the engine that is not this one.
+func other(engine string) string {
+	if engine == EngineWebhook {
+		return EnginePolicy
+	}
+	return EngineWebhook
+}
+
+// try proves the new engine on trial pods alone. The serving engine goes on
+// everywhere, whatever comes of it.
+func (p *plan) try(ctx context.Context) error {
+	err := p.trial(ctx)
+	if err == nil {
+		return nil
+	}
+	// Even if the user has just ended this.
+	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil {
+		p.config.Report(fmt.Sprintf("warning: the %s still leaves out pods with the label %s, which no others have; run azwi upgrade again: %v", p.found.Engine, trialLabel, undo))
+	}
+	return err
+}
+
+func (p *plan) trial(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
 	if err := p.applyObject(ctx, p.objects[1]); err != nil {
 		return err
 	}
-	p.config.Report(fmt.Sprintf("trying the %s in namespace %s, where the %s keeps out", p.engine, p.probe, p.found.Engine))
-	for _, s := range selectors(p.found.Engine) {
-		undo, err := p.cluster.exclude(ctx, s, p.probe)
-		if err != nil {
-			return fmt.Errorf("keep %s out of namespace %s: %w", s.path, p.probe, err)
+	p.config.Report(fmt.Sprintf("trying the %s in namespace %s, where the %s keeps out of trial pods", p.engine, p.probe, p.found.Engine))
+	if err := p.cluster.mark(ctx, registrations(p.found.Engine), "DoesNotExist"); err != nil {
+		return fmt.Errorf("keep the %s out of trial pods: %w", p.found.Engine, err)
+	}
+	// What an interrupted switch left of the new engine would hide that the other
+	// still injects.
+	for _, ref := range slices.Backward(registrations(p.engine)) {
+		if _, err := p.cluster.remove(ctx, ref); err != nil {
+			return fmt.Errorf("remove %s before the trial: %w", ref, err)
 		}
-		defer func() {
-			if err != nil { // else the old engine is removed
-				undo(context.WithoutCancel(ctx))
-			}
-		}()
 	}
 	if err := p.cluster.waitNotInjected(waiting, p.probe); err != nil {
 		return err
 	}
-	for _, o := range p.objects[1:] {
-		if err := p.applyObject(ctx, restricted(o, p.probe)); err != nil {
+	for _, o := range p.objects[2:] {
+		if err := p.applyObject(ctx, restricted(o)); err != nil {
 			return err
 		}
 	}
-	return p.prove(waiting)
+	return p.prove(waiting, true)
 }
 
-// restricted returns an object that applies to one namespace only, if it is one
-// that applies to namespaces.
-func restricted(o Object, namespace string) Object {
-	only := map[string]any{"matchExpressions": []any{map[string]any{
-		"key": "kubernetes.io/metadata.name", "operator": "In", "values": []any{namespace},
-	}}}
+// restricted returns an object that applies to trial pods only, if it is one that
+// applies to pods.
+func restricted(o Object) Object {
 	switch o.Kind() {
 	case "MutatingWebhookConfiguration":
 		var webhooks []any
 		all, _ := o["webhooks"].([]any)
 		for _, w := range all {
 			w, _ := w.(map[string]any)
-			webhooks = append(webhooks, with(w, only, "namespaceSelector"))
+			selector, _ := w["objectSelector"].(map[string]any)
+			webhooks = append(webhooks, with(w, marked(selector, "Exists"), "objectSelector"))
 		}
 		o = with(o, webhooks, "webhooks")
 	case "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding":
-		o = with(o, only, "spec", "matchResources", "namespaceSelector")
+		selector, _ := lookup(map[string]any(o), "spec", "matchResources", "objectSelector").(map[string]any)
+		o = with(o, marked(selector, "Exists"), "spec", "matchResources", "objectSelector")
 	}
 	return o
 }
@@ -77,69 +102,115 @@ func with(o map[string]any, value any, names ...string) map[string]any {
 	return copied
 }
 
-// settle gives API servers the time to see a registration; they do within a
-// fraction of a second.
-func settle(ctx context.Context) error {
-	const enough = 2 * time.Second
-	timer := time.NewTimer(enough)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+// marked returns a label selector that leaves trial pods out (DoesNotExist), takes
+// no others (Exists), or makes no difference between pods (empty).
+func marked(selector map[string]any, operator string) map[string]any {
+	m := Merge(selector, nil)
+	old, _ := m["matchExpressions"].([]any)
+	delete(m, "matchExpressions")
+	var expressions []any
+	for _, e := range old {
+		if lookup(e, "key") != trialLabel {
+			expressions = append(expressions, e)
+		}
 	}
+	if operator != "" {
+		expressions = append(expressions, map[string]any{"key": trialLabel, "operator": operator})
+	}
+	if len(expressions) > 0 {
+		m["matchExpressions"] = expressions
+	}
+	return m
 }
 
-// A selector is a namespace selector somewhere in an object.
-type selector struct {
-	path string // of the object
-	at   string // JSON pointer
-	keys []any  // the same, to find it
-}
-
-func selectors(engine string) []selector {
+// registrations are the objects by which the API server asks an engine about pods.
+// Removing the last of them ends the injection.
+func registrations(engine string) []Ref {
+	const admission = "admissionregistration.k8s.io/v1"
 	if engine == EngineWebhook {
-		return []selector{{webhookConfigurations + "/" + contract.WebhookConfiguration, "/webhooks/0/namespaceSelector", []any{"webhooks", 0, "namespaceSelector"}}}
+		return []Ref{{APIVersion: admission, Kind: "MutatingWebhookConfiguration", Name: contract.WebhookConfiguration}}
 	}
-	const registration = "/apis/admissionregistration.k8s.io/v1/"
-	var all []selector
 	// What only warns may stay.
-	for _, binding := range []string{"validatingadmissionpolicybindings/" + policyName, "mutatingadmissionpolicybindings/" + policyName} {
-		all = append(all, selector{registration + binding, "/spec/matchResources/namespaceSelector", []any{"spec", "matchResources", "namespaceSelector"}})
+	return []Ref{
+		{APIVersion: admission, Kind: "ValidatingAdmissionPolicyBinding", Name: policyName},
+		{APIVersion: admission, Kind: "MutatingAdmissionPolicyBinding", Name: policyName},
 	}
-	return all
 }
 
-// exclude adds a namespace to those that the selector leaves out.
-func (c *cluster) exclude(ctx context.Context, s selector, namespace string) (undo func(context.Context), err error) {
-	o, err := c.find(ctx, s.path)
-	if err != nil || o == nil {
-		return func(context.Context) {}, err
+// registered reports whether the API server asks an engine that is among objects.
+func (c *cluster) registered(ctx context.Context, engine string, objects []Ref) (bool, error) {
+	all := registrations(engine)
+	last := all[len(all)-1]
+	if !slices.Contains(objects, last) {
+		return false, nil
 	}
-	before, _ := lookup(map[string]any(o), s.keys...).(map[string]any)
-	after := Merge(before, nil)
-	expressions, _ := after["matchExpressions"].([]any)
-	after["matchExpressions"] = append(append([]any{}, expressions...), map[string]any{
-		"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": []string{namespace},
+	o, err := c.get(ctx, last)
+	return o != nil, err
+}
+
+// mark changes the object selectors of registrations, as far as these are there.
+func (c *cluster) mark(ctx context.Context, registrations []Ref, operator string) error {
+	return c.patchSelectors(ctx, registrations, "objectSelector", func(selector map[string]any) map[string]any { return marked(selector, operator) })
+}
+
+// include undoes how older versions kept an engine out of the namespace of probes.
+func (c *cluster) include(ctx context.Context, registrations []Ref, namespace string) error {
+	return c.patchSelectors(ctx, registrations, "namespaceSelector", func(selector map[string]any) map[string]any {
+		expressions, _ := selector["matchExpressions"].([]any)
+		excluded := map[string]any{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": []any{namespace}}
+		left := slices.DeleteFunc(slices.Clone(expressions), func(e any) bool { return reflect.DeepEqual(e, excluded) })
+		if len(left) == len(expressions) {
+			return Merge(selector, nil)
+		}
+		return with(selector, left, "matchExpressions")
 	})
-	if err := c.set(ctx, s, after); err != nil {
-		return func(context.Context) {}, err
-	}
-	return func(ctx context.Context) {
-		// If the old engine was removed meanwhile there is nothing to do; and if
-		// this fails, the next installation sets it right.
-		_ = c.set(ctx, s, Merge(before, nil))
-	}, nil
 }
 
-func (c *cluster) set(ctx context.Context, s selector, value map[string]any) error {
-	_, err := c.Do(ctx, apiserver.Request{
-		Method: http.MethodPatch, Path: s.path, ContentType: "application/json-patch+json",
-		Query: url.Values{"fieldManager": {manager}},
-		Body:  []map[string]any{{"op": "add", "path": s.at, "value": value}},
-	}, nil)
-	return err
+func (c *cluster) patchSelectors(ctx context.Context, registrations []Ref, name string, change func(map[string]any) map[string]any) error {
+	for _, ref := range registrations {
+		o, err := c.get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		var patch []map[string]any
+		for at, holder := range selectorHolders(o) {
+			have, _ := holder[name].(map[string]any)
+			if want := change(have); !reflect.DeepEqual(want, Merge(have, nil)) {
+				patch = append(patch, map[string]any{"op": "add", "path": at + "/" + name, "value": want})
+			}
+		}
+		if len(patch) == 0 {
+			continue
+		}
+		path, err := ref.Path()
+		if err != nil {
+			return err
+		}
+		// Not if somebody changes it in between.
+		patch = append(patch, map[string]any{"op": "test", "path": "/metadata/resourceVersion", "value": o.metadata()["resourceVersion"]})
+		if _, err := c.Do(ctx, apiserver.Request{
+			Method: http.MethodPatch, Path: path, ContentType: "application/json-patch+json",
+			Query: url.Values{"fieldManager": {manager}}, Body: patch,
+		}, nil); err != nil {
+			return fmt.Errorf("%s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+// selectorHolders are what has selectors in a registration, by their JSON pointers.
+func selectorHolders(o Object) map[string]map[string]any {
+	holders := map[string]map[string]any{}
+	if m, ok := lookup(map[string]any(o), "spec", "matchResources").(map[string]any); ok {
+		holders["/spec/matchResources"] = m
+	}
+	webhooks, _ := o["webhooks"].([]any)
+	for i, w := range webhooks {
+		if m, ok := w.(map[string]any); ok {
+			holders[fmt.Sprintf("/webhooks/%d", i)] = m
+		}
+	}
+	return holders
 }
 
 // lookup follows member names and indices; nil if one is not there.

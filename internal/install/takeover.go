@@ -60,25 +60,28 @@ func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, erro
 }
 
 // takeOver makes azwi the keeper of what somebody else installed.
-func (p *plan) takeOver(ctx context.Context, old []Ref) error {
-	p.config.Report("taking over " + p.found.String())
-	for _, ref := range old {
-		if err := p.cluster.adopt(ctx, ref); err != nil {
+func (c *cluster) takeOver(ctx context.Context, r *record) error {
+	for _, ref := range r.TakeOver.Objects {
+		if err := c.adopt(ctx, ref); err != nil && !apiserver.IsNotFound(err) {
 			return fmt.Errorf("take over %s: %w", ref, err)
 		}
 	}
-	if p.found.Owner != OwnerHelm {
+	return c.forgetRelease(ctx, r)
+}
+
+// forgetRelease removes Helm's record of what was taken over. Else a later helm
+// uninstall, or upgrade, would undo all.
+func (c *cluster) forgetRelease(ctx context.Context, r *record) error {
+	if r.TakeOver == nil || r.TakeOver.Owner != OwnerHelm {
 		return nil
 	}
-	// Else a later helm uninstall, or upgrade, would undo all this.
-	_, err := p.cluster.Do(ctx, apiserver.Request{
-		Method: http.MethodDelete, Path: "/api/v1/namespaces/" + url.PathEscape(p.found.Namespace) + "/secrets",
-		Query: url.Values{"labelSelector": {"owner=helm,name=" + p.found.Release}},
+	_, err := c.Do(ctx, apiserver.Request{
+		Method: http.MethodDelete, Path: "/api/v1/namespaces/" + url.PathEscape(r.namespace) + "/secrets",
+		Query: url.Values{"labelSelector": {"owner=helm,name=" + r.Release}},
 	}, nil)
 	if err != nil {
-		return fmt.Errorf("remove Helm's record of release %s: %w", p.found.Release, err)
+		return fmt.Errorf("remove Helm's record of release %s: %w", r.Release, err)
 	}
-	p.config.Report("removed Helm's record of release " + p.found.Release)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -55,6 +56,14 @@ func compare(path string, want, have any, report func(path, what string)) {
 		return
 	}
 	switch w := want.(type) {
+	case string:
+		// Its layout is another one in the chart.
+		if h, ok := have.(string); ok && strings.HasSuffix(strings.ToLower(path), "expression") {
+			if wantAt, haveAt, same := differentCEL(w, h); !same {
+				report(path, fmt.Sprintf("is %s, generated is %s", excerpt(h, haveAt), excerpt(w, wantAt)))
+			}
+			return
+		}
 	case map[string]any:
 		if h, ok := have.(map[string]any); ok {
 			keys := maps.Clone(w)
@@ -72,7 +81,12 @@ func compare(path string, want, have any, report func(path, what string)) {
 			return
 		}
 	}
-	report(path, fmt.Sprintf("is %s, generated is %s", short(have), short(want)))
+	h, w := oneLine(have), oneLine(want)
+	at := 0
+	for at < min(len(h), len(w)) && h[at] == w[at] {
+		at++
+	}
+	report(path, fmt.Sprintf("is %s, generated is %s", cut(h, at), cut(w, at)))
 }
 
 func compareMember(path string, want, have map[string]any, key string, report func(path, what string)) {
@@ -88,18 +102,54 @@ func compareMember(path string, want, have map[string]any, key string, report fu
 	}
 }
 
-// short is a value on one line.
-func short(v any) string {
-	const most = 100
-	raw, err := json.Marshal(v)
-	if err != nil {
+// oneLine is a value as JSON.
+func oneLine(v any) string {
+	var out strings.Builder
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	text := []rune(strings.TrimSpace(string(raw)))
-	if len(text) > most {
-		text = append(text[:most], []rune("...")...)
+	return strings.TrimSpace(out.String())
+}
+
+// short is a value on one line, from its beginning.
+func short(v any) string { return cut(oneLine(v), 0) }
+
+// excerpt is a part of an expression on one line, with what stands at an offset.
+func excerpt(expression string, at int) string {
+	before, after := strings.Fields(expression[:at]), strings.Fields(expression[at:])
+	// The blank in between, if there is one.
+	gap := ""
+	if at > 0 && at < len(expression) && (isSpace(expression[at-1]) || isSpace(expression[at])) {
+		gap = " "
 	}
-	return string(text)
+	lead := strings.Join(before, " ") + gap
+	return oneLine(cut(lead+strings.Join(after, " "), len(lead)))
+}
+
+// cut shortens a text, but not what stands at an offset.
+func cut(text string, at int) string {
+	const before, most = 40, 100
+	start, end := 0, len(text)
+	if len(text) > most {
+		start = max(0, min(at-before, len(text)-most))
+		end = min(len(text), start+most)
+	}
+	for start > 0 && !utf8.RuneStart(text[start]) {
+		start--
+	}
+	for end < len(text) && !utf8.RuneStart(text[end]) {
+		end++
+	}
+	short := text[start:end]
+	if start > 0 {
+		short = "..." + short
+	}
+	if end < len(text) {
+		short += "..."
+	}
+	return short
 }
 
 // Decode reads what YAML wrote.

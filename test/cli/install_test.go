@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -19,8 +20,18 @@ import (
 // TestInstall runs the scripts that install, on a control plane of their own. It has
 // a controller-manager, so that namespaces end and Deployments have pods. These stay
 // pending: there is no node, so the webhook runs outside the cluster: $WEBHOOK_URL, and ca.yaml, values with its CA.
+// status-rights.yaml has the rights that docs/operations.md gives azwi status.
 func TestInstall(t *testing.T) {
 	dir, binary := t.TempDir(), ""
+	operations, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := bytes.Cut(operations, []byte("\n```yaml\n"))
+	rights, _, documented := bytes.Cut(block, []byte("\n```\n"))
+	if !documented {
+		t.Fatal("docs/operations.md has no rights for azwi status")
+	}
 	c, err := cluster.Start(t.Context(), cluster.Config{ControllerManager: true})
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +41,10 @@ func TestInstall(t *testing.T) {
 			t.Errorf("stop the control plane: %v", err)
 		}
 	})
-	suite{folder: "install", cluster: c, serial: true, setup: func(t *testing.T, env *testscript.Env, _ *emulatortest.Server, c *cluster.Cluster) error {
+	suite{folder: "install", cluster: c, serial: true, commands: more(), setup: func(t *testing.T, env *testscript.Env, azure *emulatortest.Server, c *cluster.Cluster) error {
+		if err := keepWorld(t, env, azure, c); err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if binary == "" {
@@ -56,6 +70,9 @@ func TestInstall(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(env.WorkDir, "ca.yaml"), values, 0o600)
+		if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.yaml"), values, 0o600); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(env.WorkDir, "status-rights.yaml"), rights, 0o600)
 	}}.run(t)
 }
