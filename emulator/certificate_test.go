@@ -77,7 +77,7 @@ func TestClientCertificate(t *testing.T) {
 			claims: map[string]any{"aud": "https://login.microsoftonline.com/" + emulator.DefaultTenantID + "/oauth2/v2.0/token"}},
 		{name: "unknown thumbprint", alg: jose.RS256, header: "x5t", print: "AAAA", code: 700027},
 		{name: "expired certificate", alg: jose.RS256, header: "x5t", print: base64.RawURLEncoding.EncodeToString(expired[:]), code: 700027},
-		{name: "RS384", alg: jose.RS384, header: "x5t", print: base64.RawURLEncoding.EncodeToString(one[:]), code: 5002730},
+		{name: "RS384", alg: jose.RS384, header: "x5t", print: base64.RawURLEncoding.EncodeToString(one[:]), code: 5002738},
 		{name: "foreign audience", alg: jose.RS256, header: "x5t", print: base64.RawURLEncoding.EncodeToString(one[:]), claims: map[string]any{"aud": "https://example.com/token"}, code: 700023},
 		{name: "audience of another tenant", alg: jose.RS256, header: "x5t", print: base64.RawURLEncoding.EncodeToString(one[:]), claims: map[string]any{"aud": cloud.AuthorityURL + webAppID + "/oauth2/v2.0/token"}, code: 700023},
 		{name: "expired", alg: jose.RS256, header: "x5t", print: base64.RawURLEncoding.EncodeToString(one[:]), claims: map[string]any{"exp": 1000, "nbf": 1}, code: 700024},

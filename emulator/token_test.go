@@ -1,6 +1,8 @@
 package emulator_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -247,7 +249,8 @@ func TestTokenErrors(t *testing.T) {
 		{"no expression matches", "", exchange(identityID, issuer.Token(t, "other", "web", nil)), 7002131, "invalid_client", 401},
 		{"other audience", "", exchange(webAppID, token(map[string]any{"aud": "sts.amazonaws.com"})), 700212, "invalid_client", 401},
 		{"audience in other case", "", exchange(webAppID, token(map[string]any{"aud": strings.ToLower(contract.DefaultAudience)})), 700212, "invalid_client", 401},
-		{"not RS256", "", exchange(webAppID, hmac(t, issuer)), 5002730, "invalid_request", 400},
+		{"a shared key", "", exchange(webAppID, hmac(t, issuer)), 5002738, "invalid_request", 400},
+		{"an EC key", "", exchange(webAppID, ec(t, issuer)), 5002738, "invalid_request", 400},
 		{"key not published", "", exchange(webAppID, unknownKey.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
 		{"signed by another key", "", exchange(webAppID, forger.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
 		{"expired", "", exchange(webAppID, token(map[string]any{"exp": now.Add(-10 * time.Minute).Unix(), "nbf": now.Add(-time.Hour).Unix(), "iat": now.Add(-time.Hour).Unix()})), 700024, "invalid_client", 401},
@@ -331,11 +334,25 @@ func unsigned(t *testing.T, issuer *emulatortest.Issuer) string {
 
 func hmac(t *testing.T, issuer *emulatortest.Issuer) string {
 	t.Helper()
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(issuer.Token(t, "default", "web", nil), ".")[1])
+	return signed(t, jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil, payload(t, issuer))
+}
+
+func ec(t *testing.T, issuer *emulatortest.Issuer) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signed(t, jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil, payload)
+	return signed(t, jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil, payload(t, issuer))
+}
+
+func payload(t *testing.T, issuer *emulatortest.Issuer) []byte {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(issuer.Token(t, "default", "web", nil), ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // signed is a JWT of any kind.

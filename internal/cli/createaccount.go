@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"azwi/internal/apiserver"
 	"azwi/internal/arm"
@@ -55,6 +57,13 @@ func (a *accountRun) prepare(ctx context.Context) error {
 	if err := a.mayCreate(); err != nil && !a.found {
 		return err
 	}
+	roleErr := a.findRole(ctx)
+	if roleErr != nil && !azure.Forbidden(roleErr) {
+		return roleErr
+	}
+	if err := a.hasRoom(ctx); err != nil {
+		return err
+	}
 	if a.runs(phaseAccount) && !a.o.dryRun {
 		account := a.account()
 		if account.ClientID == "" {
@@ -65,7 +74,7 @@ func (a *accountRun) prepare(ctx context.Context) error {
 		}
 	}
 	if !a.o.check {
-		return nil
+		return roleErr
 	}
 	var needs []permission.Need
 	if a.runs(phaseApplication) || a.runs(phaseCredential) {
@@ -74,7 +83,8 @@ func (a *accountRun) prepare(ctx context.Context) error {
 	if a.runs(phaseRole) {
 		needs = append(needs, serviceaccount.RoleNeeds(a.o.scope, false)...)
 	}
-	return a.checkPermissions(ctx, a.session, needs)
+	// It tells which right is missing, which roleErr does not.
+	return cmp.Or(a.checkPermissions(ctx, a.session, needs), roleErr)
 }
 
 // given is what the flags say of an application.
@@ -113,9 +123,35 @@ func (a *accountRun) mayCreate() error {
 		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", a.reference)
 	case !a.reference.IsManaged() && (a.reference.ClientID != "" || a.reference.ObjectID != ""):
 		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", a.reference)
+	case !a.reference.IsManaged() && utf8.RuneCountInString(a.reference.Name) > serviceaccount.MaxApplicationName:
+		return fmt.Errorf("the application's default name (namespace, service account and a hash of the issuer) has %d characters, and Entra takes at most %d: give a shorter one with --aad-application-name",
+			utf8.RuneCountInString(a.reference.Name), serviceaccount.MaxApplicationName)
 	case !a.runs(phaseApplication):
 		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
 	}
+	return nil
+}
+
+// findRole looks the role up at its scope, once.
+func (a *accountRun) findRole(ctx context.Context) (err error) {
+	if !a.runs(phaseRole) || a.role != "" {
+		return nil
+	}
+	a.role, err = a.session.arm.RoleDefinition(ctx, a.o.scope, a.o.role)
+	return err
+}
+
+// hasRoom is the error if an identity that exists can't hold another credential.
+func (a *accountRun) hasRoom(ctx context.Context) error {
+	if !a.runs(phaseCredential) || !a.found {
+		return nil
+	}
+	identity := a.federated()
+	_, _, err := a.credentials.Ensure(ctx, identity, identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), ""), true)
+	if limit, ok := errors.AsType[*federation.LimitError](err); ok {
+		return limit
+	}
+	// The phase itself, and the check of permissions, say more about other errors.
 	return nil
 }
 
@@ -305,11 +341,10 @@ func (a *accountRun) assign(ctx context.Context) error {
 	if principal == "" {
 		return fmt.Errorf("%s has no service principal: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
 	}
-	definition, err := a.session.arm.RoleDefinition(ctx, a.o.scope, a.o.role)
-	if err != nil {
+	if err := a.findRole(ctx); err != nil {
 		return err
 	}
-	assignment := arm.RoleAssignment{Scope: a.o.scope, RoleDefinitionID: definition, PrincipalID: principal}
+	assignment := arm.RoleAssignment{Scope: a.o.scope, RoleDefinitionID: a.role, PrincipalID: principal}
 	var created bool
 	if a.o.dryRun {
 		s.ID, err = a.session.arm.FindRoleAssignment(ctx, assignment)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,9 @@ func (r *root) jwks(files []string, output string) error {
 		}
 		if private {
 			r.Err.Printf("warning: %s has a private key, with which anybody can sign tokens of this issuer: its public half is written; keep the file on the API server alone, and give this command the public key (openssl pkey -pubout)\n", name)
+		}
+		if slices.ContainsFunc(parsed, func(key crypto.PublicKey) bool { _, isRSA := key.(*rsa.PublicKey); return !isRSA }) {
+			r.Err.Printf("warning: %s has an EC key: Microsoft Entra accepts RSA keys only, and refuses the tokens that this key signs (AADSTS5002738); give the API server an RSA key\n", name)
 		}
 		keys = append(keys, parsed...)
 	}

@@ -79,6 +79,14 @@ func TestJWKS(t *testing.T) {
 		t.Error(diff)
 	}
 
+	// Entra takes RSA only, and says so where an EC key is published alone.
+	for i, want := range []int{0, 1, 1, 1} {
+		code, stdout, stderr := azwi(t, "jwks", "--public-keys", files[i])
+		if code != ExitOK || !json.Valid([]byte(stdout)) || strings.Count(stderr, "AADSTS5002738") != want || want > 0 && !strings.Contains(stderr, files[i]) {
+			t.Errorf("%s: code %d, %q, %q", files[i], code, stdout, stderr)
+		}
+	}
+
 	// Of a private key the public half is published, with a warning. Empty arguments are those of a script.
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey)
 	if err != nil {

@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
 	"azwi/internal/apiserver"
+	"azwi/internal/arm"
 	"azwi/internal/azure"
 	"azwi/internal/federation"
 	"azwi/internal/serviceaccount"
@@ -221,10 +223,46 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 			problems = append(problems, errors.New(check.problem))
 		}
 	}
+	problems = append(problems, o.checkNames(account || application, role))
 	if o.remove {
 		slices.Reverse(names)
 	}
 	return names, errors.Join(problems...)
+}
+
+// checkNames checks what Azure and Kubernetes would refuse only after something was
+// written.
+func (o *accountOptions) checkNames(account, role bool) error {
+	var problems []error
+	if account && o.name != "" && o.namespace != "" {
+		if _, _, ok := federation.ParseSubject(contract.Subject(o.namespace, o.name)); !ok {
+			problems = append(problems, fmt.Errorf("service account %q in namespace %q: Kubernetes does not allow these names", o.name, o.namespace))
+		}
+	}
+	if role && o.assignment != "" {
+		if _, _, err := arm.ParseAssignmentID(o.assignment); err != nil {
+			problems = append(problems, fmt.Errorf("--role-assignment-id: %w", err))
+		}
+	}
+	if role && o.scope != "" {
+		if err := arm.CheckScope(o.scope); err != nil {
+			problems = append(problems, fmt.Errorf("--azure-scope: %w", err))
+		}
+	}
+	if n := utf8.RuneCountInString(o.identity.application.name); n > serviceaccount.MaxApplicationName {
+		problems = append(problems, fmt.Errorf("--aad-application-name has %d characters: Entra takes at most %d", n, serviceaccount.MaxApplicationName))
+	}
+	if !o.remove {
+		if !federation.ValidAudience(o.audience) {
+			problems = append(problems, fmt.Errorf("--audience: want at most %d characters, and no space around them", federation.MaxField))
+		}
+		if o.issuer != "" {
+			if problem := federation.IssuerProblem(o.issuer); problem != "" {
+				problems = append(problems, fmt.Errorf("--service-account-issuer-url: %s", problem))
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // An accountStep is what one step of a phase did.
@@ -273,6 +311,8 @@ type accountRun struct {
 	clusterIssuer string
 	reference     serviceaccount.Reference
 	identity      serviceaccount.Identity
+	// role is the resource ID of the role's definition; empty until it was looked up.
+	role string
 	// found says that the identity exists, fresh that this run made it.
 	found, fresh bool
 	report       accountReport

@@ -243,7 +243,7 @@ func tokenAdvice(err error, w workload, assertion string) error {
 		return fmt.Errorf("%w\nEntra can't be reached: check the network, $HTTPS_PROXY, --azure-env and --authority-host", err)
 	}
 	text := []string{}
-	if advice := entra.Explain(answer.Code).Advice; advice != "" {
+	if advice := answer.Advice(); advice != "" {
 		text = append(text, "what to do: "+advice)
 	}
 	claims, decodeErr := oidc.DecodeClaims(assertion)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // ExchangerConfig says which token endpoint to use, and how to reach it.
@@ -140,7 +141,7 @@ func (x *Exchanger) Exchange(ctx context.Context, r ExchangeRequest) (Token, err
 		return Token{}, fmt.Errorf("read the token endpoint's answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return Token{}, x.failure(resp, body, r.Assertion)
+		return Token{}, x.failure(resp, body, r)
 	}
 	return parseToken(body)
 }
@@ -214,6 +215,8 @@ type Error struct {
 	CorrelationID, TraceID string
 	// RetryAfter is what the answer's header asks for; 0 if it does not.
 	RetryAfter time.Duration
+	// Presented is what was presented.
+	Presented Presented
 }
 
 func (e *Error) Error() string {
@@ -237,8 +240,8 @@ func (e *Error) Class() Class {
 	return Permanent
 }
 
-func (x *Exchanger) failure(resp *http.Response, body []byte, assertion string) *Error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), x.config.Now())}
+func (x *Exchanger) failure(resp *http.Response, body []byte, r ExchangeRequest) *Error {
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), x.config.Now()), Presented: presented(r)}
 	var answer struct {
 		Name          string `json:"error"`
 		Description   string `json:"error_description"`
@@ -249,30 +252,64 @@ func (x *Exchanger) failure(resp *http.Response, body []byte, assertion string) 
 	if json.Unmarshal(body, &answer) != nil {
 		return e // some gateway's page: the status tells it all
 	}
-	e.Name, e.Description = short(answer.Name, 64), describe(answer.Description, assertion)
-	e.CorrelationID, e.TraceID = short(answer.CorrelationID, 64), short(answer.TraceID, 64)
+	clean := cleaner(r.Assertion)
+	e.Name, e.Description = short(clean(answer.Name), 64), describe(clean(answer.Description))
+	e.CorrelationID, e.TraceID = short(clean(answer.CorrelationID), 64), short(clean(answer.TraceID), 64)
 	if len(answer.Codes) > 0 {
 		e.Code = answer.Codes[0]
 	}
 	return e
 }
 
-// describe keeps the part of a description that tells the cause, and nothing that
-// looks like a token: an endpoint might send back what it was sent.
-func describe(text, assertion string) string {
-	if assertion != "" {
-		text = strings.ReplaceAll(text, assertion, "[removed]")
-	}
-	text = regexp.MustCompile(`eyJ[\w-]{8,}(\.[\w-]*)*`).ReplaceAllString(text, "[removed]")
+// describe keeps the part of a description that tells the cause.
+func describe(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
 	text, _, _ = strings.Cut(text, " Trace ID: ")
 	return short(strings.TrimSpace(text), 1024)
 }
 
+// leak is how many characters of an assertion in a row are no coincidence.
+const leak = 12
+
+// cleaner returns what takes an assertion, any part of it, and what else looks like
+// a token out of a text: an endpoint might send back what it was sent, wrapped or
+// with other characters between.
+func cleaner(assertion string) func(text string) string {
+	parts := map[string]bool{}
+	for i := 0; i+leak <= len(assertion); i++ {
+		parts[assertion[i:i+leak]] = true
+	}
+	token := regexp.MustCompile(`eyJ[\w-]{8,}(\.[\w-]*)*`)
+	return func(text string) string {
+		// The characters of tokens alone, with where each was.
+		var compact []byte
+		var at []int
+		for i := range len(text) {
+			if c := text[i]; c == '.' || c == '-' || c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' {
+				compact, at = append(compact, c), append(at, i)
+			}
+		}
+		var kept strings.Builder
+		from, until := 0, 0 // text up to from is written, text up to until belongs to the assertion
+		for i := 0; i+leak <= len(compact); i++ {
+			if !parts[string(compact[i:i+leak])] {
+				continue
+			}
+			if at[i] >= until {
+				kept.WriteString(text[from:at[i]] + "[removed]")
+			}
+			until = at[i+leak-1] + 1
+			from = until
+		}
+		kept.WriteString(text[from:])
+		return token.ReplaceAllString(kept.String(), "[removed]")
+	}
+}
+
 // short bounds a text and drops what is not printable.
 func short(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r

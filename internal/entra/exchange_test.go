@@ -2,6 +2,8 @@ package entra_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,8 +17,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"azwi/emulator"
 	"azwi/emulator/emulatortest"
@@ -232,7 +236,7 @@ func TestAnswers(t *testing.T) {
 				t.Error(diff)
 			}
 			e, _ := errors.AsType[*entra.Error](err)
-			if diff := cmp.Diff(tt.wantError, e); diff != "" {
+			if diff := cmp.Diff(tt.wantError, e, cmpopts.IgnoreFields(entra.Error{}, "Presented")); diff != "" {
 				t.Error(diff)
 			}
 			if e != nil && e.Class() != tt.wantClass {
@@ -245,6 +249,68 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("the error tells a secret: %v", err)
 			}
 		})
+	}
+}
+
+// TestNoPartOfTheAssertionComesBack: an endpoint sends the assertion back in any
+// field, whole or in part, wrapped or with other characters between.
+func TestNoPartOfTheAssertionComesBack(t *testing.T) {
+	t.Parallel()
+	payload := base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://issuer.example.com","sub":"system:serviceaccount:shop:billing","aud":["api://AzureADTokenExchange"]}`))
+	signature := strings.Repeat("c2lnbmF0dXJl-_", 20)
+	assertion := "eyJhbGciOiJSUzI1NiJ9." + payload + "." + signature
+	every := func(n int, with string) string {
+		var wrapped strings.Builder
+		for i, c := range assertion {
+			if i > 0 && i%n == 0 {
+				wrapped.WriteString(with)
+			}
+			wrapped.WriteRune(c)
+		}
+		return wrapped.String()
+	}
+	for _, back := range []string{
+		assertion, payload, signature, payload[10:40], signature[5:30], strings.ReplaceAll(assertion, ".", " . "), strings.ReplaceAll(assertion, ".", " "),
+		every(76, " "), every(64, "\t"), every(8, " "), every(4, "\u00a0"), every(1, " "), every(64, "\u200b"), every(10, `", "`),
+	} {
+		raw, err := json.Marshal(map[string]any{"error": back, "error_description": "AADSTS50027: bad " + back + " end", "correlation_id": back, "trace_id": back, "error_codes": []int{50027}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := quietTLSServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write(raw)
+		}))
+		x := exchanger(t, entra.ExchangerConfig{
+			AuthorityHost: server.URL,
+			ExtraCAFile:   write(t, "ca", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+		})
+		_, err = x.Exchange(t.Context(), request(assertion))
+		e, ok := errors.AsType[*entra.Error](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(e.Description, "AADSTS50027: bad ") || !strings.HasSuffix(e.Description, " end") {
+			t.Errorf("%.40q: the rest is lost: %q", back, e.Description)
+		}
+		for _, field := range []string{e.Name, e.Description, e.CorrelationID, e.TraceID} {
+			letters := strings.Map(func(r rune) rune {
+				if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '.' || r == '-' || r == '_' {
+					return r
+				}
+				return -1
+			}, field)
+			for i := 0; i+12 <= len(letters); i++ {
+				if strings.Contains(assertion, letters[i:i+12]) {
+					t.Errorf("%.40q: %q holds a part of the assertion", back, field)
+					break
+				}
+			}
+		}
+		want := entra.Presented{Issuer: "https://issuer.example.com", Subject: "system:serviceaccount:shop:billing", Audience: "api://AzureADTokenExchange", ClientID: request("").ClientID, TenantID: request("").TenantID}
+		if diff := cmp.Diff(want, e.Presented); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

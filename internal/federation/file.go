@@ -70,9 +70,9 @@ type Application struct {
 
 func (a Application) String() string { return cmp.Or(a.Name, a.ClientID, a.ObjectID) }
 
-// maxField bounds issuer, subject and audience in characters.
+// MaxField bounds issuer, subject and audience in characters.
 // Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
-const maxField = 600
+const MaxField = 600
 
 // MaxFile bounds a federation file in bytes.
 const MaxFile = 16 << 20
@@ -121,7 +121,7 @@ func (f *File) check(fail fail) {
 			fail(at+".name", "there is another cluster named %s", c.Name)
 		}
 		names[c.Name] = true
-		if problem := issuerProblem(c.Issuer); problem != "" {
+		if problem := IssuerProblem(c.Issuer); problem != "" {
 			fail(at+".issuer", "%s", problem)
 		} else if other, ok := issuers[c.Issuer]; ok {
 			fail(at+".issuer", "cluster %s has the same issuer", other)
@@ -161,8 +161,8 @@ func (e Entry) check(at string, clusters map[string]bool, fail fail) {
 	default:
 		e.Application.check(at+".application", fail)
 	}
-	if utf8.RuneCountInString(e.Audience) > maxField || strings.TrimSpace(e.Audience) != e.Audience {
-		fail(at+".audience", "want at most %d characters, and no space around them", maxField)
+	if !ValidAudience(e.Audience) {
+		fail(at+".audience", "want at most %d characters, and no space around them", MaxField)
 	}
 	if e.Clusters != nil && len(e.Clusters) == 0 {
 		fail(at+".clusters", "name at least one, or leave the field out for all clusters")
@@ -320,16 +320,22 @@ func validName(name string) bool {
 	return name != "" && len(name) <= 63
 }
 
-// issuerProblem says what is wrong with an issuer, or nothing.
-func issuerProblem(issuer string) string {
+// ValidAudience reports whether Azure takes the audience; an empty one stands for
+// the default.
+func ValidAudience(audience string) bool {
+	return utf8.RuneCountInString(audience) <= MaxField && strings.TrimSpace(audience) == audience
+}
+
+// IssuerProblem says what is wrong with an issuer, or nothing.
+func IssuerProblem(issuer string) string {
 	u, err := url.Parse(issuer)
 	switch {
 	case issuer == "":
 		return "the issuer is missing: kubectl get --raw /.well-known/openid-configuration shows it"
 	case strings.TrimSpace(issuer) != issuer:
 		return "Azure refuses an issuer with space around it"
-	case utf8.RuneCountInString(issuer) > maxField:
-		return fmt.Sprintf("an issuer has at most %d characters", maxField)
+	case utf8.RuneCountInString(issuer) > MaxField:
+		return fmt.Sprintf("an issuer has at most %d characters", MaxField)
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return fmt.Sprintf("%q is no issuer: want an https URL without query and fragment", issuer)
 	}

@@ -63,7 +63,7 @@ func clusterNames(targets []Target, names map[string]string) map[string]string {
 	var issuers []string
 	for _, t := range targets {
 		for _, c := range t.Existing {
-			if _, _, ok := ParseSubject(c.Subject); ok && issuerProblem(c.Issuer) == "" {
+			if _, _, ok := ParseSubject(c.Subject); ok && IssuerProblem(c.Issuer) == "" {
 				issuers = append(issuers, c.Issuer)
 			}
 		}

@@ -25,7 +25,7 @@ func (m Migration) Check() error {
 	if m.From == m.To {
 		return errors.New("--from and --to are the same issuer")
 	}
-	if problem := issuerProblem(m.To); problem != "" {
+	if problem := IssuerProblem(m.To); problem != "" {
 		return fmt.Errorf("--to: %s", problem)
 	}
 	return nil

@@ -185,7 +185,7 @@ func explain(err error) (*imds.Error, outcome) {
 			e.Name = answer.Name
 		}
 		e.Code, e.CorrelationID, e.TraceID = answer.Code, answer.CorrelationID, answer.TraceID
-		if advice := entra.Explain(answer.Code).Advice; advice != "" {
+		if advice := answer.Advice(); advice != "" {
 			e.Description += " What to do: " + advice
 		}
 	}

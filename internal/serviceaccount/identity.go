@@ -63,6 +63,10 @@ const (
 	KindManagedIdentity = "managedIdentity"
 )
 
+// MaxApplicationName bounds an application's display name, in characters.
+// Source: Graph's answer to a longer one: it names this limit of displayName.
+const MaxApplicationName = 120
+
 // Azure has the clients of the steps in Azure. Every field is required.
 type Azure struct {
 	Graph *graph.Client

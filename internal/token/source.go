@@ -412,7 +412,7 @@ func (s *Source) log(k Key, err error, wait, left time.Duration) {
 	attrs = append(attrs, "class", classOf(err).String(), "error", err)
 	if answer, ok := errors.AsType[*entra.Error](err); ok {
 		attrs = append(attrs, "status", answer.Status, "code", answer.Code, "correlation", answer.CorrelationID,
-			"advice", entra.Explain(answer.Code).Advice)
+			"advice", answer.Advice())
 	}
 	s.config.Logger.Warn("no new token", attrs...)
 }

@@ -155,8 +155,8 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 		}
 		return a.noMatch(code, client.Name())
 	}
-	if a.alg != string(jose.RS256) {
-		return fail(5002730)
+	if !slices.Contains(rsaAlgorithms(), jose.SignatureAlgorithm(a.alg)) {
+		return a.unsupported(rsaAlgorithms())
 	}
 	key, e := h.issuerKey(ctx, credential.Issuer, a)
 	if e != nil {
@@ -181,6 +181,22 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 		return nil
 	}
 	return a.checkLife(now)
+}
+
+// rsaAlgorithms are those that Entra takes of external issuers. Its documentation
+// promises RS256 alone; its answer lists them all.
+// Source: https://github.com/AzureAD/microsoft-identity-web/issues/3467
+func rsaAlgorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}
+}
+
+// unsupported is the error of an assertion that was signed with another algorithm.
+func (a assertion) unsupported(taken []jose.SignatureAlgorithm) *Error {
+	names := make([]string, len(taken))
+	for i, name := range taken {
+		names[i] = string(name)
+	}
+	return fail(5002738, a.alg, strings.Join(names, ", "))
 }
 
 // noMatch is the error of an assertion that no federated credential covers.
@@ -281,8 +297,8 @@ func isEntra(iss string) bool {
 // checkCertificate decides whether an assertion signed with the key of a client
 // certificate stands for the client.
 func (h *Handler) checkCertificate(client directory.Client, a assertion, r *http.Request) *Error {
-	if a.alg != string(jose.RS256) && a.alg != string(jose.PS256) {
-		return fail(5002730)
+	if taken := []jose.SignatureAlgorithm{jose.RS256, jose.PS256}; !slices.Contains(taken, jose.SignatureAlgorithm(a.alg)) {
+		return a.unsupported(taken)
 	}
 	cert, ok := a.certificate(client.Certificates())
 	if !ok {

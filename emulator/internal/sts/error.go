@@ -27,8 +27,8 @@ func (e *Error) Error() string { return fmt.Sprintf("AADSTS%d: %s", e.Code, e.Te
 const seeFederation = " Check your federated identity credential Subject, Audience and Issuer against the presented assertion. https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
 
 // fail builds the error of a code. args fill the text; they come from the
-// request or the directory and are never a secret. Codes that the table lacks
-// are a mistake of this package.
+// request or the directory and are never a secret. A code that the table lacks is
+// answered by its number alone, as Entra does where it says no more.
 //
 // Source: protocol.md section D, that is Microsoft's list of AADSTS error codes
 // and public issue threads.
@@ -69,9 +69,9 @@ func fail(code int, args ...any) *Error {
 	case 50027:
 		request()
 		format = "JWT token is invalid or malformed."
-	case 5002730:
+	case 5002738:
 		request()
-		format = "Invalid JWT token. Unsupported key for the signing algorithm."
+		format = "Invalid JWT token. '%s' is not a supported signature algorithm. Supported signing algorithms are: '%s'"
 	case 50166:
 		request()
 		format = "Request to External OIDC endpoint failed."
@@ -112,8 +112,11 @@ func fail(code int, args ...any) *Error {
 		format = "AAD-issued tokens may not be used for federated identity flows."
 	case 700226:
 		format = "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."
-	default:
+	case 90033:
 		return Busy(http.StatusServiceUnavailable)
+	default:
+		request()
+		format, args = "The request is refused.", nil
 	}
 	e.Text = fmt.Sprintf(format, args...)
 	return e
