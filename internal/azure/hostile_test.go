@@ -298,7 +298,7 @@ func TestEndlessPages(t *testing.T) {
 		endless(t, name, "", "more than 1000 pages")
 	}
 	// They share the rest.
-	endless(t, "owners", strings.Repeat(" ", 4<<20-200), "more than 64 MiB")
+	endless(t, "owners", strings.Repeat(" ", 4<<20-200), "more than 32 MiB")
 	endless(t, "credentials of an identity", strings.Repeat("{},", 50_000)+"{}", "more than 100000 entries")
 }
 

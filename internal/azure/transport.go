@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -28,7 +29,7 @@ const (
 
 	maxPages = 1000
 	maxItems = 100_000
-	maxList  = 64 << 20 // bytes of all pages, decompressed
+	maxList  = 32 << 20 // bytes of all pages, decompressed
 	listTime = 10 * time.Minute
 )
 
@@ -230,6 +231,8 @@ type boundedBody struct {
 	cancel context.CancelFunc
 	host   string
 	left   int64
+	// entries counts objects and lists: decoded, empty ones are many times as large.
+	entries int
 	// list counts what is left for all pages of a list. Nil: this is not a list.
 	list *atomic.Int64
 }
@@ -243,6 +246,9 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
+	if b.entries += bytes.Count(p[:n], []byte("{")) + bytes.Count(p[:n], []byte("[")); b.entries > maxItems {
+		return 0, refuse("the answer of %s has more than %d entries", b.host, maxItems)
+	}
 	if b.list != nil && b.list.Add(-int64(n)) < 0 {
 		return 0, refuse("the list has more than %d MiB", maxList>>20)
 	}
