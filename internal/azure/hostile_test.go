@@ -367,7 +367,7 @@ func TestDrippingAnswers(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			h := &hostile{answer: func(r *http.Request) *http.Response {
-				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: drip{r.Context(), 10 * time.Second}}
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: drip{r.Context(), 10 * time.Second}}
 			}}
 			began := time.Now()
 			if err := send(t.Context(), h.clients()); !refused(err, "did not complete its answer within 2m0s") {
@@ -381,7 +381,7 @@ func TestDrippingAnswers(t *testing.T) {
 	for name, list := range lists() {
 		synctest.Test(t, func(t *testing.T) {
 			h := &hostile{answer: func(r *http.Request) *http.Response {
-				time.Sleep(90 * time.Second)
+				<-time.After(90 * time.Second)
 				return body(200, fmt.Sprintf(`{"value":[],"nextLink":%q,"@odata.nextLink":%q}`, r.URL, r.URL))
 			}}
 			began := time.Now()
