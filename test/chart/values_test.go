@@ -46,6 +46,9 @@ func renderVersion(t *testing.T, version string, values object) ([]install.Objec
 func TestWrongValues(t *testing.T) {
 	t.Parallel()
 	for values, want := range map[string]string{
+		"clientNames: [kube-apiserver]":                                 "clientNames needs clientCA.configMapName or clientCA.secretName",
+		"clientCA: {configMapName: a, secretName: b}":                   "clientCA.configMapName and clientCA.secretName are both set",
+		"{clientCA: {secretName: a}, clientNames: [a,b, 'c,d']}":        "at '/clientNames/2'",
 		"azureTenantID: null":                                           "azureTenantID is required",
 		"azureTenantId: x":                                              "unknown value azureTenantId: the nearest that the chart has is azureTenantID",
 		"replicaCount: two":                                             "at '/replicaCount'",

@@ -302,6 +302,12 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 {{- else }}
 - --disable-cert-rotation
 {{- end }}
+{{- if include "azwi.clientCA" . }}
+- {{ printf "--client-ca-file=/client-ca/%s" (.Values.clientCA.key | default "ca.crt") | quote }}
+{{- with .Values.clientNames }}
+- {{ printf "--client-names=%s" (join "," .) | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.audience }}
 - {{ printf "--audience=%s" . | quote }}
 {{- end }}
@@ -329,6 +335,23 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 {{- with .Values.proxy.initResources }}
 - {{ printf "--proxy-init-resources=%s" (include "azwi.resourceText" .) | quote }}
 {{- end }}
+{{- end }}
+
+{{/* The source of the callers' CA, as a volume has it. Empty: any caller. */}}
+{{- define "azwi.clientCA" -}}
+{{- $configMap := .Values.clientCA.configMapName -}}
+{{- $secret := .Values.clientCA.secretName -}}
+{{- if and $configMap $secret -}}
+{{- fail "clientCA.configMapName and clientCA.secretName are both set: the CA is read from one of them" -}}
+{{- else if $configMap -}}
+configMap:
+  name: {{ $configMap }}
+{{- else if $secret -}}
+secret:
+  secretName: {{ $secret }}
+{{- else if .Values.clientNames -}}
+{{- fail "clientNames needs clientCA.configMapName or clientCA.secretName, the CA that signs these names" -}}
+{{- end -}}
 {{- end }}
 
 {{/* A text between quotes of CEL's, which are JSON's. */}}
