@@ -15,7 +15,7 @@ const asParent = "AZWI_TEST_AS_PARENT"
 // A command does not outlive an azwi that is killed: cat ends, though its input is open.
 func TestCommandEndsWithKilledAzwi(t *testing.T) {
 	t.Parallel()
-	if os.Getenv(asParent) != "" {
+	if os.Getenv(asParent) != "" { //nolint:forbidigo // tells the test's program that it is the parent
 		child := exec.CommandContext(t.Context(), "cat")
 		child.Stdin, child.Stdout = os.Stdin, os.Stdout
 		t.Fatal(runForwarding(child))

@@ -105,7 +105,7 @@ func accountHelp(remove bool) string {
 		if remove {
 			short = p.remove
 		}
-		text.WriteString(fmt.Sprintf("  %-19s %s\n", p.name, short))
+		fmt.Fprintf(&text, "  %-19s %s\n", p.name, short)
 	}
 	if remove {
 		text.WriteString(`

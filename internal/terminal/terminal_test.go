@@ -131,7 +131,7 @@ func TestLog(t *testing.T) {
 		"json": func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(terminal.Log(b), nil) },
 	} {
 		var out bytes.Buffer
-		log := slog.New(handler(&out)).With(hostile, hostile)
+		log := slog.New(handler(&out)).With(hostile, hostile) //nolint:sloglint // a hostile key on purpose
 		log.Info("refused "+hostile, "error", errors.New(hostile), slog.Group("g", "value", hostile))
 		safe(t, name, out.String())
 		if n := strings.Count(out.String(), "\n"); n != 1 {

@@ -87,7 +87,7 @@ func (w *Writer) Table(fill func(row func(cells ...string))) {
 		}
 		io.WriteString(table, "\n") //nolint:errcheck // see above
 	})
-	table.Flush() //nolint:errcheck // see above
+	table.Flush()
 	w.write(out.String())
 }
 
