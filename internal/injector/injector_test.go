@@ -19,6 +19,7 @@ import (
 	"azwi/internal/inject/injecttest"
 	"azwi/internal/injector"
 	"azwi/internal/manifest"
+	"azwi/internal/workload"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -224,8 +225,8 @@ func FuzzInject(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	config := injector.Config{Settings: injecttest.Settings(), Kinds: workload.Known()}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		config := injector.Config{Settings: injecttest.Settings()}
 		file := manifest.Parse("in", text)
 		result, err := injector.Inject(t.Context(), []*manifest.File{file}, config)
 		if err != nil {

@@ -34,7 +34,7 @@ func (l searcher) below(v manifest.Value, path []string) {
 		if !done && m.Value.JSON() != nil {
 			l.member(m, path)
 		}
-		l.below(m.Value, append(path[:len(path):len(path)], m.Key))
+		l.below(m.Value, append(slices.Clip(path), m.Key))
 	}
 	for _, item := range v.Items() {
 		l.below(item, path)
@@ -56,7 +56,8 @@ func (l searcher) member(m manifest.Member, path []string) {
 	if selector || strings.ContainsAny(m.Key, "()") {
 		return
 	}
-	if w, ok := l.place(name(1), name(2), name(3)).Check(m.Key); ok && !(m.Key == contract.UseLabel && l.opted[o.Value.Position()] && name(1) == "labels") {
+	harmless := m.Key == contract.UseLabel && name(1) == "labels" && l.opted[o.Value.Position()] // the pods have it too
+	if w, ok := l.place(name(1), name(2), name(3)).Check(m.Key); ok && !harmless {
 		l.find(string(w.Reason), o, m.Value.KeyPosition(), "%s", w.Message)
 	}
 	switch value := m.Value.JSON().(type) {
