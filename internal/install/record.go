@@ -49,12 +49,12 @@ type record struct {
 type Phase string
 
 const (
-	// PhaseTrial: the serving engine injects everywhere; the target may be there
+	// PhaseTrial means that the serving engine injects everywhere; the target may be there
 	// already, in part or as a whole.
 	PhaseTrial Phase = "trial"
-	// PhaseRemoval: the serving engine injects everywhere; the other is being removed.
+	// PhaseRemoval means that the serving engine injects everywhere; the other is being removed.
 	PhaseRemoval Phase = "removal"
-	// PhaseUninstall: everything is being removed.
+	// PhaseUninstall means that everything is being removed.
 	PhaseUninstall Phase = "uninstall"
 )
 

@@ -114,6 +114,19 @@ func TestInterruptedSwitch(t *testing.T) {
 	}
 }
 
+func registrationPaths(t *testing.T, engine string) []string {
+	t.Helper()
+	var paths []string
+	for _, ref := range registrations(engine) {
+		path, err := ref.Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	return paths
+}
+
 // checkStatus compares what azwi status says with what the cluster does. goesOn
 // reports whether azwi upgrade would end with the new engine.
 func checkStatus(t *testing.T, what string, f *fakeCluster, from, to string) (goesOn bool) {
@@ -131,11 +144,7 @@ func checkStatus(t *testing.T, what string, f *fakeCluster, from, to string) (go
 	}
 	// Whoever is said to serve does so without the other.
 	alone := f.clone(t)
-	for _, ref := range registrations(other(s.Engine)) {
-		path, err := ref.Path()
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, path := range registrationPaths(t, other(s.Engine)) {
 		alone.remove(path)
 	}
 	alone.checkServed(what + ", without the " + other(s.Engine) + ",")
@@ -178,14 +187,9 @@ func TestFailedTrial(t *testing.T) {
 					if err := f.install(to); !errors.Is(err, ErrTimeout) {
 						t.Fatalf("the switch to an engine that does not work: %v", err)
 					}
-					for _, ref := range registrations(from) {
-						path, err := ref.Path()
-						if err != nil {
-							t.Fatal(err)
-						}
-						now := f.state()[path]
-						if diff := cmp.Diff(before[path], now); diff != "" {
-							t.Errorf("%s: %s", ref, diff)
+					for _, path := range registrationPaths(t, from) {
+						if diff := cmp.Diff(before[path], f.state()[path]); diff != "" {
+							t.Errorf("%s: %s", path, diff)
 						}
 					}
 					if r := f.record(); r.Serving != from || r.Target != to || r.Phase != PhaseTrial {
@@ -314,11 +318,7 @@ func TestOlderRecords(t *testing.T) {
 				left = left.clone(t)
 				left.older(to, false)
 				excluded := map[string]any{"matchExpressions": []any{map[string]any{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": []any{DefaultNamespace}}}}
-				for _, ref := range registrations(from) {
-					path, err := ref.Path()
-					if err != nil {
-						t.Fatal(err)
-					}
+				for _, path := range registrationPaths(t, from) {
 					left.objects[path] = deepCopy(t, left.objects[path])
 					for _, holder := range selectorHolders(left.objects[path]) {
 						holder["namespaceSelector"] = excluded
