@@ -39,12 +39,23 @@ const (
 	ProxyEgressAnnotation   = Prefix + "proxy-https-proxy"
 	ProxyNoEgressAnnotation = Prefix + "proxy-no-proxy"
 	ProxyCAAnnotation       = Prefix + "proxy-ca-configmap"
+	// ProxyCPURequestAnnotation and the three after it set the requests and limits
+	// of the proxy's containers. An annotation for CPU or memory replaces all that
+	// the containers would have of it. Pod annotations, Kubernetes quantities.
+	ProxyCPURequestAnnotation    = Prefix + "proxy-cpu-request"
+	ProxyCPULimitAnnotation      = Prefix + "proxy-cpu-limit"
+	ProxyMemoryRequestAnnotation = Prefix + "proxy-memory-request"
+	ProxyMemoryLimitAnnotation   = Prefix + "proxy-memory-limit"
 	// CustomTokenEndpointPrefix followed by the configured suffix asks for the
 	// custom token endpoint (identity binding). Pod annotation, boolean.
 	CustomTokenEndpointPrefix = Prefix + "use-"
 	// RefusedAnnotation holds why a pod is denied, from the mutating policy to the
 	// validating one. No pod that exists has it.
 	RefusedAnnotation = Prefix + "refused"
+	// InjectedForAnnotation names the service account whose client ID injection put
+	// into the pod, so that a later change of the account is noticed. Pod
+	// annotation, written by injection.
+	InjectedForAnnotation = Prefix + "injected-for"
 	// MirrorPodAnnotation marks the API server's mirror of a static pod, which
 	// the kubelet would not recognise if it were changed. Kubernetes' own.
 	MirrorPodAnnotation = "kubernetes.io/config.mirror"

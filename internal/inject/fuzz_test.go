@@ -51,6 +51,7 @@ func FuzzInject(f *testing.F) {
 			t.Fatalf("the patch does not apply: %v", err)
 		}
 		checkKept(t, decode(t, raw), decode(t, patched))
+		checkStarts(t, patched)
 		again, err := inject.Parse(patched)
 		if err != nil {
 			t.Fatalf("the patched pod does not parse: %v", err)
@@ -115,7 +116,10 @@ func decode(t *testing.T, raw []byte) map[string]any {
 // checkKept fails if anything of before is missing in after or has changed.
 func checkKept(t *testing.T, before, after map[string]any) {
 	t.Helper()
-	same(t, "pod", before, after, "spec")
+	same(t, "pod", before, after, "spec", "metadata")
+	metadataBefore, metadataAfter := object(before["metadata"]), object(after["metadata"])
+	same(t, "metadata", metadataBefore, metadataAfter, "annotations")
+	same(t, "annotations", object(metadataBefore["annotations"]), object(metadataAfter["annotations"]), contract.InjectedForAnnotation)
 	specBefore, specAfter := object(before["spec"]), object(after["spec"])
 	same(t, "spec", specBefore, specAfter, "containers", "initContainers", "volumes")
 
@@ -131,7 +135,7 @@ func checkKept(t *testing.T, before, after map[string]any) {
 			}
 			b, a := object(had[i]), object(has[offset+i])
 			same(t, list, b, a, "env", "volumeMounts")
-			prefix(t, list+".env", items(b["env"]), items(a["env"]))
+			kept(t, list+".env", items(b["env"]), items(a["env"]))
 			prefix(t, list+".volumeMounts", items(b["volumeMounts"]), items(a["volumeMounts"]))
 		}
 		for i := offset + len(had); i < len(has); i++ {
@@ -149,6 +153,57 @@ func checkKept(t *testing.T, before, after map[string]any) {
 	}
 }
 
+// kept fails if after has not the whole of before at one of its ends.
+func kept(t *testing.T, what string, before, after []any) {
+	t.Helper()
+	if added := len(after) - len(before); len(before) > 0 && (added < 0 || !cmp.Equal(before, after[:len(before)]) && !cmp.Equal(before, after[added:])) {
+		t.Fatalf("%s changed: %v is no longer at an end of %v", what, before, after)
+	}
+}
+
+// checkStarts makes the kubelet's check of a container that must not be root
+// (kuberuntime's verifyRunAsNonRoot) on those that were added: by its own user or
+// the pod's, where there is one; that of the image is no root's.
+func checkStarts(t *testing.T, patched []byte) {
+	t.Helper()
+	type security struct {
+		RunAsUser    *int64 `json:"runAsUser"`
+		RunAsNonRoot *bool  `json:"runAsNonRoot"`
+	}
+	type container struct {
+		Name            string   `json:"name"`
+		SecurityContext security `json:"securityContext"`
+		Image           string   `json:"image"`
+	}
+	var pod struct {
+		Spec struct {
+			SecurityContext security    `json:"securityContext"`
+			InitContainers  []container `json:"initContainers"`
+			Containers      []container `json:"containers"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(patched, &pod); err != nil {
+		return // types that injection does not look at
+	}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if !(c.Name == contract.ProxyContainer || c.Name == contract.ProxyInitContainer) || c.Image != injecttest.Settings().Proxy.Image {
+			continue
+		}
+		uid, nonRoot := first(c.SecurityContext.RunAsUser, pod.Spec.SecurityContext.RunAsUser), first(c.SecurityContext.RunAsNonRoot, pod.Spec.SecurityContext.RunAsNonRoot)
+		if nonRoot != nil && *nonRoot && uid != nil && *uid == 0 {
+			t.Fatalf("the kubelet does not start %s: it must not be root, and its user is", c.Name)
+		}
+	}
+}
+
+// first is the container's own, or else the pod's.
+func first[T any](own, ofPod *T) *T {
+	if own != nil {
+		return own
+	}
+	return ofPod
+}
+
 func ours(container any) bool {
 	name, _ := object(container)["name"].(string)
 	return name == contract.ProxyContainer || name == contract.ProxyInitContainer
@@ -159,7 +214,9 @@ func items(v any) []any           { l, _ := v.([]any); return l }
 
 func same(t *testing.T, what string, before, after map[string]any, but ...string) {
 	t.Helper()
-	b, a := maps.Clone(before), maps.Clone(after)
+	b, a := map[string]any{}, map[string]any{}
+	maps.Copy(b, before)
+	maps.Copy(a, after)
 	for _, key := range but {
 		delete(b, key)
 		delete(a, key)

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"azwi/contract"
@@ -54,6 +55,9 @@ const (
 	ReasonProxyUID        Reason = "proxy-uid"
 	ReasonProxyMode       Reason = "proxy-mode"
 	ReasonProxyIdentity   Reason = "proxy-identities"
+	ReasonProxyResources  Reason = "proxy-resources"
+	ReasonProxyWindows    Reason = "proxy-windows"
+	ReasonOtherAccount    Reason = "other-account"
 )
 
 // Inject decides what to change in the pod, whose service account is account. A
@@ -98,19 +102,53 @@ type injection struct {
 	allowed    []string // client IDs, for the proxy
 }
 
+// usesClientID reports whether the account's client ID goes into a container.
+func (in *injection) usesClientID() bool {
+	if in.clientID() == "" {
+		return false
+	}
+	uses := in.proxy && !in.pod.hasContainer(contract.ProxyContainer)
+	in.targets(func(_ string, _ int, c podContainer) { uses = uses || !c.sets(contract.EnvClientID) })
+	return uses
+}
+
+// targets calls f for the containers to complete.
+func (in *injection) targets(f func(list string, index int, c podContainer)) {
+	in.pod.containers(func(list string, index int, c podContainer) {
+		if !in.skip[c.Name] && c.Name != contract.ProxyInitContainer {
+			f(list, index, c)
+		}
+	})
+}
+
 func (in *injection) patch() []Op {
 	var ops []Op
-	in.pod.containers(func(list string, index int, c podContainer) {
-		if in.skip[c.Name] || c.Name == contract.ProxyInitContainer {
-			return
-		}
+	in.targets(func(list string, index int, c podContainer) {
 		env, mounts := in.complete(c)
 		path := fmt.Sprintf("/spec/%s/%d", list, index)
-		ops = append(ops, appendOps(path+"/env", len(c.Env), env)...)
+		if c.refersTo(env) {
+			ops = append(ops, prependOps(path+"/env", len(c.Env), env)...)
+		} else {
+			ops = append(ops, appendOps(path+"/env", len(c.Env), env)...)
+		}
 		ops = append(ops, appendOps(path+"/volumeMounts", len(c.VolumeMounts), mounts)...)
 	})
 	ops = append(ops, in.volumeOps()...)
-	return append(ops, in.proxyOps()...)
+	ops = append(ops, in.proxyOps()...)
+	return append(ops, in.markOps()...)
+}
+
+// markOps note whose client ID the pod has been given, for a later pass.
+func (in *injection) markOps() []Op {
+	annotations := in.pod.metadata.Annotations
+	switch {
+	case in.settings.Unmarked || !in.usesClientID() || annotations[contract.InjectedForAnnotation] == in.account.Name:
+		return nil
+	case len(annotations) == 0:
+		return []Op{{Op: "add", Path: "/metadata/annotations", Value: map[string]string{contract.InjectedForAnnotation: in.account.Name}}}
+	default:
+		return []Op{{Op: "add", Path: "/metadata/annotations/" + strings.ReplaceAll(contract.InjectedForAnnotation, "/", "~1"), Value: in.account.Name}}
+	}
 }
 
 // complete returns the environment and mounts that container c lacks.
@@ -157,6 +195,15 @@ func (in *injection) complete(c podContainer) (env []envVar, mounts []volumeMoun
 		}
 	}
 	return append(env, in.endpointEnv(c)...), mounts
+}
+
+// refersTo reports whether a variable of the container's own refers to one of those
+// to add: references expand only to variables that stand before them. A container
+// that sets the pod's UID itself has ours refer to its own.
+func (c podContainer) refersTo(added []envVar) bool {
+	return !c.sets(contract.EnvPodUID) && slices.ContainsFunc(c.Env, func(e podEnv) bool {
+		return slices.ContainsFunc(added, func(v envVar) bool { return strings.Contains(e.Value, "$("+v.Name+")") })
+	})
 }
 
 func (c podContainer) sets(env string) bool {

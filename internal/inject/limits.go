@@ -14,6 +14,8 @@ const (
 	MostVariables       = 10_000 // of all containers
 	MostMounts          = 10_000 // of all containers
 	MostVolumes         = 2_000
+	MostPorts           = 10_000   // of all containers
+	MostPlacement       = 64 << 10 // bytes of affinity, tolerations, node selector and the pod's own resources
 	MostReservedVolumes = 20       // volumes, and names that mounts refer to
 	MostKeys            = 10_000   // of labels and annotations
 	MostAnnotation      = 32 << 10 // bytes of one of ours, as written
@@ -45,7 +47,7 @@ type Outline struct {
 	// the last word.
 	Unlabelled bool
 
-	size, containers, variables, mounts, volumes, keys, annotation int
+	size, containers, variables, mounts, volumes, ports, placement, keys, annotation int
 }
 
 // Measure returns the outline of a pod in JSON. Only valid JSON gives a useful one.
@@ -111,6 +113,11 @@ func (o *Outline) spec(s *scanner) {
 			}
 		case "volumes":
 			o.volumes += count(s)
+		case "affinity", "tolerations", "nodeSelector", "resources":
+			s.next()
+			start := s.at
+			s.skip()
+			o.placement += s.at - start
 		}
 	}
 }
@@ -122,6 +129,8 @@ func (o *Outline) container(s *scanner) {
 			o.variables += count(s)
 		case "volumeMounts":
 			o.mounts += count(s)
+		case "ports":
+			o.ports += count(s)
 		}
 	}
 }
@@ -141,6 +150,8 @@ func (o Outline) check() error {
 		{"environment variables", o.variables, MostVariables},
 		{"volume mounts", o.mounts, MostMounts},
 		{"volumes", o.volumes, MostVolumes},
+		{"ports", o.ports, MostPorts},
+		{"bytes of affinity, tolerations, node selector and resources", o.placement, MostPlacement},
 		{"labels and annotations", o.keys, MostKeys},
 		{"bytes in an annotation " + contract.Prefix + "...", o.annotation, MostAnnotation},
 	} {
@@ -157,14 +168,16 @@ func (o Outline) check() error {
 func (o Outline) Memory(settings Settings, account Account) int64 {
 	const (
 		container = 5 << 10 // its own, and four or six variables and a mount in the patch
-		variable  = 150
+		variable  = 200
 		mount     = 200
 		volume    = 400
-		key       = 600
+		port      = 150
+		placement = 100 // a byte's
+		key       = 700
 	)
 	text := len(settings.CustomTokenEndpoint.CAData) + len(account.Annotations[contract.ClientIDAnnotation]) + len(account.Annotations[contract.TenantIDAnnotation])
-	return int64(2*o.size + 10*o.annotation + o.containers*(container+5*text) +
-		o.variables*variable + o.mounts*mount + o.volumes*volume + o.keys*key)
+	return int64(2*o.size + 30*o.annotation + o.containers*(container+5*text) +
+		o.variables*variable + o.mounts*mount + o.volumes*volume + o.ports*port + o.placement*placement + o.keys*key)
 }
 
 // checkParsed checks what only a decoded pod tells.

@@ -55,6 +55,10 @@ func TestLimits(t *testing.T) {
 		{"variables", list(`"containers":[{"name":"app","env":%s}]`, `{}`), inject.MostVariables, "environment variables"},
 		{"mounts", list(`"containers":[{"name":"app","volumeMounts":%s}]`, `{"name":"m%d","mountPath":"/m%d"}`), inject.MostMounts, "volume mounts"},
 		{"volumes", list(app+`,"volumes":%s`, `{}`), inject.MostVolumes, "volumes"},
+		{"ports", list(`"containers":[{"name":"app","ports":%s}]`, `{}`), inject.MostPorts, "ports"},
+		{"tolerations", func(n int) string {
+			return labelled(app + `,"tolerations":[{"key":"` + strings.Repeat("a", n-len(`[{"key":""}]`)) + `"}]`)
+		}, inject.MostPlacement, "bytes of affinity"},
 		{"reserved volumes", list(app+`,"volumes":%s`, `{"name":"azure-workload-identity-reserved-%d"}`), inject.MostReservedVolumes, "reserved volumes"},
 		{"mounts of reserved volumes", list(`"containers":[{"name":"app","volumeMounts":%s}]`,
 			`{"name":"azure-workload-identity-reserved-%d","mountPath":"/m%d"}`), inject.MostReservedVolumes, "reserved volumes"},
@@ -148,6 +152,10 @@ func TestMemory(t *testing.T) { //nolint:paralleltest // it counts the whole pro
 		{"variables", labelled(`"containers":[{"env":` + repeated(inject.MostVariables, `{}`) + `}]`)},
 		{"mounts", labelled(`"containers":[{"volumeMounts":` + repeated(inject.MostMounts, `{}`) + `}]`)},
 		{"volumes", labelled(`"containers":[{}],"volumes":` + repeated(inject.MostVolumes, `{}`))},
+		{"ports", labelled(`"containers":[{"ports":` + repeated(inject.MostPorts, `{}`) + `}]`)},
+		{"tolerations", labelled(`"containers":[{}],"tolerations":` + repeated(inject.MostPlacement/3-1, `{}`))},
+		{"affinity", labelled(`"containers":[{}],"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":` +
+			repeated(inject.MostPlacement/3-100, `{}`) + `}]}}}`)},
 		{"annotation", annotated(`"`+contract.ProxyIdentitiesAnnotation+`":"`+strings.Repeat("a=22222222-2222-2222-2222-222222222222;", 800)+`","`+
 			contract.InjectProxyAnnotation+`":"true"`, `"containers":[{}]`)},
 		{"keys", annotated(strings.Trim(strings.ReplaceAll(repeated(inject.MostKeys-1, `"k%d":""`), "[", ""), "]"), `"containers":[{}]`)},

@@ -22,6 +22,8 @@ func Places() []Place {
 			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation, contract.ProxyModeAnnotation,
 			contract.ProxyIdentitiesAnnotation, contract.ProxyAllowedClientIDsAnnotation,
 			contract.ProxyEgressAnnotation, contract.ProxyNoEgressAnnotation, contract.ProxyCAAnnotation,
+			contract.ProxyCPURequestAnnotation, contract.ProxyCPULimitAnnotation,
+			contract.ProxyMemoryRequestAnnotation, contract.ProxyMemoryLimitAnnotation,
 		}, false},
 		{"label of the service account", nil, true},
 		{"annotation of the service account", []string{

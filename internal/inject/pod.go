@@ -26,18 +26,55 @@ type podMetadata struct {
 }
 
 type podSpec struct {
-	ServiceAccountName string          `json:"serviceAccountName"`
-	HostNetwork        bool            `json:"hostNetwork"`
-	SecurityContext    securityContext `json:"securityContext"`
-	Volumes            []rawJSON       `json:"volumes"`
-	InitContainers     []*podContainer `json:"initContainers"`
-	Containers         []*podContainer `json:"containers"`
+	ServiceAccountName string            `json:"serviceAccountName"`
+	HostNetwork        bool              `json:"hostNetwork"`
+	RestartPolicy      string            `json:"restartPolicy"`
+	OS                 podOS             `json:"os"`
+	NodeSelector       map[string]string `json:"nodeSelector"`
+	Affinity           affinity          `json:"affinity"`
+	Tolerations        []toleration      `json:"tolerations"`
+	Resources          podResources      `json:"resources"`
+	SecurityContext    securityContext   `json:"securityContext"`
+	Volumes            []rawJSON         `json:"volumes"`
+	InitContainers     []*podContainer   `json:"initContainers"`
+	Containers         []*podContainer   `json:"containers"`
+}
+
+type podOS struct {
+	Name string `json:"name"`
+}
+
+type affinity struct {
+	NodeAffinity struct {
+		Required struct {
+			Terms []struct {
+				Expressions []nodeRequirement `json:"matchExpressions"`
+			} `json:"nodeSelectorTerms"`
+		} `json:"requiredDuringSchedulingIgnoredDuringExecution"`
+	} `json:"nodeAffinity"`
+}
+
+type nodeRequirement struct {
+	Key      string   `json:"key"`
+	Operator string   `json:"operator"`
+	Values   []string `json:"values"`
+}
+
+type toleration struct {
+	Key string `json:"key"`
+}
+
+// podResources are the quantities of the whole pod, which may be text or numbers.
+type podResources struct {
+	Requests map[string]rawJSON `json:"requests"`
+	Limits   map[string]rawJSON `json:"limits"`
 }
 
 type podContainer struct {
 	Name            string          `json:"name"`
 	SecurityContext securityContext `json:"securityContext"`
 	Env             []podEnv        `json:"env"`
+	Ports           []podPort       `json:"ports"`
 	VolumeMounts    []volumeMount   `json:"volumeMounts"`
 }
 
@@ -50,8 +87,14 @@ func (r *rawJSON) UnmarshalJSON(data []byte) error {
 }
 
 type podEnv struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name      string    `json:"name"`
+	Value     string    `json:"value"`
+	ValueFrom *struct{} `json:"valueFrom"`
+}
+
+type podPort struct {
+	ContainerPort int64  `json:"containerPort"`
+	Protocol      string `json:"protocol"`
 }
 
 type securityContext struct {
@@ -131,6 +174,33 @@ func (p *Pod) ServiceAccountName() string {
 		return "default"
 	}
 	return p.spec.ServiceAccountName
+}
+
+// onWindows reports whether the pod can only run on Windows: by its own word or by
+// where it may be scheduled.
+func (p *Pod) onWindows() bool {
+	if p.spec.OS.Name == windows || p.spec.NodeSelector[nodeOSLabel] == windows {
+		return true
+	}
+	terms := p.spec.Affinity.NodeAffinity.Required.Terms
+	for _, term := range terms { // one of them suffices
+		if !slices.ContainsFunc(term.Expressions, func(r nodeRequirement) bool {
+			return r.Key == nodeOSLabel && r.Operator == "In" && len(r.Values) == 1 && r.Values[0] == windows
+		}) {
+			return false
+		}
+	}
+	return len(terms) > 0
+}
+
+const (
+	nodeOSLabel = "kubernetes.io/os" // Kubernetes' own label of nodes
+	windows     = "windows"
+)
+
+// hasResources reports whether requests or limits are set for the pod as a whole.
+func (p *Pod) hasResources() bool {
+	return len(p.spec.Resources.Requests)+len(p.spec.Resources.Limits) > 0
 }
 
 // containers calls f for the init containers, then the containers; list is the

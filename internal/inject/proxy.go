@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,7 +126,7 @@ func (in *injection) proxyContainer() newContainer {
 		ImagePullPolicy: "IfNotPresent",
 		Args:            []string{port, logLevel},
 		Ports:           []containerPort{{in.proxyPort}},
-		Resources:       *in.settings.Proxy.Resources,
+		Resources:       in.resources(*in.settings.Proxy.Resources),
 		Lifecycle:       &lifecycle{},
 		SecurityContext: lockedDown(),
 	}
@@ -135,6 +136,11 @@ func (in *injection) proxyContainer() newContainer {
 	if in.proxyMode == contract.ProxyModeEnv {
 		c.Args = append(c.Args, "--proxy-mode="+contract.ProxyModeEnv)
 		c.Env = append(c.Env, podUID())
+		// It runs as the pod's own user, of whom a cluster may insist on a certain
+		// range (OpenShift), or that of the image. The kubelet starts no root here.
+		if uid := in.pod.spec.SecurityContext.RunAsUser; uid != nil && *uid == 0 {
+			c.SecurityContext.runAs(contract.ProxyUID)
+		}
 	} else {
 		// Written out, or a runAsUser of the whole pod would take the proxy's
 		// traffic into its own redirect.
@@ -168,6 +174,33 @@ func (in *injection) addEgress(c *newContainer) {
 	}
 }
 
+// resources are those of a container whose own ones are given. A pod with requests
+// or limits of its own, as a whole, has reckoned with its author's containers only,
+// and the API server refuses those that need more.
+func (in *injection) resources(own Resources) Resources {
+	r := Resources{Requests: map[string]string{}, Limits: map[string]string{}}
+	if !in.pod.hasResources() {
+		maps.Copy(r.Requests, own.Requests)
+		maps.Copy(r.Limits, own.Limits)
+	}
+	for _, q := range Quantities() {
+		request, requested := in.pod.metadata.Annotations[q.Request]
+		limit, limited := in.pod.metadata.Annotations[q.Limit]
+		if !requested && !limited {
+			continue
+		}
+		delete(r.Requests, q.Resource)
+		delete(r.Limits, q.Resource)
+		if requested {
+			r.Requests[q.Resource] = request
+		}
+		if limited {
+			r.Limits[q.Resource] = limit
+		}
+	}
+	return r
+}
+
 // proxyInitContainer sets the redirect. It holds no token and no identity.
 func (in *injection) proxyInitContainer() newContainer {
 	c := newContainer{
@@ -176,7 +209,7 @@ func (in *injection) proxyInitContainer() newContainer {
 		ImagePullPolicy: "IfNotPresent",
 		Args:            []string{"init"},
 		Env:             []envVar{{Name: contract.ProxyPortEnv, Value: strconv.FormatInt(in.proxyPort, 10)}},
-		Resources:       *in.settings.Proxy.InitResources,
+		Resources:       in.resources(*in.settings.Proxy.InitResources),
 		VolumeMounts:    []volumeMount{noAPIToken()},
 		SecurityContext: lockedDown(),
 	}
@@ -253,15 +286,18 @@ func podUID() envVar {
 
 // proxyWarnings tell of what keeps a container's requests from the proxy.
 func (in *injection) proxyWarnings() []Warning {
-	if in.addsInit() && in.upstreamImages() {
-		return []Warning{{ReasonUpstreamImages, fmt.Sprintf(
-			"%s differs from %s: taken for upstream's images, so the init container is privileged; use one image of ours to do without",
-			contract.EnvProxyInitImage, contract.EnvProxyImage), Subject{}}}
-	}
-	if in.proxyMode != contract.ProxyModeEnv {
+	if !in.proxy {
 		return nil
 	}
-	var ws []Warning
+	ws := in.sidecarWarnings()
+	if in.addsInit() && in.upstreamImages() {
+		return append(ws, Warning{ReasonUpstreamImages, fmt.Sprintf(
+			"%s differs from %s: taken for upstream's images, so the init container is privileged; use one image of ours to do without",
+			contract.EnvProxyInitImage, contract.EnvProxyImage), Subject{}})
+	}
+	if in.proxyMode != contract.ProxyModeEnv {
+		return ws
+	}
 	in.pod.containers(func(_ string, _ int, c podContainer) {
 		if in.skip[c.Name] || c.Name == contract.ProxyContainer {
 			return
@@ -275,6 +311,26 @@ func (in *injection) proxyWarnings() []Warning {
 				"container %s has HTTP_PROXY without 127.0.0.1 in NO_PROXY: some clients will not reach the identity proxy", quote(c.Name)), Subject{Container: c.Name}})
 		}
 	})
+	return ws
+}
+
+// sidecarWarnings tell of what the sidecar does to the pod.
+func (in *injection) sidecarWarnings() []Warning {
+	var ws []Warning
+	in.pod.containers(func(_ string, _ int, c podContainer) {
+		if c.Name != contract.ProxyContainer && slices.ContainsFunc(c.Ports, func(p podPort) bool {
+			return p.ContainerPort == in.proxyPort && (p.Protocol == "" || p.Protocol == "TCP")
+		}) {
+			ws = append(ws, Warning{ReasonPortTaken, fmt.Sprintf(
+				"container %s declares port %d, which the proxy listens on: set annotation %s to another port", quote(c.Name), in.proxyPort, contract.ProxyPortAnnotation),
+				Subject{Container: c.Name}})
+		}
+	})
+	if policy := in.pod.spec.RestartPolicy; !in.settings.Proxy.NativeSidecar && (policy == "Never" || policy == "OnFailure") {
+		ws = append(ws, Warning{ReasonNeverCompletes, fmt.Sprintf(
+			"the pod has restartPolicy %s, but never completes: before Kubernetes 1.%d the proxy is an ordinary container, which keeps running",
+			quote(policy), contract.NativeSidecarMinor), Subject{Key: contract.InjectProxyAnnotation}})
+	}
 	return ws
 }
 

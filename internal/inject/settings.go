@@ -23,6 +23,9 @@ type Settings struct {
 	CustomTokenEndpoint CustomTokenEndpoint
 	// Proxy describes the IMDS proxy's containers.
 	Proxy Proxy
+	// Unmarked leaves contract.InjectedForAnnotation out, for manifests, in which
+	// whoever changes the account sees the client ID beside it.
+	Unmarked bool
 }
 
 // Layout says where containers find the token.

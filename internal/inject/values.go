@@ -1,7 +1,10 @@
 package inject
 
 import (
+	"errors"
 	"fmt"
+	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -14,12 +17,20 @@ func (in *injection) readValues() *Denial {
 	if d := in.readExpiration(); d != nil {
 		return d
 	}
+	if d := in.checkAccount(); d != nil {
+		return d
+	}
 	if !in.proxy {
 		return nil
 	}
 	if in.pod.spec.HostNetwork {
 		return &Denial{ReasonHostNetwork, fmt.Sprintf(
 			"annotation %s asks for the proxy, but the pod has hostNetwork: true: the redirect would change the node's own network; use one or the other",
+			contract.InjectProxyAnnotation), Subject{Key: contract.InjectProxyAnnotation}}
+	}
+	if in.pod.onWindows() {
+		return &Denial{ReasonProxyWindows, fmt.Sprintf(
+			"annotation %s asks for the proxy, which does not run on Windows, but the pod is for Windows nodes: remove the annotation and use an SDK that supports workload identity",
 			contract.InjectProxyAnnotation), Subject{Key: contract.InjectProxyAnnotation}}
 	}
 	if in.settings.Proxy.Image == "" {
@@ -37,25 +48,113 @@ func (in *injection) readValues() *Denial {
 	if d := in.readIdentities(); d != nil {
 		return d
 	}
+	if d := in.readQuantities(); d != nil {
+		return d
+	}
 	if in.proxyMode == contract.ProxyModeRedirect {
 		return in.checkProxyUID()
 	}
 	return nil
 }
 
-// readIdentities reads the lists that become the sidecar's arguments. What is in
-// them is for the sidecar to check, but for the form.
+// checkAccount refuses a pod that has another account's client ID: one whose account
+// was changed after an earlier pass, by a webhook or policy that comes later.
+func (in *injection) checkAccount() *Denial {
+	former, marked := in.pod.metadata.Annotations[contract.InjectedForAnnotation]
+	if !marked || former == in.account.Name {
+		return nil
+	}
+	injected := false
+	in.pod.containers(func(_ string, _ int, c podContainer) { injected = injected || c.sets(contract.EnvClientID) })
+	if !injected {
+		return nil
+	}
+	return &Denial{ReasonOtherAccount, fmt.Sprintf(
+		"%s was set for service account %s, but the pod runs as %s: whatever changes the account must run before workload identity is injected; "+
+			"in a copied pod remove the variable and annotation %s",
+		contract.EnvClientID, quote(former), quote(in.account.Name), contract.InjectedForAnnotation), Subject{Key: contract.InjectedForAnnotation}}
+}
+
+// A Quantity names the annotations for the proxy's request and limit of a resource.
+type Quantity struct{ Resource, Request, Limit string }
+
+// Quantities returns all of them.
+func Quantities() []Quantity {
+	return []Quantity{
+		{"cpu", contract.ProxyCPURequestAnnotation, contract.ProxyCPULimitAnnotation},
+		{"memory", contract.ProxyMemoryRequestAnnotation, contract.ProxyMemoryLimitAnnotation},
+	}
+}
+
+// readQuantities checks the annotations for the requests and limits of the proxy.
+func (in *injection) readQuantities() *Denial {
+	annotations := in.pod.metadata.Annotations
+	for _, q := range Quantities() {
+		for _, key := range []string{q.Request, q.Limit} {
+			value, ok := annotations[key]
+			if _, valid := parseQuantity(value); ok && !valid {
+				return &Denial{ReasonProxyResources, fmt.Sprintf(
+					"annotation %s is %s: allowed is a quantity such as 100m or 64Mi", key, quote(value)), Subject{Key: key}}
+			}
+		}
+	}
+	for _, q := range Quantities() {
+		request, requested := parseQuantity(annotations[q.Request])
+		limit, limited := parseQuantity(annotations[q.Limit])
+		if requested && limited && request.Cmp(limit) > 0 {
+			return &Denial{ReasonProxyResources, fmt.Sprintf(
+				"annotation %s is %s: allowed is at most the limit, which annotation %s sets to %s",
+				q.Request, quote(annotations[q.Request]), q.Limit, quote(annotations[q.Limit])), Subject{Key: q.Request}}
+		}
+	}
+	return nil
+}
+
+// QuantityPattern matches the quantities that the annotations for the proxy's
+// requests and limits may have: Kubernetes' own, but for signs and exponents.
+const QuantityPattern = "^[0-9]{1,12}([.][0-9]{1,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+
+// parseQuantity returns the value of a quantity that QuantityPattern matches.
+func parseQuantity(s string) (*big.Rat, bool) {
+	if ok, err := regexp.MatchString(QuantityPattern, s); !ok || err != nil {
+		return nil, false
+	}
+	suffix := strings.TrimLeft(s, "0123456789.")
+	value, ok := new(big.Rat).SetString(strings.TrimSuffix(s, suffix))
+	if suffix == "m" {
+		return value.Quo(value, big.NewRat(1000, 1)), ok
+	}
+	step := big.NewRat(1000, 1)
+	if strings.HasSuffix(suffix, "i") {
+		step = big.NewRat(1024, 1)
+	}
+	for range strings.Index("_kMGTPE", strings.Replace(strings.TrimSuffix(suffix, "i"), "K", "k", 1)) {
+		value.Mul(value, step)
+	}
+	return value, ok
+}
+
+// readIdentities reads the lists that become the sidecar's arguments, and refuses
+// those that would keep it from starting.
 func (in *injection) readIdentities() *Denial {
 	in.identities = list(in.pod.metadata.Annotations[contract.ProxyIdentitiesAnnotation])
 	in.allowed = list(in.pod.metadata.Annotations[contract.ProxyAllowedClientIDsAnnotation])
 	for _, pair := range in.identities {
-		id, target, ok := strings.Cut(pair, "=")
-		client, tenant, other := strings.Cut(target, "@")
-		if !ok || id == "" || !IsGUID(client) || other && !IsTenant(tenant) {
+		if _, _, err := identitymap.ParsePair(pair); err != nil {
 			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
 				"annotation %s has %s: allowed are ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
 				contract.ProxyIdentitiesAnnotation, quote(pair)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
 		}
+	}
+	if _, err := identitymap.Parse(in.identities); err != nil {
+		// Each is well formed, so it is two of them that contradict each other.
+		var id string
+		if e, ok := errors.AsType[*identitymap.Error](err); ok {
+			id, _, _ = strings.Cut(strings.ToLower(e.Pair), "=")
+		}
+		return &Denial{ReasonProxyIdentity, fmt.Sprintf(
+			"annotation %s gives %s two client IDs or tenants: keep one of them",
+			contract.ProxyIdentitiesAnnotation, quote(id)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
 	}
 	for _, client := range in.allowed {
 		if !IsGUID(client) {

@@ -22,6 +22,10 @@ const (
 	ReasonOwnEndpoint     Reason = "own-identity-endpoint"
 	ReasonHTTPProxy       Reason = "http-proxy"
 	ReasonUpstreamImages  Reason = "upstream-proxy-images"
+	ReasonOwnClientID     Reason = "own-client-id"
+	ReasonVirtualNode     Reason = "virtual-node"
+	ReasonPortTaken       Reason = "proxy-port-taken"
+	ReasonNeverCompletes  Reason = "proxy-never-completes"
 )
 
 const (
@@ -32,6 +36,7 @@ const (
 func (in *injection) warnings() []Warning {
 	ws := in.keyWarnings()
 	ws = append(ws, in.clientIDWarnings()...)
+	ws = append(ws, in.ownClientIDWarnings()...)
 	for _, name := range slices.Sorted(maps.Keys(in.skip)) {
 		if !in.pod.hasContainer(name) && name != contract.ProxyContainer && name != contract.ProxyInitContainer {
 			ws = append(ws, Warning{ReasonSkipUnknown, fmt.Sprintf(
@@ -39,7 +44,40 @@ func (in *injection) warnings() []Warning {
 				Subject{Key: contract.SkipContainersAnnotation}})
 		}
 	}
+	if in.pod.mayBeVirtual() {
+		ws = append(ws, Warning{ReasonVirtualNode,
+			"the pod may run on a virtual node (virtual-kubelet), which supports neither projected tokens nor init containers: workload identity does not work there", Subject{}})
+	}
 	return append(ws, in.proxyWarnings()...)
+}
+
+// mayBeVirtual reports whether the pod asks for virtual nodes, as the guides of AKS
+// have it: by a node selector, or by tolerating their taints.
+func (p *Pod) mayBeVirtual() bool {
+	return p.spec.NodeSelector["type"] == "virtual-kubelet" || slices.ContainsFunc(p.spec.Tolerations, func(t toleration) bool {
+		return t.Key == "virtual-kubelet.io/provider" || t.Key == "azure.com/aci"
+	})
+}
+
+// ownClientIDWarnings find client IDs of the author's own that no identity has. A
+// reference to another variable is not followed.
+func (in *injection) ownClientIDWarnings() []Warning {
+	var ws []Warning
+	in.targets(func(_ string, _ int, c podContainer) {
+		if c.Name == contract.ProxyContainer {
+			return
+		}
+		for _, e := range c.Env {
+			if e.Name != contract.EnvClientID || e.ValueFrom != nil || strings.Contains(e.Value, "$(") || IsGUID(e.Value) || e.Value != "" && e.Value == in.clientID() {
+				continue
+			}
+			ws = append(ws, Warning{ReasonOwnClientID, fmt.Sprintf(
+				"container %s sets %s to %s, which is not a GUID: use a client ID, or remove the variable to get the service account's",
+				quote(c.Name), contract.EnvClientID, quote(e.Value)), Subject{Container: c.Name}})
+			break
+		}
+	})
+	return ws
 }
 
 func (in *injection) clientIDWarnings() []Warning {

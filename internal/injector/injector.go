@@ -75,6 +75,7 @@ func Inject(ctx context.Context, files []*manifest.File, c Config) (Result, erro
 	if c.Kinds == nil {
 		c.Kinds = workload.Known()
 	}
+	c.Settings.Unmarked = true
 	in := injection{config: c, known: map[string]inject.Account{}}
 	for _, file := range files {
 		for _, d := range file.Documents {

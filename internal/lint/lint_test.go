@@ -89,7 +89,7 @@ func names(text string, but ...string) []string {
 	var all []string
 	file := manifest.Parse("x", []byte(text))
 	file.Named = true
-	for _, f := range lint.Lint([]*manifest.File{file}, lint.Config{}) {
+	for _, f := range lint.Lint([]*manifest.File{file}, lint.Config{OrdinarySidecar: true}) {
 		if !slices.Contains(but, f.Rule) {
 			all = append(all, f.Rule)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/identitymap"
 	"azwi/internal/inject"
 )
 
@@ -36,11 +37,11 @@ func newGenerator(c Config) (*generator, error) {
 	if g.sampler, err = newSampler(c.Settings); err != nil {
 		return nil, err
 	}
-	if g.plain, err = g.sampler.add(nil); err != nil {
+	if g.plain, err = g.sampler.add(nil, nil); err != nil {
 		return nil, err
 	}
 	if g.hasCustom() {
-		if g.custom, err = g.sampler.add(map[string]string{c.Settings.CustomTokenEndpoint.Annotation: "true"}); err != nil {
+		if g.custom, err = g.sampler.add(map[string]string{c.Settings.CustomTokenEndpoint.Annotation: "true"}, nil); err != nil {
 			return nil, err
 		}
 		if !startsWith(g.custom.env, g.plain.env) {
@@ -53,17 +54,33 @@ func newGenerator(c Config) (*generator, error) {
 	if !g.hasProxy() {
 		return g, nil
 	}
-	for _, mode := range []string{contract.ProxyModeRedirect, contract.ProxyModeEnv} {
-		if g.proxy[mode], err = g.sampler.add(map[string]string{
+	proxied := func(mode string, spec map[string]any) (added, error) {
+		return g.sampler.add(map[string]string{
 			contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: mode, contract.ProxyCAAnnotation: holeCA,
-		}); err != nil {
+		}, spec)
+	}
+	for _, mode := range []string{contract.ProxyModeRedirect, contract.ProxyModeEnv} {
+		if g.proxy[mode], err = proxied(mode, nil); err != nil {
 			return nil, err
 		}
+	}
+	root, err := proxied(contract.ProxyModeEnv, map[string]any{"securityContext": map[string]any{"runAsUser": 0}})
+	if err != nil {
+		return nil, err
+	}
+	if !reflect.DeepEqual(securityOf(root), securityOf(g.proxy[contract.ProxyModeRedirect])) {
+		return nil, errors.New("the sidecar of a pod of root's is not secured as in redirect mode")
 	}
 	if !startsWith(g.proxy[contract.ProxyModeEnv].env, g.plain.env) {
 		return nil, errors.New("env mode changes the environment instead of adding to it")
 	}
 	return g, nil
+}
+
+// securityOf is the security context of the sidecar.
+func securityOf(a added) any {
+	sidecar, _ := a.containers[contract.ProxyContainer].(map[string]any)
+	return sidecar["securityContext"]
 }
 
 func startsWith(list, prefix []any) bool {
@@ -131,10 +148,26 @@ func items(key string) string {
 // number matches what strconv.ParseInt takes and is not certainly out of range.
 const number = `"^[+]?0*[0-9]{1,5}$"`
 
-// quoted shows a value that somebody else chose as inject's quote does.
+// quoted shows a value that somebody else chose as inject's quote does, but for the
+// form of what is not printable ASCII: the bytes in hexadecimal.
 func quoted(value string) expr {
-	return expr(fmt.Sprintf(`strings.quote(size(%[1]s) > 64 ? %[1]s.substring(0, 64) + "..." : %[1]s)`, value))
+	return expr(fmt.Sprintf(`[string(%s)].map(q, strings.quote(size(q) > 64 ? q.substring(0, 64) + "..." : q))
+.map(q, q.matches(%s) ? q : q.split("").map(r, r.matches("^[ -~]$") ? r : "\\x" + "%%x".format([r])).join(""))[0]`, value, quote("^"+printable+"$")))
 }
+
+// printable matches text without anything that a terminal acts on.
+const printable = "[ -~]*"
+
+// isSet tells whether container c sets a variable.
+func isSet(name string) string {
+	return fmt.Sprintf("c.?env.orValue([]).exists(e, e.name == %s)", quote(name))
+}
+
+// accountName is the pod's service account.
+const accountName = `object.spec.?serviceAccountName.orValue("default")`
+
+// marked is the account that the pod was injected for, as an optional value.
+func marked() string { return annotation(contract.InjectedForAnnotation) }
 
 // podVariables are those that need nothing but the pod: what its annotations say
 // and its containers. The API server prepares all variables of a policy for each
@@ -158,7 +191,7 @@ func (g *generator) podVariables() variables {
 
 // podAccount names the pod's service account in texts.
 func podAccount() holes {
-	return holes{holeNamespace: "object.metadata.namespace", holeAccount: `object.spec.?serviceAccountName.orValue("default")`}
+	return holes{holeNamespace: "object.metadata.namespace", holeAccount: accountName}
 }
 
 // The pod's lists, for expressions where there are no variables, too.
@@ -225,7 +258,7 @@ func (g *generator) mutating() (policySpec, error) {
 	if g.hasProxy() {
 		g.proxyVariables(&v)
 	}
-	denial, err := g.denial()
+	denial, _, err := g.denial()
 	if err != nil {
 		return policySpec{}, err
 	}
@@ -240,6 +273,7 @@ func (g *generator) mutating() (policySpec, error) {
 	if g.hasProxy() {
 		ops = append(ops, g.proxyOps(&v))
 	}
+	ops = append(ops, markOps())
 	p := pods().withAccount(g.complete())
 	p.ReinvocationPolicy = "IfNeeded"
 	p.Variables = v
@@ -265,7 +299,7 @@ func (g *generator) complete() string {
 		mounts += fmt.Sprintf(" && %s.exists(m, m.mountPath == %s)", mountsOf, quote(contract.LegacyMountPath))
 	}
 	checks = append(checks,
-		fmt.Sprintf("!object.metadata.?annotations.orValue({}).exists(k, k.startsWith(%s))", quote(contract.Prefix)),
+		fmt.Sprintf("!object.metadata.?annotations.orValue({}).exists(k, k != %s && k.startsWith(%s))", quote(contract.InjectedForAnnotation), quote(contract.Prefix)),
 		fmt.Sprintf(`%s == ""`, ofAccount(contract.TokenExpirationAnnotation)))
 	if g.config.Settings.TenantID == "" {
 		checks = append(checks, fmt.Sprintf(`%s == ""`, ofAccount(contract.TenantIDAnnotation)))
@@ -278,17 +312,29 @@ func (g *generator) complete() string {
 
 // refuse leaves the reason in the pod for the validating policy, which denies it:
 // so the account is read once, and a pod is denied for what was seen then.
-func refuse() string {
+func refuse() string { return annotate(contract.RefusedAnnotation, "variables.refusal") }
+
+func annotate(key, value string) string {
 	return fmt.Sprintf(`(object.metadata.?annotations.hasValue() ?
-  [JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey(%[1]s), value: variables.refusal}] :
-  [JSONPatch{op: "add", path: "/metadata/annotations", value: {%[1]s: variables.refusal}}])`, quote(contract.RefusedAnnotation))
+  [JSONPatch{op: "add", path: "/metadata/annotations/" + jsonpatch.escapeKey(%[1]s), value: %[2]s}] :
+  [JSONPatch{op: "add", path: "/metadata/annotations", value: {%[1]s: %[2]s}}])`, quote(key), value)
+}
+
+// markOps note whose client ID the pod is given, unless it has another account's,
+// which the validating policy denies.
+func markOps() string {
+	return fmt.Sprintf("(%s != \"\" &&\n(variables.everyContainer.exists(c, %s && !%s) || %s) &&\n!(%s.hasValue() && variables.everyContainer.exists(c, %s)) ?\n%s : [])",
+		ofAccount(contract.ClientIDAnnotation), isTarget("c"), isSet(contract.EnvClientID), addsSidecar(),
+		marked(), isSet(contract.EnvClientID), indent(annotate(contract.InjectedForAnnotation, "string(params.metadata.name)")))
 }
 
 // proxyOps put the proxy's containers into the pod: before all others, or the sidecar
 // before the containers and the other one behind the init containers.
 func (g *generator) proxyOps(v *variables) string {
 	redirect, env := g.proxy[contract.ProxyModeRedirect].containers, g.proxy[contract.ProxyModeEnv].containers
-	proxyInit := fmt.Sprintf("(%s ?\n[%s] : [])", addsInit(), literal(redirect[contract.ProxyInitContainer], g.holes()))
+	init := maps.Clone(redirect[contract.ProxyInitContainer].(map[string]any))
+	init["resources"] = resourcesOf(init)
+	proxyInit := fmt.Sprintf("(%s ?\n[%s] : [])", addsInit(), literal(init, g.holes()))
 	sidecar := fmt.Sprintf("(%s ?\n[%s] : [])", addsSidecar(), g.sidecar(redirect[contract.ProxyContainer], env[contract.ProxyContainer]))
 	at := func(list, index, containers string) string {
 		return fmt.Sprintf(`%s.transformList(i, c, JSONPatch{op: "add", path: "/spec/%s/%s, value: c})`, containers, list, index)
@@ -332,17 +378,26 @@ func (g *generator) completions(list, containers string) string {
 	return fmt.Sprintf(`%s.transformList(i, c, %s,
   [%s.filter(m, %s).map(m, %s)].map(tokenAt,
     (has(c.env) ?
-      [c.env.map(e, e.name)].map(names, (%s).map(e, JSONPatch{op: "add", path: %s, value: e}))[0] :
+      [c.env.map(e, e.name)].map(names, [%s].map(missing, %s ?
+        missing.transformList(j, e, JSONPatch{op: "add", path: %s + string(j), value: e}) :
+        missing.map(e, JSONPatch{op: "add", path: %s, value: e}))[0])[0] :
       [JSONPatch{op: "add", path: %s, value: %s}]) +
     (has(c.volumeMounts) ? [] : [JSONPatch{op: "add", path: %s, value: []}])%s)[0]).flatten()`,
 		containers, isTarget("c"), mountsOf, isToken("m"), cleaned("m.mountPath"),
-		g.missingEnv(true), at("env/-"), at("env"), g.missingEnv(false), at("volumeMounts"), mounts)
+		g.missingEnv(true), refersToMissing(), at("env/"), at("env/-"), at("env"), g.missingEnv(false), at("volumeMounts"), mounts)
 }
 
-// denial is the text with which inject denies the pod, or the empty string.
-func (g *generator) denial() (string, error) {
+// refersToMissing tells whether a variable of container c refers to one of those
+// that it lacks, so that these must stand before it.
+func refersToMissing() string {
+	return fmt.Sprintf(`!(%s in names) && c.env.map(e, e.?value.orValue("")).exists(v, v.contains("$(") && missing.exists(m, v.contains("$(" + string(m.name) + ")")))`, quote(contract.EnvPodUID))
+}
+
+// denial is the text with which inject denies the pod, or the empty string, and a
+// pattern for the texts that it may be.
+func (g *generator) denial() (text, pattern string, err error) {
 	s := g.sampler
-	var cases []string
+	var cases, shapes []string
 	var failed error
 	add := func(condition string, reason inject.Reason, p samplePod, h holes) {
 		text, err := s.denial(reason, p)
@@ -351,6 +406,10 @@ func (g *generator) denial() (string, error) {
 			return
 		}
 		cases = append(cases, condition+" ?\n"+indent(h.fill(text)))
+		shapes = append(shapes, h.pattern(text))
+	}
+	end := func(last string) (string, string, error) {
+		return strings.Join(append(cases, last), " :\n"), "^(" + strings.Join(shapes, "|") + ")$", failed
 	}
 	annotated := func(key, value string) samplePod {
 		return samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true", key: value}}
@@ -365,20 +424,38 @@ func (g *generator) denial() (string, error) {
 	add("object.spec.?hostNetwork.orValue(false)", inject.ReasonHostNetwork, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true"}, spec: map[string]any{"hostNetwork": true},
 	}, nil)
+	add(onWindows(), inject.ReasonProxyWindows, samplePod{
+		annotations: map[string]string{contract.InjectProxyAnnotation: "true"}, spec: map[string]any{"os": map[string]any{"name": "windows"}},
+	}, nil)
 	if !g.hasProxy() {
-		text, err := s.denial(inject.ReasonProxyImage, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true"}})
-		return strings.Join(append(cases, quote(text)), " :\n"), errors.Join(failed, err)
+		add("true", inject.ReasonProxyImage, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true"}}, nil)
+		return end(`""`)
 	}
 	add("!(variables.proxyMode in "+names([]string{contract.ProxyModeRedirect, contract.ProxyModeEnv})+")", inject.ReasonProxyMode,
 		annotated(contract.ProxyModeAnnotation, holeValue), holes{quote(holeValue): quoted("variables.proxyMode")})
 	add("variables.proxyPort < 1 || variables.proxyPort > 65535", inject.ReasonProxyPort,
 		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(` + annotation(contract.ProxyPortAnnotation) + `.orValue(""))`)})
 	for _, l := range []struct{ key, pattern string }{
-		{contract.ProxyIdentitiesAnnotation, "^[^=]+=" + guid + "(@[A-Za-z0-9.-]+)?$"},
+		{contract.ProxyIdentitiesAnnotation, identitymap.Pattern},
 		{contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
 	} {
 		bad := fmt.Sprintf("%s.filter(s, !s.matches(%s))", items(l.key), quote(l.pattern))
 		add(fmt.Sprintf("size(%s) > 0", bad), inject.ReasonProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
+	}
+	const twice = "x=" + sampleGUID + ";x=10000000-0000-0000-0000-000000000000"
+	add(fmt.Sprintf("size(%s) > 0", contradictions()), inject.ReasonProxyIdentity,
+		annotated(contract.ProxyIdentitiesAnnotation, twice), holes{quote("x"): quoted(contradictions() + "[0]")})
+	add(fmt.Sprintf("size(%s) > 0", badQuantities()), inject.ReasonProxyResources, annotated(contract.ProxyCPURequestAnnotation, holeValue), holes{
+		contract.ProxyCPURequestAnnotation: expr(badQuantities() + "[0]"),
+		quote(holeValue):                   quoted("object.metadata.annotations[" + badQuantities() + "[0]]"),
+	})
+	for _, q := range inject.Quantities() {
+		request, limit := annotation(q.Request), annotation(q.Limit)
+		p := annotated(q.Request, "2")
+		p.annotations[q.Limit] = "1"
+		add(fmt.Sprintf(`%[1]s.hasValue() && %[2]s.hasValue() &&
+quantity(string(%[1]s.orValue(""))).isGreaterThan(quantity(string(%[2]s.orValue(""))))`, request, limit),
+			inject.ReasonProxyResources, p, holes{quote("2"): quoted(request + `.orValue("")`), quote("1"): quoted(limit + `.orValue("")`)})
 	}
 	uid := fmt.Sprintf(`variables.everyContainer.filter(c,
   !(c.name in %s) &&
@@ -390,15 +467,71 @@ func (g *generator) denial() (string, error) {
 			"name": holeValue, "securityContext": map[string]any{"runAsUser": contract.ProxyUID},
 		}}},
 	}, holes{quote(holeValue): quoted("(" + uid + ")[0]")})
-	return strings.Join(append(cases, `""`), " :\n"), failed
+	return end(`""`)
+}
+
+// onWindows tells whether the pod can only run on Windows.
+func onWindows() string {
+	const label = `"kubernetes.io/os"`
+	return fmt.Sprintf(`(object.spec.?os.?name.orValue("") == "windows" || object.spec.?nodeSelector[?%[1]s].orValue("") == "windows" ||
+[object.spec.?affinity.?nodeAffinity.?requiredDuringSchedulingIgnoredDuringExecution.?nodeSelectorTerms.orValue([])].exists(terms,
+  size(terms) > 0 && terms.all(t, t.?matchExpressions.orValue([]).exists(r,
+    r.key == %[1]s && r.operator == "In" && r.?values.orValue([]) == ["windows"]))))`, label)
+}
+
+// contradictions are the IDs with two of the proxy's identities. Pairs of the same ID
+// are neighbours when sorted.
+func contradictions() string {
+	id := func(at string) string { return fmt.Sprintf(`pairs[%s].split("=")[0]`, at) }
+	return fmt.Sprintf(`[%s.map(p, p.lowerAscii()).sort()].map(pairs, lists.range(size(pairs))
+  .filter(j, j > 0 && pairs[j] != pairs[j - 1] && %s == %s).map(j, %[2]s))[0]`, items(contract.ProxyIdentitiesAnnotation), id("j"), id("j - 1"))
+}
+
+// badQuantities are the annotations for quantities that hold none.
+func badQuantities() string {
+	var keys []string
+	for _, q := range inject.Quantities() {
+		keys = append(keys, q.Request, q.Limit)
+	}
+	return fmt.Sprintf(`%s.filter(k, object.metadata.?annotations[?k].hasValue() && !object.metadata.annotations[k].matches(%s))`, names(keys), quote(inject.QuantityPattern))
+}
+
+// resourcesOf are those of one of the proxy's containers: its own, if the pod as a
+// whole has none, and what annotations say in place of them.
+func resourcesOf(container map[string]any) expr {
+	own, _ := container["resources"].(map[string]any)
+	field := func(name string, key func(inject.Quantity) string) string {
+		var sized, annotated []string
+		for _, q := range inject.Quantities() {
+			sized = append(sized, fmt.Sprintf("k == %s && (%s.hasValue() || %s.hasValue())", quote(q.Resource), annotation(q.Request), annotation(q.Limit)))
+			annotated = append(annotated, fmt.Sprintf(`[%s, string(%s.orValue(""))]`, quote(q.Resource), annotation(key(q))))
+		}
+		quantities, ok := own[name].(map[string]any)
+		if !ok {
+			quantities = map[string]any{}
+		}
+		return fmt.Sprintf(`(%s.transformList(k, v, !variables.podHasResources &&
+  !(%s), [k, v]) +
+[%s].filter(q, q[1] != "")).transformMapEntry(i, q, {q[0]: q[1]})`, literal(quantities, nil), strings.Join(sized, " || "), strings.Join(annotated, ", "))
+	}
+	return expr(literal(map[string]any{
+		"requests": expr(field("requests", func(q inject.Quantity) string { return q.Request })),
+		"limits":   expr(field("limits", func(q inject.Quantity) string { return q.Limit })),
+	}, nil))
 }
 
 const guid = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 func (g *generator) proxyVariables(v *variables) {
-	v.add("proxyPort", `!%[1]s.hasValue() ? %[2]d :
-%[1]s.orValue("").matches(%[3]s) ? int(%[1]s.orValue("")) : 0`, annotation(contract.ProxyPortAnnotation), contract.DefaultProxyPort, number)
+	v.add("proxyPort", "%s", proxyPort())
+	v.add("podHasResources", "size(object.spec.?resources.?requests.orValue({})) + size(object.spec.?resources.?limits.orValue({})) > 0")
 	v.add("proxyCA", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyCAAnnotation), quote(g.config.Settings.Proxy.CAConfigMap))
+}
+
+// proxyPort is a number: zero for an annotation that is none.
+func proxyPort() string {
+	return fmt.Sprintf(`(!%[1]s.hasValue() ? %[2]d :
+%[1]s.orValue("").matches(%[3]s) ? int(%[1]s.orValue("")) : 0)`, annotation(contract.ProxyPortAnnotation), contract.DefaultProxyPort, number)
 }
 
 // env is the environment of a container that sets none of it.
@@ -625,6 +758,11 @@ func (g *generator) sidecar(redirect, env any) string {
 		other := env.(map[string]any)[key]
 		switch {
 		case key == "args" || key == "env" || key == "volumeMounts":
+		case key == "resources":
+			joined[key] = resourcesOf(redirect.(map[string]any))
+		case key == "securityContext":
+			joined[key] = expr(isEnv + ` && object.spec.?securityContext.?runAsUser.orValue(-1) != 0 ?
+` + literal(other, h) + " :\n" + literal(value, h))
 		case key == "ports":
 			joined[key] = expr(literal(value, h.integer()))
 		case reflect.DeepEqual(value, other):
@@ -655,7 +793,18 @@ func (g *generator) sidecar(redirect, env any) string {
 }
 
 // validating is the policy that denies what was refused and what was not injected.
-func (g *generator) validating() policySpec {
+func (g *generator) validating() (policySpec, error) {
+	_, refusals, err := g.denial()
+	if err != nil {
+		return policySpec{}, err
+	}
+	otherAccount, err := g.sampler.denial(inject.ReasonOtherAccount, samplePod{
+		annotations: map[string]string{contract.InjectedForAnnotation: holeValue},
+		spec:        map[string]any{"containers": []any{map[string]any{"name": "app", "env": []any{map[string]any{"name": contract.EnvClientID, "value": sampleGUID}}}}},
+	})
+	if err != nil {
+		return policySpec{}, err
+	}
 	v := g.podVariables()
 	checks := []string{fmt.Sprintf("sets.contains(c.?env.orValue([]).map(e, e.name), %s)", names(g.requiredEnv()))}
 	var present []string
@@ -687,9 +836,10 @@ func (g *generator) validating() policySpec {
 	p.Variables = v
 	p.Validations = []validation{
 		{
-			Expression:        "!" + annotation(contract.RefusedAnnotation) + ".hasValue()",
-			MessageExpression: annotation(contract.RefusedAnnotation) + `.orValue("")`,
-			Reason:            "Invalid",
+			Expression: "!" + annotation(contract.RefusedAnnotation) + ".hasValue()",
+			MessageExpression: fmt.Sprintf(`[string(%s.orValue(""))].map(t, size(t) <= %d && t.matches(%s) ? t : %s)[0]`,
+				annotation(contract.RefusedAnnotation), longestRefusal, quote(refusals), quote("annotation "+contract.RefusedAnnotation+" is for workload identity's own policies: remove it")),
+			Reason: "Invalid",
 		},
 		{
 			Expression: injected,
@@ -697,13 +847,24 @@ func (g *generator) validating() policySpec {
 				quote(" is "+hint+"; try again"),
 			Reason: "Forbidden",
 		},
+		{
+			Expression: fmt.Sprintf("%s.orValue(%s) == %[2]s || !variables.everyContainer.exists(c, %s)", marked(), accountName, isSet(contract.EnvClientID)),
+			MessageExpression: holes{
+				quote(holeValue): quoted(marked() + `.orValue("")`), quote(holeAccount): quoted(accountName),
+			}.fill(otherAccount),
+			Reason: "Invalid",
+		},
 	}
 	p.AuditAnnotations = []auditAnnotation{
 		{"engine", quote("policy")},
 		{"version", quote(g.config.Version)},
 	}
-	return p
+	return p, nil
 }
+
+// longestRefusal is above what a refusal with the longest quoted values has, in
+// characters.
+const longestRefusal = 2048
 
 // requiredEnv is what every container has after injection, whatever its account.
 func (g *generator) requiredEnv() []string {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,34 @@ func indent(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ")
 // fill writes a string with holes.
 func (h holes) fill(s string) string {
 	var parts []string
+	h.split(s, func(text string, hole expr) {
+		if hole == "" {
+			parts = append(parts, quote(text))
+		} else {
+			parts = append(parts, string(hole))
+		}
+	})
+	if len(parts) == 0 {
+		return `""`
+	}
+	return strings.Join(parts, " + ")
+}
+
+// pattern matches a string with printable text in its holes.
+func (h holes) pattern(s string) string {
+	var b strings.Builder
+	h.split(s, func(text string, hole expr) {
+		if hole == "" {
+			b.WriteString(regexp.QuoteMeta(text))
+		} else {
+			b.WriteString(printable)
+		}
+	})
+	return b.String()
+}
+
+// split calls f for the text between holes, with no hole, and for each hole.
+func (h holes) split(s string, f func(text string, hole expr)) {
 	for s != "" {
 		at, hole := len(s), ""
 		for token := range h {
@@ -116,17 +145,13 @@ func (h holes) fill(s string) string {
 			}
 		}
 		if at > 0 {
-			parts = append(parts, quote(s[:at]))
+			f(s[:at], "")
 		}
 		if hole != "" {
-			parts = append(parts, string(h[hole]))
+			f("", h[hole])
 		}
 		s = s[at+len(hole):]
 	}
-	if len(parts) == 0 {
-		return `""`
-	}
-	return strings.Join(parts, " + ")
 }
 
 // quote writes a string literal: CEL's escapes are those of JSON, but for the

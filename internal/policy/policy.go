@@ -141,6 +141,10 @@ func Generate(c Config) ([]Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate policies: %w", err)
 	}
+	validating, err := g.validating()
+	if err != nil {
+		return nil, fmt.Errorf("generate the validating policy: %w", err)
+	}
 	mutating, err := g.mutating()
 	if err != nil {
 		return nil, fmt.Errorf("generate the mutating policy: %w", err)
@@ -155,7 +159,7 @@ func Generate(c Config) ([]Object, error) {
 	}
 	ofPods, ofAccounts := c.Name+"-warnings", c.Name+"-accounts"
 	return []Object{
-		c.object("ValidatingAdmissionPolicy", c.Name, g.validating()),
+		c.object("ValidatingAdmissionPolicy", c.Name, validating),
 		c.object("ValidatingAdmissionPolicyBinding", c.Name, c.binding(c.Name, nil, "Deny")),
 		c.object("ValidatingAdmissionPolicy", ofPods, podWarnings),
 		c.object("ValidatingAdmissionPolicyBinding", ofPods, c.binding(ofPods, nil, "Warn")),

@@ -19,6 +19,7 @@ const (
 	holeNamespace = "@namespace@"
 	holeAccount   = "@account@"
 	holeValue     = "@value@"
+	holeName      = "@name@"
 	holeCA        = "@ca@"
 	sampleSeconds = "86399" // an expiration that nobody writes into settings
 	samplePort    = "65529" // likewise
@@ -36,7 +37,7 @@ func newSampler(s inject.Settings) (sampler, error) {
 	if err != nil {
 		return sampler{}, err
 	}
-	for _, hole := range []string{holeClient, holeTenant, holeNamespace, holeAccount, holeValue, holeCA, sampleSeconds, samplePort} {
+	for _, hole := range []string{holeClient, holeTenant, holeNamespace, holeAccount, holeValue, holeName, holeCA, sampleSeconds, samplePort} {
 		if bytes.Contains(raw, []byte(hole)) {
 			return sampler{}, fmt.Errorf("the settings contain %s, which the generator uses as a mark: write it another way", hole)
 		}
@@ -76,10 +77,10 @@ type added struct {
 }
 
 // add returns what the sample pod gets, its expiration and port being marks.
-func (s sampler) add(annotations map[string]string) (added, error) {
+func (s sampler) add(annotations map[string]string, spec map[string]any) (added, error) {
 	a := map[string]string{contract.TokenExpirationAnnotation: sampleSeconds, contract.ProxyPortAnnotation: samplePort}
 	maps.Copy(a, annotations)
-	result, err := s.inject(samplePod{annotations: a, account: map[string]string{
+	result, err := s.inject(samplePod{annotations: a, spec: spec, account: map[string]string{
 		contract.ClientIDAnnotation: holeClient, contract.TenantIDAnnotation: holeTenant,
 	}})
 	if err != nil {
@@ -97,7 +98,7 @@ func (s sampler) add(annotations map[string]string) (added, error) {
 		switch {
 		case op.Path == "/spec/containers/0/env":
 			got.env = items
-		case op.Path == "/spec/containers/0/volumeMounts":
+		case op.Path == "/spec/containers/0/volumeMounts", strings.HasPrefix(op.Path, "/metadata/annotations/"):
 		case strings.HasPrefix(op.Path, "/spec/volumes"):
 			err = byName(got.volumes, items)
 		case strings.HasPrefix(op.Path, "/spec/initContainers"), op.Path == "/spec/containers/0":

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"azwi/contract"
@@ -44,15 +45,34 @@ func lacksClientID() string {
 // give no cause: an annotation of ours, a key like ours or a container without the
 // client ID.
 func givesCause(places []place) string {
-	causes := []string{fmt.Sprintf("(%s).exists(c, %s)", everyContainer, lacksClientID())}
+	causes := []string{fmt.Sprintf("(%s).exists(c, %s || %s)", everyContainer, lacksClientID(), unlikelyClientIDs("c", "true")), mayBeVirtual()}
 	for _, p := range places {
 		cause := mayBeNear("k")
 		if p.field == "labels" {
 			cause = fmt.Sprintf("!(k in %s) && %s", names(p.Keys), cause)
+		} else {
+			cause = fmt.Sprintf("k != %s && %s", quote(contract.InjectedForAnnotation), cause)
 		}
 		causes = append(causes, fmt.Sprintf("object.metadata.?%s.orValue({}).exists(k, %s)", p.field, cause))
 	}
 	return strings.Join(causes, " ||\n")
+}
+
+// unlikelyClientIDs tells whether container c sets a client ID that is not a GUID; but
+// for an empty one, only if it is certain to be the author's.
+func unlikelyClientIDs(c, certain string) string { return ownClientIDs(c, certain) + ".size() > 0" }
+
+// ownClientIDs are the variables of container c that set a client ID which can't be
+// one. One that refers to another variable is not followed.
+func ownClientIDs(c, certain string) string {
+	return fmt.Sprintf(`%[1]s.?env.orValue([]).filter(e, e.name == %[2]s && !has(e.valueFrom)).map(e, string(e.?value.orValue("")))
+.filter(id, !id.contains("$(") && !id.matches(%[3]s) && (id == "" || %[4]s))`, c, quote(contract.EnvClientID), quote("^"+guid+"$"), certain)
+}
+
+// mayBeVirtual tells whether the pod asks for virtual nodes.
+func mayBeVirtual() string {
+	return `object.spec.?nodeSelector[?"type"].orValue("") == "virtual-kubelet" ||
+object.spec.?tolerations.orValue([]).exists(t, t.?key.orValue("") in ["virtual-kubelet.io/provider", "azure.com/aci"])`
 }
 
 // mayBeNear tells cheaply that a key's prefix may be near ours: it is long enough, and
@@ -240,6 +260,16 @@ func (g *generator) otherWarnings() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := g.sampler.warning(inject.ReasonOwnClientID, samplePod{spec: map[string]any{"containers": []any{map[string]any{
+		"name": holeName, "env": []any{map[string]any{"name": contract.EnvClientID, "value": holeValue}},
+	}}}})
+	if err != nil {
+		return nil, err
+	}
+	virtual, err := g.sampler.warning(inject.ReasonVirtualNode, samplePod{spec: map[string]any{"nodeSelector": map[string]any{"type": "virtual-kubelet"}}})
+	if err != nil {
+		return nil, err
+	}
 	unknown, err := g.sampler.warning(inject.ReasonSkipUnknown, samplePod{annotations: map[string]string{contract.SkipContainersAnnotation: holeValue}})
 	if err != nil {
 		return nil, err
@@ -249,8 +279,17 @@ func (g *generator) otherWarnings() ([]string, error) {
 		// After injection, what still lacks the variable has an account without one.
 		fmt.Sprintf(`[%s].filter(text, variables.everyContainer.exists(c, %s && c.name != %s && %s))`,
 			podAccount().fill(missing), isTarget("c"), quote(contract.ProxyContainer), lacksClientID()),
+		// What was injected, which the mark tells of, may be no GUID either: then
+		// the account is warned of. A container with a GUID shows that it is not so.
+		fmt.Sprintf(`variables.everyContainer.filter(c, %s && c.name != %s).map(c,
+  [%s].filter(ids, size(ids) > 0).map(ids, %s)).flatten()`,
+			isTarget("c"), quote(contract.ProxyContainer),
+			ownClientIDs("c", fmt.Sprintf("!%s.hasValue() || variables.everyContainer.exists(o, o.?env.orValue([]).exists(e, e.name == %s && e.?value.orValue(\"\").matches(%s)))",
+				marked(), quote(contract.EnvClientID), quote("^"+guid+"$"))),
+			holes{quote(holeName): quoted("c.name"), quote(holeValue): quoted("ids[0]")}.fill(own)),
 		fmt.Sprintf(`variables.skipped.distinct().sort().filter(n, !variables.everyContainer.exists(c, c.name == n) && !(n in %s)).map(n,
   %s)`, ours, holes{quote(holeValue): quoted("n")}.fill(unknown)),
+		fmt.Sprintf("[%s].filter(text, %s)", quote(virtual), mayBeVirtual()),
 	}
 	if !g.hasProxy() {
 		return warnings, nil
@@ -268,10 +307,38 @@ func (g *generator) otherWarnings() ([]string, error) {
   [%s] : [])`, value, holes{quote(holeValue): quoted("string(" + value + ")")}.fill(notBoolean))), nil
 }
 
+// sidecarWarnings tell of what the sidecar does to the pod.
+func (g *generator) sidecarWarnings() ([]string, error) {
+	annotations := map[string]string{contract.InjectProxyAnnotation: "true"}
+	taken, err := g.sampler.warning(inject.ReasonPortTaken, samplePod{annotations: annotations, spec: map[string]any{"containers": []any{map[string]any{
+		"name": holeValue, "ports": []any{map[string]any{"containerPort": contract.DefaultProxyPort}},
+	}}}})
+	if err != nil {
+		return nil, err
+	}
+	warnings := []string{fmt.Sprintf(`(variables.wantsProxy ? [%s].map(port, variables.everyContainer.filter(c, c.name != %s &&
+  c.?ports.orValue([]).exists(p, p.containerPort == port && p.?protocol.orValue("TCP") == "TCP")).map(c,
+  %s))[0] : [])`, proxyPort(), quote(contract.ProxyContainer),
+		holes{quote(holeValue): quoted("c.name"), strconv.Itoa(contract.DefaultProxyPort): "string(port)"}.fill(taken))}
+	if g.config.Settings.Proxy.NativeSidecar {
+		return warnings, nil
+	}
+	never, err := g.sampler.warning(inject.ReasonNeverCompletes, samplePod{annotations: annotations, spec: map[string]any{"restartPolicy": "Never"}})
+	if err != nil {
+		return nil, err
+	}
+	const policy = `object.spec.?restartPolicy.orValue("")`
+	return append(warnings, fmt.Sprintf(`[%s].filter(text, variables.wantsProxy && %s in ["Never", "OnFailure"])`,
+		holes{quote("Never"): quoted(policy)}.fill(never), policy)), nil
+}
+
 // proxyWarnings tell of what keeps a container's requests from the proxy.
 func (g *generator) proxyWarnings() ([]string, error) {
 	proxy := g.config.Settings.Proxy
-	var warnings []string
+	warnings, err := g.sidecarWarnings()
+	if err != nil {
+		return nil, err
+	}
 	if proxy.InitImage != "" && proxy.InitImage != proxy.Image {
 		text, err := g.sampler.warning(inject.ReasonUpstreamImages, samplePod{annotations: map[string]string{
 			contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect,

@@ -3,6 +3,7 @@ package admission_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,7 @@ func TestGoldens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "spec.") }) // its own
 			var want []string
 			for _, w := range offline.Warnings {
 				want = append(want, w.Message)
@@ -63,6 +65,7 @@ func TestGoldens(t *testing.T) {
 			if len(offline.Patch) > 0 {
 				checkInjected(t, g, pod)
 			}
+			checkSecurity(t, g, created)
 			if !strings.Contains(string(g.Pod), contract.MirrorPodAnnotation) { // these get no token at all
 				checkProxies(t, pod)
 			}

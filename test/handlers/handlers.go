@@ -140,6 +140,42 @@ func Parse(t *testing.T, raw []byte) *inject.Pod {
 // AddContainer is somebody else's webhook: it names the pod and adds a container at
 // either end, unless they are there.
 func AddContainer(w http.ResponseWriter, r *http.Request) {
+	mutate(w, r, func(raw string) []object {
+		switch {
+		case !strings.Contains(raw, "initContainers"):
+			return answerProbe()
+		case strings.Contains(raw, `"added-init"`):
+			return nil
+		}
+		return []object{
+			{"op": "add", "path": "/metadata/name", "value": "renamed"},
+			{"op": "add", "path": "/spec/initContainers/0", "value": object{"name": "added-init", "image": "a:1"}},
+			{"op": "add", "path": "/spec/containers/-", "value": object{"name": "added", "image": "a:1"}},
+		}
+	})
+}
+
+// ChangeAccount is somebody else's webhook: pods of the service account orders become
+// ones of payments.
+func ChangeAccount(w http.ResponseWriter, r *http.Request) {
+	mutate(w, r, func(raw string) []object {
+		switch {
+		case strings.Contains(raw, `"serviceAccountName":"orders"`):
+			return []object{{"op": "replace", "path": "/spec/serviceAccountName", "value": "payments"}}
+		case strings.Contains(raw, `"serviceAccountName":"payments"`):
+			return nil
+		}
+		return answerProbe()
+	})
+}
+
+// answerProbe shows product.Register that the webhook is in force.
+func answerProbe() []object {
+	return []object{{"op": "add", "path": "/metadata/labels/" + contract.EnvTenantID, "value": "x"}}
+}
+
+// mutate answers a review with what patch says of the pod.
+func mutate(w http.ResponseWriter, r *http.Request, patch func(pod string) []object) {
 	var review struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
@@ -153,16 +189,9 @@ func AddContainer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	response := object{"uid": review.Request.UID, "allowed": true}
-	if raw := string(review.Request.Object); !strings.Contains(raw, `"added-init"`) && strings.Contains(raw, "initContainers") {
-		patch, _ := json.Marshal([]object{
-			{"op": "add", "path": "/metadata/name", "value": "renamed"},
-			{"op": "add", "path": "/spec/initContainers/0", "value": object{"name": "added-init", "image": "a:1"}},
-			{"op": "add", "path": "/spec/containers/-", "value": object{"name": "added", "image": "a:1"}},
-		})
-		response["patch"], response["patchType"] = patch, "JSONPatch"
-	} else if !strings.Contains(raw, "initContainers") { // the probe of product.Register
-		patch, _ := json.Marshal([]object{{"op": "add", "path": "/metadata/labels/" + contract.EnvTenantID, "value": "x"}})
-		response["patch"], response["patchType"] = patch, "JSONPatch"
+	if ops := patch(string(review.Request.Object)); len(ops) > 0 {
+		raw, _ := json.Marshal(ops)
+		response["patch"], response["patchType"] = raw, "JSONPatch"
 	}
 	_ = json.NewEncoder(w).Encode(object{"apiVersion": review.APIVersion, "kind": review.Kind, "response": response})
 }

@@ -42,7 +42,7 @@ func TestCause(t *testing.T) {
 				Namespace: "shop", Name: "orders",
 				Labels: map[string]string{contract.UseLabel: contract.UseLabelValue}, Annotations: map[string]string{key: "x"},
 			},
-			Spec: corev1.PodSpec{ServiceAccountName: "orders", Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: contract.EnvClientID}}}}},
+			Spec: corev1.PodSpec{ServiceAccountName: "orders", Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: contract.EnvClientID, Value: guid(1)}}}}},
 		}
 		text, err := json.Marshal(pod)
 		if err != nil {

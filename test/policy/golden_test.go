@@ -94,7 +94,7 @@ func waitVisible(t *testing.T, c *cluster.Cluster, account inject.Account) {
 // about the pod.
 func split(t *testing.T, all []inject.Warning, account inject.Account, settings inject.Settings) (ofAccount, ofPod []inject.Warning) {
 	t.Helper()
-	pod := handlers.Parse(t, []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":[{"name":"app","env":[{"name":"AZURE_CLIENT_ID"}]}]}}`))
+	pod := handlers.Parse(t, []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":[{"name":"app","env":[{"name":"AZURE_CLIENT_ID","value":"22222222-2222-2222-2222-222222222222"}]}]}}`))
 	about := pod.Inject(account, settings).Warnings
 	for _, w := range all {
 		if slices.Contains(about, w) {
@@ -108,6 +108,7 @@ func split(t *testing.T, all []inject.Warning, account inject.Account, settings 
 
 func compareWarnings(t *testing.T, what string, got []string, want []inject.Warning) {
 	t.Helper()
+	got = slices.DeleteFunc(got, func(w string) bool { return strings.HasPrefix(w, "spec.") }) // the API server's own
 	if len(got) != len(want) {
 		t.Fatalf("%d warnings about the %s by policy, want %d: %q", len(got), what, len(want), got)
 	}

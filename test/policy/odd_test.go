@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -33,6 +34,11 @@ func TestOddPods(t *testing.T) {
 		{"number with zeros", object{contract.TokenExpirationAnnotation: "+" + strings.Repeat("0", 100) + "3600"}, nil, ""},
 		{"negative number", object{contract.TokenExpirationAnnotation: "-3600"}, nil, `is "-3600": allowed`},
 		{"control characters", object{contract.TokenExpirationAnnotation: "a\nb\"c"}, nil, `is "a\nb\"c": allowed`},
+		{"escapes of terminals", object{contract.TokenExpirationAnnotation: "a\x1b[31m\u202e"}, nil, `is "a\x1b[31m\xe280ae": allowed`},
+		{"a refusal that is not ours", object{contract.RefusedAnnotation: "forged: visit example.com"}, nil, "remove it"},
+		{"a refusal like ours", object{contract.RefusedAnnotation: "annotation " + contract.ProxyPortAnnotation + " is \"\x1bforged\": allowed is a port from 1 to 65535"}, nil, "remove it"},
+		{"a refusal that is none", object{contract.RefusedAnnotation: ""}, nil, "remove it"},
+		{"many identities", object{proxy: "true", contract.ProxyIdentitiesAnnotation: pairs(300)}, nil, ""},
 		{"many misspelt keys", misspelt(40), nil, ""},
 	}
 	for _, tt := range tests {
@@ -50,9 +56,19 @@ func TestOddPods(t *testing.T) {
 				t.Error(err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("got %v, want %q", err, tt.want)
+			case err != nil && (strings.Contains(err.Error(), "forged") || strings.ContainsRune(err.Error(), 0x1b)):
+				t.Errorf("the pod's own words, raw: %q", err)
 			}
 		})
 	}
+}
+
+func pairs(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/id-%d=%s;", i, guid(i))
+	}
+	return b.String()
 }
 
 func misspelt(n int) object {

@@ -27,13 +27,14 @@ func TestReinvocation(t *testing.T) {
 	c := control.Start(t)
 	namespace := newNamespace(t, c)
 	install(t, c, namespace, policy.Config{Settings: injecttest.Settings()})
-	addByPolicy(t, c, "z-"+namespace, namespace)
-	handlers.Register(t, c, product.Registration{
-		Addr: handlers.ServeTLS(t, c, http.HandlerFunc(handlers.AddContainer)), Namespaces: []string{namespace},
-	})
 	if err := createAccount(t.Context(), c, namespace, "orders", guid(1), nil); err != nil {
 		t.Fatal(err)
 	}
+	mutateByPolicy(t, c, "z-"+namespace, namespace, `object.spec.containers.exists(c, c.name == "added-by-policy") ? [] :
+		[JSONPatch{op: "add", path: "/spec/containers/-", value: {"name": "added-by-policy", "image": "a:1"}}]`, `"added-by-policy"`)
+	handlers.Register(t, c, product.Registration{
+		Addr: handlers.ServeTLS(t, c, http.HandlerFunc(handlers.AddContainer)), Namespaces: []string{namespace},
+	})
 	waitIdentity(t, c, namespace, "orders", guid(1))
 	pod := podOf("orders")
 	pod["metadata"].(object)["annotations"] = object{contract.InjectProxyAnnotation: "true"}
@@ -77,9 +78,9 @@ func TestReinvocation(t *testing.T) {
 	}
 }
 
-// addByPolicy adds a container to the namespace's pods by a mutating policy, which
-// comes after ours by its name.
-func addByPolicy(t *testing.T, c *cluster.Cluster, name, namespace string) {
+// mutateByPolicy changes the namespace's pods by a mutating policy, which comes after
+// ours by its name. It is in force once a pod of the account orders shows the sign.
+func mutateByPolicy(t *testing.T, c *cluster.Cluster, name, namespace, expression, sign string) {
 	t.Helper()
 	const path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpol"
 	create := func(resource string, spec object) {
@@ -94,17 +95,16 @@ func addByPolicy(t *testing.T, c *cluster.Cluster, name, namespace string) {
 			"namespaceSelector": object{"matchLabels": object{"kubernetes.io/metadata.name": namespace}},
 			"resourceRules":     []object{{"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE"}, "resources": []string{"pods"}}},
 		},
-		"mutations": []object{{"patchType": "JSONPatch", "jsonPatch": object{"expression": `object.spec.containers.exists(c, c.name == "added-by-policy") ? [] :
-			[JSONPatch{op: "add", path: "/spec/containers/-", value: {"name": "added-by-policy", "image": "a:1"}}]`}}},
+		"mutations": []object{{"patchType": "JSONPatch", "jsonPatch": object{"expression": expression}}},
 	})
 	create("icybindings", object{"policyName": name})
-	probe := object{"metadata": object{"name": "probe"}, "spec": object{"containers": []object{{"name": "app", "image": "a:1"}}}}
+	probe := object{"metadata": object{"name": "probe"}, "spec": object{"serviceAccountName": "orders", "containers": []object{{"name": "app", "image": "a:1"}}}}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for { // until it is in force
 		var raw json.RawMessage
 		_, err := c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", probe, &raw)
-		if err == nil && bytes.Contains(raw, []byte("added-by-policy")) {
+		if err == nil && bytes.Contains(raw, []byte(sign)) {
 			break
 		}
 		if ctx.Err() != nil {
@@ -151,5 +151,58 @@ func TestBothEngines(t *testing.T) {
 	}
 	if diff := cmp.Diff(pods[0], pods[1]); diff != "" {
 		t.Errorf("-policy alone +both:\n%s", diff)
+	}
+}
+
+// TestAccountChanged has somebody else's policy or webhook change the service account
+// after injection. A pod with the former account's identity is denied; one that names
+// its identity itself is not.
+func TestAccountChanged(t *testing.T) {
+	t.Parallel()
+	c := control.Start(t)
+	byPolicy := func(t *testing.T, namespace string) {
+		mutateByPolicy(t, c, "z-"+namespace, namespace, `object.spec.?serviceAccountName.orValue("") != "orders" ? [] :
+			[JSONPatch{op: "replace", path: "/spec/serviceAccountName", value: "payments"}]`, `"serviceAccountName":"payments"`)
+	}
+	byWebhook := func(t *testing.T, namespace string) {
+		handlers.Register(t, c, product.Registration{
+			Name: "z-" + namespace, Addr: handlers.ServeTLS(t, c, http.HandlerFunc(handlers.ChangeAccount)), Namespaces: []string{namespace},
+		})
+	}
+	webhooks := handlers.Serve(t, c)
+	for name, tt := range map[string]struct {
+		engine, change func(t *testing.T, namespace string)
+	}{
+		"policy, changed by policy":   {func(t *testing.T, ns string) { install(t, c, ns, policy.Config{Settings: injecttest.Settings()}) }, byPolicy},
+		"policy, changed by webhook":  {func(t *testing.T, ns string) { install(t, c, ns, policy.Config{Settings: injecttest.Settings()}) }, byWebhook},
+		"webhook, changed by webhook": {func(t *testing.T, ns string) { webhooks.Register(t, ns, injecttest.Settings()) }, byWebhook},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t, c)
+			for i, account := range []string{"orders", "payments"} {
+				if err := createAccount(t.Context(), c, namespace, account, guid(i), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tt.engine(t, namespace)
+			for i, account := range []string{"orders", "payments"} {
+				waitIdentity(t, c, namespace, account, guid(i))
+			}
+			tt.change(t, namespace)
+			_, err := createPod(t.Context(), c, namespace, "orders")
+			if want := `was set for service account "orders", but the pod runs as "payments"`; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want a denial with %s", err, want)
+			}
+			if _, err := createPod(t.Context(), c, namespace, "payments"); err != nil {
+				t.Errorf("a pod whose account stays: %v", err)
+			}
+			own := podOf("orders")
+			own["spec"].(object)["containers"] = []object{{"name": "app", "image": "a:1", "env": []object{{"name": contract.EnvClientID, "value": guid(7)}}}}
+			var created createdPod
+			if _, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", own, &created); err != nil {
+				t.Errorf("a pod that names its identity itself: %v", err)
+			}
+		})
 	}
 }
