@@ -11,7 +11,11 @@ CLIENTS  := $(wildcard test/clients/run)
 BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 LDFLAGS = -s -w -buildid= -X $(MODULE)/internal/version.value=$(VERSION)
 
-# The modules that make test runs; the second one needs a real control plane.
+# Everything that is not tested under the race detector is compiled in one way, so that
+# programs, tests, vet and linters share what Go's cache has.
+ONE_WAY = CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
+
+# The modules that make test runs; the last one needs a real control plane.
 MODULES = . images test
 # Those that are linted and kept tidy.
 ALL_MODULES = $(MODULES) test/clients
@@ -58,7 +62,7 @@ binaries:
 
 .PHONY: images
 images: binaries ## Make the OCI images dist/images/*.tar with their SBOMs; no Docker needed (ARCHS=amd64)
-	@go -C images build -o $(CURDIR)/$(IMAGES) ./cmd/images
+	@$(ONE_WAY) go -C images build -o $(CURDIR)/$(IMAGES) ./cmd/images
 	@$(IMAGES) build -version=$(VERSION) -revision=$(REVISION) -epoch=$(SOURCE_DATE_EPOCH) -arch=$(subst $() ,$(COMMA),$(strip $(ARCHS)))
 
 .PHONY: push
@@ -73,7 +77,7 @@ release: ## Make dist/release: archives, SBOMs, manifests, chart, sums, notes (P
 		case $$p in linux/*) programs='$(COMMANDS)'; exe=;; windows/*) programs='$(PORTABLE)'; exe=.exe;; *) programs='$(PORTABLE)'; exe=;; esac; \
 		for c in $$programs; do out=dist/programs/$${p%/*}-$${p#*/}/$$c$$exe; echo $$out; \
 			GOOS=$${p%/*} GOARCH=$${p#*/} $(BUILD) -o $$out ./cmd/$$c || exit 1; done; done
-	@go -C images build -o $(CURDIR)/.cache/bin/release ./cmd/release
+	@$(ONE_WAY) go -C images build -o $(CURDIR)/.cache/bin/release ./cmd/release
 	@.cache/bin/release -version=$(VERSION) -epoch=$(SOURCE_DATE_EPOCH) -registry=$(REGISTRY)
 
 .PHONY: update
@@ -87,13 +91,20 @@ update: ## Update dependencies of all Go modules, and Go itself (GO_VERSION=) an
 
 .PHONY: demo
 demo: build kube ## Show the whole path on this machine, from a pod to an access token
-	@go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload
+	@$(ONE_WAY) go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload
 	@.cache/bin/demo
 
 .PHONY: test
-test: kube ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-v)
+test: kube compile ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-v)
 	@code=0; for m in $(MODULES); do echo "go test, module folder $$m"; \
-		go -C $$m test -race -timeout=20m $(TESTFLAGS) ./... || code=1; done; exit $$code
+		go -C $$m test -race -vet=off -timeout=20m $(TESTFLAGS) ./... || code=1; done; exit $$code
+
+# Before the first test starts its clock: no deadline of a test includes a compilation, its
+# own or that of a package beside it. Vet is part of make lint.
+.PHONY: compile
+compile:
+	@for m in $(MODULES); do echo "compile, module folder $$m"; go -C $$m list -race -test -deps -export ./... >/dev/null || exit 1; done
+	@for m in $(MODULES) test/authority/certcontroller; do $(ONE_WAY) go -C $$m list -deps -export ./... >/dev/null || exit 1; done
 
 .PHONY: e2e
 e2e: kube ## Prove the whole product on a real node: images, install, pods (5 minutes, root)
@@ -119,13 +130,14 @@ kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need
 	@.cache/bin/cluster build
 
 .PHONY: generate
-generate: ## Make anew what is made from other files: deploy/ and parts of the chart
+generate: ## Regenerate generated files: deploy/, parts of the chart, docs/reference/
 	@go -C test run ./chart/cmd/generate $(CURDIR)
+	@go -C test test -count=1 -run='^TestReference$$' ./docs -update
 
 .PHONY: lint
 lint: ## Run the linters and vet
 	@code=0; for m in $(ALL_MODULES); do echo "lint, module folder $$m"; \
-		(cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
+		(cd $$m && $(ONE_WAY) go vet ./... && $(ONE_WAY) $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the binaries use
@@ -154,7 +166,7 @@ soak: build ## Load the proxy for ten minutes at 2,000 requests a second and wat
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@set -e; for p in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-			echo "$$f in $$p"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) $$p; \
+			echo "$$f in $$p"; go test -run='^$$' -fuzz="^$$f\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=1x $$p; \
 		done; done
 
 .PHONY: clean
@@ -163,4 +175,4 @@ clean: cluster-down ## Remove what was built, the Kubernetes binary too, and sto
 
 .PHONY: .cache/bin/cluster
 .cache/bin/cluster:
-	@go -C test build -o $(CURDIR)/$@ ./cluster/cmd/cluster
+	@$(ONE_WAY) go -C test build -o $(CURDIR)/$@ ./cluster/cmd/cluster

@@ -69,11 +69,12 @@ func TestWebhooks(t *testing.T) {
 // startWebhook runs the real binary with a certificate of its own.
 func startWebhook(t *testing.T, s *site) *product.Webhook {
 	t.Helper()
+	file := webhook.get(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	own := s.own()
 	w, err := product.StartWebhook(ctx, product.WebhookConfig{
-		Cluster: s.Cluster, Binary: webhook.get(t), Dir: t.TempDir(), User: s.namespace, Own: &own, Log: t.Output(),
+		Cluster: s.Cluster, Binary: file, Dir: t.TempDir(), User: s.namespace, Own: &own, Log: t.Output(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -25,13 +25,13 @@ import (
 func TestQueries(t *testing.T) {
 	c := control.Start(t)
 	h := newHelm(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
 	dir := t.TempDir()
-	binary, err := product.Build(ctx, dir, "azwi-webhook", false)
+	binary, err := product.Build(t.Context(), dir, "azwi-webhook", false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
 	webhook, err := product.StartWebhook(ctx, product.WebhookConfig{Cluster: c, Binary: binary, Dir: dir, User: h.namespace})
 	if err != nil {
 		t.Fatal(err)

@@ -45,14 +45,14 @@ func TestInstall(t *testing.T) {
 		if err := keepWorld(t, env, azure, c); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
 		if binary == "" {
 			var err error
-			if binary, err = product.Build(ctx, dir, "azwi-webhook", false); err != nil {
+			if binary, err = product.Build(t.Context(), dir, "azwi-webhook", false); err != nil {
 				return err
 			}
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
 		webhook, err := product.StartWebhook(ctx, product.WebhookConfig{
 			Cluster: c, Binary: binary, Dir: filepath.Join(env.WorkDir, ".webhook"), Env: []string{"AZURE_TENANT_ID=" + env.Getenv("AZURE_TENANT_ID")},
 		})

@@ -50,8 +50,8 @@ func (b *binaries) path(t *testing.T, name string) string {
 			{".", "azwi/cmd/azwi-emulator"}, {".", "azwi/test/clients/gosdk"},
 			{"../..", "./cmd/azwi"}, // with dependencies that this module lacks
 		} {
-			cmd := exec.Command("go", "build", "-o", b.dir+"/", program.pkg)
-			cmd.Dir = program.module
+			cmd := exec.Command("go", "build", "-trimpath", "-o", b.dir+"/", program.pkg)
+			cmd.Dir, cmd.Env = program.module, append(os.Environ(), "CGO_ENABLED=0") // as make build compiles
 			if out, err := cmd.CombinedOutput(); err != nil {
 				b.err = fmt.Errorf("build %s: %w\n%s", program.pkg, err, out)
 				return

@@ -108,8 +108,10 @@ func build(t *testing.T) programs {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.dir+"/", ".", "./workload").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	for program, source := range map[string]string{"demo": "./demo", "workload": "./demo/workload"} {
+		if err := product.BuildTest(t.Context(), filepath.Join(p.dir, program), source); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return p
 }

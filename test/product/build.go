@@ -2,6 +2,7 @@ package product
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,16 +10,24 @@ import (
 	"strings"
 )
 
+// errDeadline refuses a build that a deadline could cut short: how long it takes
+// depends on Go's caches and on what else the machine does.
+var errDeadline = errors.New("the context has a deadline: build the program before the deadline starts")
+
 // Build compiles a command of the product into dir and returns the binary. With
-// race, it is built with the race detector and ends at the first race.
+// race, it is built with the race detector and ends at the first race. The context
+// must not have a deadline.
 func Build(ctx context.Context, dir, command string, race bool) (string, error) {
+	if _, has := ctx.Deadline(); has {
+		return "", fmt.Errorf("build %s: %w", command, errDeadline)
+	}
 	binary := filepath.Join(dir, command)
-	args := []string{"build", "-trimpath", "-o", binary}
-	env := append(os.Environ(), "CGO_ENABLED=0")
+	// The flags of make test, or else of make build: what those have compiled is not compiled again.
+	args, env := []string{"build", "-o", binary}, os.Environ()
 	if race {
-		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")
+		args, env = append(args, "-race"), append(env, "CGO_ENABLED=1")
 	} else {
-		args = append(args, "-ldflags=-s -w")
+		args, env = append(args, "-trimpath", "-buildvcs=false", "-ldflags=-s -w"), append(env, "CGO_ENABLED=0")
 	}
 	root, err := Root(ctx)
 	if err != nil {
@@ -43,8 +52,11 @@ func Root(ctx context.Context) (string, error) {
 }
 
 // BuildTest compiles a program of this module, for a pod: source is its folder,
-// below the module's.
+// below the module's. The context must not have a deadline.
 func BuildTest(ctx context.Context, binary, source string) error {
+	if _, has := ctx.Deadline(); has {
+		return fmt.Errorf("build %s: %w", source, errDeadline)
+	}
 	root, err := Root(ctx)
 	if err != nil {
 		return err
