@@ -64,26 +64,42 @@ const (
 // Environment of a container that uses workload identity. The Azure SDKs read
 // the first four; the AZURE_KUBERNETES_ ones belong to the custom token endpoint.
 const (
-	EnvClientID           = "AZURE_CLIENT_ID"
-	EnvTenantID           = "AZURE_TENANT_ID"
+	// EnvClientID is the client ID of the pod's identity, from its service account.
+	EnvClientID = "AZURE_CLIENT_ID"
+	// EnvTenantID is the tenant ID of the identity; required by the webhook itself.
+	EnvTenantID = "AZURE_TENANT_ID"
+	// EnvFederatedTokenFile is the path of the projected service account token.
 	EnvFederatedTokenFile = "AZURE_FEDERATED_TOKEN_FILE"
-	EnvAuthorityHost      = "AZURE_AUTHORITY_HOST"
+	// EnvAuthorityHost is the URL of Entra's token service in the cloud.
+	EnvAuthorityHost = "AZURE_AUTHORITY_HOST"
 
+	// EnvTokenProxy is the URL of the custom token endpoint.
 	EnvTokenProxy = "AZURE_KUBERNETES_TOKEN_PROXY"
-	EnvSNIName    = "AZURE_KUBERNETES_SNI_NAME"
-	EnvCAFile     = "AZURE_KUBERNETES_CA_FILE"
-	EnvCAData     = "AZURE_KUBERNETES_CA_DATA"
+	// EnvSNIName is the server name for TLS with the custom token endpoint.
+	EnvSNIName = "AZURE_KUBERNETES_SNI_NAME"
+	// EnvCAFile is the path of the custom token endpoint's CA.
+	EnvCAFile = "AZURE_KUBERNETES_CA_FILE"
+	// EnvCAData is that CA itself, in PEM.
+	EnvCAData = "AZURE_KUBERNETES_CA_DATA"
 )
 
 // Environment of the webhook process, beside EnvTenantID and the
 // AZURE_KUBERNETES_ names above.
 const (
-	EnvEnvironment        = "AZURE_ENVIRONMENT"
-	EnvProxyImage         = "PROXY_IMAGE"
-	EnvProxyInitImage     = "PROXY_INIT_IMAGE"
-	EnvPodNamespace       = "POD_NAMESPACE"
-	EnvCAConfigMapName    = "AZURE_KUBERNETES_CA_CONFIGMAP_NAME"
-	EnvCACTBSignerName    = "AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"
+	// EnvEnvironment is the name of the Azure cloud.
+	EnvEnvironment = "AZURE_ENVIRONMENT"
+	// EnvProxyImage is the image of the injected proxy.
+	EnvProxyImage = "PROXY_IMAGE"
+	// EnvProxyInitImage is the image of the proxy's init container.
+	EnvProxyInitImage = "PROXY_INIT_IMAGE"
+	// EnvPodNamespace is the webhook's own namespace.
+	EnvPodNamespace = "POD_NAMESPACE"
+	// EnvCAConfigMapName is the ConfigMap, in the pod's namespace, of the custom token
+	// endpoint's CA.
+	EnvCAConfigMapName = "AZURE_KUBERNETES_CA_CONFIGMAP_NAME"
+	// EnvCACTBSignerName is the signer of ClusterTrustBundles that hold that CA.
+	EnvCACTBSignerName = "AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"
+	// EnvCACTBLabelSelector selects among those, a LabelSelector in JSON.
 	EnvCACTBLabelSelector = "AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR"
 )
 

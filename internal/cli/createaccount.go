@@ -302,7 +302,7 @@ func (a *accountRun) federate(ctx context.Context) error {
 		return err
 	}
 	identity := a.federated()
-	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), "")
+	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience, "")
 	if !a.found {
 		a.step(credentialStep(want, outcomeCreated)) // of a dry run
 		return nil
@@ -381,6 +381,9 @@ func (a *accountRun) principal(ctx context.Context) (string, error) {
 func (a *accountRun) waitForTokens(ctx context.Context) error {
 	cluster := a.cluster
 	issuer, err := a.readIssuer(ctx)
+	if err == nil {
+		err = a.needIssuer(ctx)
+	}
 	switch {
 	case err != nil:
 		a.log.Warn("not waiting until the credential works: the cluster can't be asked", "error", azure.Brief(err))
@@ -395,7 +398,7 @@ func (a *accountRun) waitForTokens(ctx context.Context) error {
 		return nil
 	}
 	return a.waitUntilUsable(ctx, a.o.wait, cluster, a.session.cloud, []waitTarget{{
-		namespace: account.Namespace, serviceAccount: account.Name, audience: a.audience(),
+		namespace: account.Namespace, serviceAccount: account.Name, audience: a.audience,
 		tenantID: account.TenantID, clientID: account.ClientID, written: time.Now(), newIdentity: a.fresh,
 	}})
 }

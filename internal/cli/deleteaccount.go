@@ -150,7 +150,7 @@ func (a *accountRun) unfederate(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), "")
+	want := identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience, "")
 	found, ok := federation.Find(existing, want)
 	// One of that name for another issuer or subject is not the one.
 	if ok && found.Issuer == want.Issuer && found.Subject == want.Subject {

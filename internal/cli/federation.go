@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"azwi/contract"
 	"azwi/internal/arm"
 	"azwi/internal/azure"
 	"azwi/internal/federation"
@@ -101,7 +102,7 @@ func (r *root) withFile(ctx context.Context, o federationOptions) (*federationRu
 	if err != nil {
 		return nil, err
 	}
-	f.targets, err = f.client.Targets(ctx, f.file, f.session.cloud.FederationAudience)
+	f.targets, err = f.client.Targets(ctx, f.file, contract.DefaultAudience)
 	return f, refused(err)
 }
 
@@ -245,7 +246,7 @@ func sign(action federation.Action) string {
 // file knows it, and the audience where it is not the usual one.
 func (f *federationRun) cells(sign, issuer, subject, audience, name string) []string {
 	cells := []string{"  " + sign + " " + f.account(subject), f.cluster(issuer), name}
-	if audience != f.session.cloud.FederationAudience {
+	if audience != contract.DefaultAudience {
 		cells = append(cells, "audience "+audience)
 	}
 	return cells
@@ -595,7 +596,7 @@ Identities are named ones, or all managed identities of a subscription or resour
 			if err != nil {
 				return err
 			}
-			text, err := federation.Import(f.targets, clusters, f.session.cloud.FederationAudience)
+			text, err := federation.Import(f.targets, clusters, contract.DefaultAudience)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"azwi/internal/arm"
 	"azwi/internal/azure"
 	"azwi/internal/federation"
+	"azwi/internal/install"
 	"azwi/internal/serviceaccount"
 )
 
@@ -153,7 +155,7 @@ func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command
 		f.BoolVar(&o.deleteManaged, "delete-managed-identity", false, "delete the managed identity as well")
 	} else {
 		f.DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the token in pods, 1h to 24h")
-		f.StringVar(&o.audience, "audience", "", "audience of the federated credential (default the one of --azure-env)")
+		f.StringVar(&o.audience, "audience", "", "audience of the federated credential (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
 		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if there is none")
 		f.StringVar(&o.location, "location", "", "where to create the managed identity (default where its resource group is)")
 	}
@@ -307,8 +309,9 @@ type accountRun struct {
 	// cluster is nil with clusterErr if there is none.
 	cluster    *apiserver.Client
 	clusterErr error
-	// clusterIssuer is empty until it was asked for.
+	// clusterIssuer is empty until it was asked for, audience until needIssuer.
 	clusterIssuer string
+	audience      string
 	reference     serviceaccount.Reference
 	identity      serviceaccount.Identity
 	// role is the resource ID of the role's definition; empty until it was looked up.
@@ -323,7 +326,7 @@ func (r *root) accountRun(ctx context.Context, o *accountOptions, phases []strin
 	if err != nil {
 		return nil, err
 	}
-	run := &accountRun{root: r, o: o, phases: phases, session: session, steps: session.steps()}
+	run := &accountRun{root: r, o: o, phases: phases, session: session, steps: session.steps(), audience: o.audience}
 	run.credentials = federation.NewClient(federation.Config{Graph: session.graph, ARM: session.arm, Waiting: func(i federation.Identity, why error, delay time.Duration) {
 		r.log.Warn("Azure refuses for the moment; trying again", "identity", i.String(), "in", delay, "error", azure.Brief(why))
 	}})
@@ -344,6 +347,7 @@ func (a *accountRun) runs(phase string) bool { return slices.Contains(a.phases, 
 // needIssuer finds the issuer out if it was not given.
 func (a *accountRun) needIssuer(ctx context.Context) error {
 	if a.report.Issuer != "" {
+		a.audience = cmp.Or(a.audience, contract.DefaultAudience)
 		return nil
 	}
 	issuer, err := a.readIssuer(ctx)
@@ -351,6 +355,12 @@ func (a *accountRun) needIssuer(ctx context.Context) error {
 		return fmt.Errorf("%w; or give --service-account-issuer-url", err)
 	}
 	a.report.Issuer = issuer
+	if a.audience == "" {
+		// The issuer is this cluster's, so its pods are the ones that will present the token.
+		if a.audience, err = install.Audience(ctx, a.cluster); err != nil {
+			return fmt.Errorf("find out which audience the tokens of this cluster's pods have; or give --audience: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -407,13 +417,6 @@ func (a *accountRun) federated() federation.Identity {
 		i.ManagedIdentity = a.reference.Managed
 	}
 	return i
-}
-
-func (a *accountRun) audience() string {
-	if a.o.audience != "" {
-		return a.o.audience
-	}
-	return a.session.cloud.FederationAudience
 }
 
 // step notes and tells what was done.

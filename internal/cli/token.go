@@ -102,7 +102,7 @@ func (o *tokenCommand) get(ctx context.Context, w workload) (tokenReport, error)
 	}
 	if o.assertion {
 		report.Token, report.Type = assertion, "Bearer"
-		report.Resource = cmp.Or(o.workload.audience, w.cloud.FederationAudience)
+		report.Resource = cmp.Or(o.workload.audience, w.audience)
 		report.ExpiresOn = expires.UTC()
 		if claims, err := oidc.DecodeClaims(assertion); err == nil {
 			report.Resource = audiences(claims["aud"])

@@ -16,6 +16,7 @@ import (
 	"azwi/contract"
 	"azwi/internal/apiserver"
 	"azwi/internal/entra"
+	"azwi/internal/install"
 	"azwi/internal/oidc"
 	"azwi/internal/propagation"
 )
@@ -46,7 +47,7 @@ func (o *workloadOptions) register(cmd *cobra.Command, several bool) {
 	f.StringSliceVar(&o.accounts, "service-account", nil, text)
 	f.StringVar(&o.clientID, "client-id", "", "client ID of the identity (default: the service account's annotation, in a pod $AZURE_CLIENT_ID)")
 	f.StringVar(&o.tenantID, "tenant-id", "", "its tenant (default: the service account's annotation, else $AZURE_TENANT_ID)")
-	f.StringVar(&o.audience, "audience", "", "audience of the service account's token (default: the one of --azure-env, api://AzureADTokenExchange)")
+	f.StringVar(&o.audience, "audience", "", "audience of the service account's token (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
 	f.StringVar(&o.tokenFile, "token-file", "", "file of a service account token, in place of a cluster (default in a pod: $AZURE_FEDERATED_TOKEN_FILE)")
 	o.cluster.register(cmd)
 	o.cloud.registerAuthority(cmd)
@@ -60,6 +61,8 @@ type workload struct {
 	cloud              entra.Cloud
 	exchanger          *entra.Exchanger
 	assertions         assertions
+	// audience of the service account's token; empty for a token file.
+	audience string
 	// tokenFile is set if the assertion comes from a file.
 	tokenFile string
 }
@@ -107,6 +110,12 @@ func (o *workloadOptions) workloads(ctx context.Context, getenv func(string) str
 	if err != nil {
 		return nil, clusterAdvice(err)
 	}
+	audience := o.audience
+	if audience == "" {
+		if audience, err = install.Audience(ctx, api); err != nil {
+			return nil, clusterAdvice(fmt.Errorf("find out which audience the tokens of the cluster's pods have: %w", err))
+		}
+	}
 	list := make([]workload, 0, len(o.accounts))
 	for _, name := range o.accounts {
 		namespace, account, found := strings.Cut(name, "/")
@@ -121,7 +130,8 @@ func (o *workloadOptions) workloads(ctx context.Context, getenv func(string) str
 			return nil, err
 		}
 		w.cloud, w.exchanger = cloud, exchanger
-		w.assertions = requested(api, namespace, account, cmp.Or(o.audience, cloud.FederationAudience), cmp.Or(o.lifetime, assertionLifetime))
+		w.audience = audience
+		w.assertions = requested(api, namespace, account, audience, cmp.Or(o.lifetime, assertionLifetime))
 		list = append(list, w)
 	}
 	return list, nil

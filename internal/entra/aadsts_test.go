@@ -109,7 +109,7 @@ func TestCloudsAreComplete(t *testing.T) {
 	t.Parallel()
 	for _, c := range entra.Clouds() {
 		if !strings.HasSuffix(c.AuthorityHost, "/") || !strings.HasPrefix(c.Graph, "https://") || strings.HasSuffix(c.ResourceManager, "/") ||
-			len(c.ResourceManagerAudiences) == 0 || c.VaultSuffix == "" || c.BlobSuffix == "" || !strings.HasPrefix(c.FederationAudience, "api://") {
+			len(c.ResourceManagerAudiences) == 0 || c.VaultSuffix == "" || c.BlobSuffix == "" || !strings.HasPrefix(c.EntraAudience, "api://") {
 			t.Errorf("%+v", c)
 		}
 	}

@@ -28,9 +28,11 @@ type Cloud struct {
 	VaultSuffix string
 	// BlobSuffix follows the account's name in the host name of its blobs.
 	BlobSuffix string
-	// FederationAudience is the audience to use in federated credentials.
-	// Source: Microsoft Entra documentation, "workload identity federation".
-	FederationAudience string
+	// EntraAudience is the audience of a federated credential whose tokens Entra itself
+	// issues: those of a managed identity that stands for an application. A Kubernetes
+	// token has contract.DefaultAudience in every cloud.
+	// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity
+	EntraAudience string
 }
 
 // Clouds returns the table of the public clouds, the default one first.
@@ -46,7 +48,7 @@ func Clouds() []Cloud {
 			ResourceManagerAudiences: []string{"https://management.azure.com", "https://management.core.windows.net"},
 			VaultSuffix:              "vault.azure.net",
 			BlobSuffix:               "blob.core.windows.net",
-			FederationAudience:       "api://AzureADTokenExchange",
+			EntraAudience:            "api://AzureADTokenExchange",
 		},
 		{
 			Name:                     "AzureUSGovernmentCloud",
@@ -58,7 +60,7 @@ func Clouds() []Cloud {
 			ResourceManagerAudiences: []string{"https://management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net"},
 			VaultSuffix:              "vault.usgovcloudapi.net",
 			BlobSuffix:               "blob.core.usgovcloudapi.net",
-			FederationAudience:       "api://AzureADTokenExchangeUSGov",
+			EntraAudience:            "api://AzureADTokenExchangeUSGov",
 		},
 		{
 			Name:                     "AzureChinaCloud",
@@ -70,7 +72,7 @@ func Clouds() []Cloud {
 			ResourceManagerAudiences: []string{"https://management.chinacloudapi.cn", "https://management.core.chinacloudapi.cn"},
 			VaultSuffix:              "vault.azure.cn",
 			BlobSuffix:               "blob.core.chinacloudapi.cn",
-			FederationAudience:       "api://AzureADTokenExchangeChina",
+			EntraAudience:            "api://AzureADTokenExchangeChina",
 		},
 	}
 }

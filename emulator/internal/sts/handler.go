@@ -351,7 +351,7 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 		}
 		return c, nil
 	}
-	if slices.ContainsFunc(entra.Clouds(), func(c entra.Cloud) bool { return strings.EqualFold(c.FederationAudience, resource) }) {
+	if slices.ContainsFunc(entra.Clouds(), func(c entra.Cloud) bool { return strings.EqualFold(c.EntraAudience, resource) }) {
 		// A managed identity's token that stands for an application elsewhere: its
 		// federated credential names the issuer of version 2.
 		return version2(c, t, tenant), nil
