@@ -146,8 +146,11 @@ func (a *accountRun) hasRoom(ctx context.Context) error {
 	if !a.runs(phaseCredential) || !a.found {
 		return nil
 	}
+	if err := a.needIssuer(ctx); err != nil {
+		return err
+	}
 	identity := a.federated()
-	_, _, err := a.credentials.Ensure(ctx, identity, identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience(), ""), true)
+	_, _, err := a.credentials.Ensure(ctx, identity, identity.Credential(a.o.namespace, a.o.name, a.report.Issuer, a.audience, ""), true)
 	if limit, ok := errors.AsType[*federation.LimitError](err); ok {
 		return limit
 	}
