@@ -146,6 +146,10 @@ func (in *injection) proxyContainer() newContainer {
 		// traffic into its own redirect.
 		c.SecurityContext.runAs(contract.ProxyUID)
 	}
+	if !in.settings.Proxy.NativeSidecar && !in.upstreamImages() {
+		// The application gets its signal at the same time, and may want a token yet.
+		c.Args = append(c.Args, "--drain-delay=10s")
+	}
 	for _, pair := range in.identities {
 		c.Args = append(c.Args, "--identity="+pair)
 	}
