@@ -186,7 +186,7 @@ func checkStarts(t *testing.T, patched []byte) {
 		return // types that injection does not look at
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		if !(c.Name == contract.ProxyContainer || c.Name == contract.ProxyInitContainer) || c.Image != injecttest.Settings().Proxy.Image {
+		if c.Name != contract.ProxyContainer && c.Name != contract.ProxyInitContainer || c.Image != injecttest.Settings().Proxy.Image {
 			continue
 		}
 		uid, nonRoot := first(c.SecurityContext.RunAsUser, pod.Spec.SecurityContext.RunAsUser), first(c.SecurityContext.RunAsNonRoot, pod.Spec.SecurityContext.RunAsNonRoot)

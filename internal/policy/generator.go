@@ -208,9 +208,9 @@ func hasContainer(name string) string {
 	return "variables.everyContainer.exists(c, c.name == " + quote(name) + ")"
 }
 
-// isTarget tells the containers to complete.
-func isTarget(container string) string {
-	return fmt.Sprintf("%[1]s.name != %[2]s && !(%[1]s.name in variables.skipped)", container, quote(contract.ProxyInitContainer))
+// isTarget tells whether container c is one to complete.
+func isTarget() string {
+	return fmt.Sprintf("c.name != %s && !(c.name in variables.skipped)", quote(contract.ProxyInitContainer))
 }
 
 func isReserved(name string) string {
@@ -324,7 +324,7 @@ func annotate(key, value string) string {
 // which the validating policy denies.
 func markOps() string {
 	return fmt.Sprintf("(%s != \"\" &&\n(variables.everyContainer.exists(c, %s && !%s) || %s) &&\n!(%s.hasValue() && variables.everyContainer.exists(c, %s)) ?\n%s : [])",
-		ofAccount(contract.ClientIDAnnotation), isTarget("c"), isSet(contract.EnvClientID), addsSidecar(),
+		ofAccount(contract.ClientIDAnnotation), isTarget(), isSet(contract.EnvClientID), addsSidecar(),
 		marked(), isSet(contract.EnvClientID), indent(annotate(contract.InjectedForAnnotation, "string(params.metadata.name)")))
 }
 
@@ -383,7 +383,7 @@ func (g *generator) completions(list, containers string) string {
         missing.map(e, JSONPatch{op: "add", path: %s, value: e}))[0])[0] :
       [JSONPatch{op: "add", path: %s, value: %s}]) +
     (has(c.volumeMounts) ? [] : [JSONPatch{op: "add", path: %s, value: []}])%s)[0]).flatten()`,
-		containers, isTarget("c"), mountsOf, isToken("m"), cleaned("m.mountPath"),
+		containers, isTarget(), mountsOf, isToken("m"), cleaned("m.mountPath"),
 		g.missingEnv(true), refersToMissing(), at("env/"), at("env/-"), at("env"), g.missingEnv(false), at("volumeMounts"), mounts)
 }
 
@@ -826,7 +826,7 @@ func (g *generator) validating() (policySpec, error) {
 %s &&
 (!variables.wantsProxy || %s) &&
 (variables.proxyMode != %s || %s)`,
-		strings.Join(checks, " && "), isTarget("c"), strings.Join(present, " &&\n"),
+		strings.Join(checks, " && "), isTarget(), strings.Join(present, " &&\n"),
 		hasContainer(contract.ProxyContainer), quote(contract.ProxyModeRedirect), hasContainer(contract.ProxyInitContainer))
 	hint := "not yet visible to admission, or gone"
 	if g.config.LabelledAccounts {

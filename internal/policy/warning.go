@@ -278,12 +278,12 @@ func (g *generator) otherWarnings() ([]string, error) {
 	warnings := []string{
 		// After injection, what still lacks the variable has an account without one.
 		fmt.Sprintf(`[%s].filter(text, variables.everyContainer.exists(c, %s && c.name != %s && %s))`,
-			podAccount().fill(missing), isTarget("c"), quote(contract.ProxyContainer), lacksClientID()),
+			podAccount().fill(missing), isTarget(), quote(contract.ProxyContainer), lacksClientID()),
 		// What was injected, which the mark tells of, may be no GUID either: then
 		// the account is warned of. A container with a GUID shows that it is not so.
 		fmt.Sprintf(`variables.everyContainer.filter(c, %s && c.name != %s).map(c,
   [%s].filter(ids, size(ids) > 0).map(ids, %s)).flatten()`,
-			isTarget("c"), quote(contract.ProxyContainer),
+			isTarget(), quote(contract.ProxyContainer),
 			ownClientIDs("c", fmt.Sprintf("!%s.hasValue() || variables.everyContainer.exists(o, o.?env.orValue([]).exists(e, e.name == %s && e.?value.orValue(\"\").matches(%s)))",
 				marked(), quote(contract.EnvClientID), quote("^"+guid+"$"))),
 			holes{quote(holeName): quoted("c.name"), quote(holeValue): quoted("ids[0]")}.fill(own)),
