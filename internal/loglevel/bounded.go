@@ -22,9 +22,6 @@ const (
 // refusals hides no other message. Where h writes debug lines, somebody is looking:
 // nothing is left out then.
 func Bounded(h slog.Handler) slog.Handler {
-	if h.Enabled(context.Background(), slog.LevelDebug) { //nolint:forbidigo // no request is concerned
-		return h
-	}
 	return &bounded{h, &messages{limits: map[string]*limit{}}}
 }
 
@@ -67,6 +64,9 @@ func (m *messages) allow(message string) (suppressed int64, ok bool) {
 }
 
 func (b *bounded) Handle(ctx context.Context, r slog.Record) error {
+	if b.Enabled(ctx, slog.LevelDebug) {
+		return b.Handler.Handle(ctx, r)
+	}
 	n, ok := b.messages.allow(r.Message)
 	if !ok {
 		return nil
