@@ -290,40 +290,87 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
-// A managed identity stands for an application; no other token of Entra does, and
-// none stands for a managed identity.
-func TestManagedIdentityAsCredential(t *testing.T) {
+// A managed identity stands for an application by a token from its machine; no
+// other token of Entra does, and none stands for a managed identity.
+func TestEntraTokenAsAssertion(t *testing.T) {
 	t.Parallel()
 	issuer := emulatortest.NewIssuer(t)
 	const self = "https://login.microsoftonline.com/" + emulator.DefaultTenantID + "/v2.0"
 	const pod, app, target = "66666666-0000-4000-8000-000000000001", "66666666-0000-4000-8000-000000000002", "66666666-0000-4000-8000-000000000003"
-	const principal = "66666666-0000-4000-8000-000000000005"
+	const principal, appPrincipal = "66666666-0000-4000-8000-000000000005", "66666666-0000-4000-8000-000000000004"
 	cloud := emulatortest.Start(t, emulator.Config{Seed: fmt.Appendf(nil, `
 managedIdentities:
-  - {name: pod, clientId: %[1]s, principalId: %[6]s, federatedCredentials: [{name: pod, issuer: %[4]q, subject: "system:serviceaccount:default:web"}]}
+  - {name: pod, clientId: %[1]s, principalId: %[6]s, imds: true, federatedCredentials: [{name: pod, issuer: %[4]q, subject: "system:serviceaccount:default:web"}]}
   - {name: target, clientId: %[3]s, federatedCredentials: [{name: pod, issuer: %[5]q, subject: %[6]q}]}
 applications:
-  - {name: app, appId: %[2]s, secrets: [{value: s}], federatedCredentials: [{name: pod, issuer: %[5]q, subject: %[6]q}, {name: self, issuer: %[5]q, subject: "66666666-0000-4000-8000-000000000004"}]}
+  - name: app
+    appId: %[2]s
+    secrets: [{value: s}]
+    federatedCredentials:
+      - {name: pod, issuer: %[5]q, subject: %[6]q}
+      - {name: self, issuer: %[5]q, subject: %[7]q}
+      - {name: cluster, issuer: %[4]q, subject: "system:serviceaccount:default:web"}
+      - {name: vault, issuer: "https://sts.windows.net/%[8]s/", subject: %[6]q, audience: "https://vault.azure.net"}
 servicePrincipals:
-  - {name: app, appId: %[2]s, objectId: 66666666-0000-4000-8000-000000000004}
-`, pod, app, target, issuer.URL, self, principal)})
-	first := exchange(pod, issuer.Token(t, "default", "web", nil))
-	first.Set("scope", contract.DefaultAudience+"/.default")
-	token := post(t, cloud, v2Token, first).AccessToken
-	if token == "" {
-		t.Fatal("no token for the exchange")
+  - {name: app, appId: %[2]s, objectId: %[7]s}
+`, pod, app, target, issuer.URL, self, principal, appPrincipal, emulator.DefaultTenantID)})
+	forExchange := func(form url.Values) string {
+		t.Helper()
+		form.Set("scope", contract.DefaultAudience+"/.default")
+		got := post(t, cloud, v2Token, form)
+		if got.AccessToken == "" {
+			t.Fatalf("no token for the exchange: %+v", got)
+		}
+		return got.AccessToken
 	}
-	second := post(t, cloud, v2Token, exchange(app, token))
-	if second.Status != 200 || claimsOf(t, second.AccessToken)["appid"] != app {
-		t.Errorf("the application's token: %+v", second)
+	machine := imdsToken(t, cloud, contract.DefaultAudience)
+	vault := imdsToken(t, cloud, "https://vault.azure.net")
+	federated := forExchange(exchange(pod, issuer.Token(t, "default", "web", nil)))
+	federatedApp := forExchange(exchange(app, issuer.Token(t, "default", "web", nil)))
+	secret := forExchange(url.Values{"grant_type": {"client_credentials"}, "client_id": {app}, "client_secret": {"s"}})
+	for _, tt := range []struct {
+		name, client, assertion string
+		code                    int
+	}{
+		{"a machine's identity for an application", app, machine, 0},
+		{"a machine's token for a vault", app, vault, 700214},
+		{"a machine's identity for a managed identity", target, machine, 700222},
+		{"a pod's identity for an application", app, federated, 700231},
+		{"a pod's identity for a managed identity", target, federated, 700222},
+		{"a pod's application for an application", app, federatedApp, 700231},
+		{"an application with a secret", app, secret, 700226},
+	} {
+		got := post(t, cloud, v2Token, exchange(tt.client, tt.assertion))
+		switch {
+		case tt.code == 0 && (got.Status != 200 || claimsOf(t, got.AccessToken)["appid"] != tt.client):
+			t.Errorf("%s: %+v", tt.name, got)
+		case tt.code != 0 && (got.Status != 401 || got.Error != "invalid_client" || got.Codes[0] != tt.code):
+			t.Errorf("%s: %+v, want %d", tt.name, got, tt.code)
+		}
 	}
-	if got := post(t, cloud, v2Token, exchange(target, token)); got.Status != 401 || got.Codes[0] != 700222 {
-		t.Errorf("for a managed identity: %+v", got)
+}
+
+// imdsToken is a token of this machine's only managed identity.
+func imdsToken(t *testing.T, cloud *emulatortest.Server, resource string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		"http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource="+url.QueryEscape(resource), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	secret := url.Values{"grant_type": {"client_credentials"}, "client_id": {app}, "client_secret": {"s"}, "scope": {contract.DefaultAudience + "/.default"}}
-	if got := post(t, cloud, v2Token, exchange(app, post(t, cloud, v2Token, secret).AccessToken)); got.Status != 401 || got.Codes[0] != 700226 {
-		t.Errorf("with an application's token: %+v", got)
+	req.Header.Set("Metadata", "true")
+	client := cloud.ProxyClient(t)
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer resp.Body.Close()
+	var answer map[string]string
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer["access_token"] == "" {
+		t.Fatalf("metadata service: %v %v", answer, err)
+	}
+	return answer["access_token"]
 }
 
 func unsigned(t *testing.T, issuer *emulatortest.Issuer) string {

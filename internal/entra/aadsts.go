@@ -64,6 +64,10 @@ func Explain(code int) Explanation {
 		return Explanation{Permanent, "this kind of identity can't be federated: use a managed identity or a single-tenant application"}
 	case 700223, 700227, 700236, 700238, 7000226:
 		return Explanation{Permanent, "a policy of the tenant or the application does not allow this federation: ask the tenant's administrator to allow the issuer"}
+	case 700214:
+		return Explanation{Permanent, "a token issued by Entra needs a credential with its own audience: set the credential's audience to api://AzureADTokenExchange, or to this cloud's name for it"}
+	case 700231:
+		return Explanation{Permanent, "a token got by a federated credential can't stand for another identity: federate that identity with the cluster directly, and present the service account's token to it"}
 	case 700222, 700226, 700229:
 		return Explanation{Permanent, "a token issued by Entra can't be used here: present the service account's token"}
 

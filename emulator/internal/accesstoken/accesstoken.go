@@ -124,25 +124,28 @@ type Claims struct {
 	Expires   int64  `json:"exp"`
 	AIO       string `json:"aio,omitempty"`
 	// AppID and AppIDACR are in tokens of version 1.0, AZP and AZPACR in 2.0.
-	AppID      string   `json:"appid,omitempty"`
-	AppIDACR   string   `json:"appidacr,omitempty"`
-	AZP        string   `json:"azp,omitempty"`
-	AZPACR     string   `json:"azpacr,omitempty"`
-	IDP        string   `json:"idp,omitempty"`
-	IDType     string   `json:"idtyp,omitempty"`
-	ObjectID   string   `json:"oid"`
-	RH         string   `json:"rh,omitempty"`
-	Roles      []string `json:"roles,omitempty"`
-	Subject    string   `json:"sub"`
-	TenantID   string   `json:"tid"`
-	UTI        string   `json:"uti"`
-	Version    string   `json:"ver"`
-	WIDs       []string `json:"wids,omitempty"`
-	XMSAzRID   string   `json:"xms_az_rid,omitempty"`
-	XMSCC      []string `json:"xms_cc,omitempty"`
-	XMSIdRel   string   `json:"xms_idrel,omitempty"`
-	XMSMIRID   string   `json:"xms_mirid,omitempty"`
-	AppDisplay string   `json:"app_displayname,omitempty"`
+	AppID    string   `json:"appid,omitempty"`
+	AppIDACR string   `json:"appidacr,omitempty"`
+	AZP      string   `json:"azp,omitempty"`
+	AZPACR   string   `json:"azpacr,omitempty"`
+	IDP      string   `json:"idp,omitempty"`
+	IDType   string   `json:"idtyp,omitempty"`
+	ObjectID string   `json:"oid"`
+	RH       string   `json:"rh,omitempty"`
+	Roles    []string `json:"roles,omitempty"`
+	Subject  string   `json:"sub"`
+	TenantID string   `json:"tid"`
+	UTI      string   `json:"uti"`
+	Version  string   `json:"ver"`
+	WIDs     []string `json:"wids,omitempty"`
+	XMSAzRID string   `json:"xms_az_rid,omitempty"`
+	XMSCC    []string `json:"xms_cc,omitempty"`
+	// XMSFICInfo is in tokens that a federated credential got; its content is
+	// opaque. Undocumented, seen in public tokens.
+	XMSFICInfo string `json:"xms_ficinfo,omitempty"`
+	XMSIdRel   string `json:"xms_idrel,omitempty"`
+	XMSMIRID   string `json:"xms_mirid,omitempty"`
+	AppDisplay string `json:"app_displayname,omitempty"`
 }
 
 // Mint signs the claims after filling in what differs between two tokens for

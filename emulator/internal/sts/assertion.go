@@ -19,6 +19,7 @@ import (
 	"azwi/emulator/internal/directory"
 	"azwi/emulator/internal/hosts"
 	"azwi/emulator/internal/issuer"
+	"azwi/internal/entra"
 )
 
 const (
@@ -45,8 +46,10 @@ type claims struct {
 	Expires   *numeric `json:"exp"`
 	NotBefore *numeric `json:"nbf"`
 	IssuedAt  *numeric `json:"iat"`
-	// of tokens of managed identities
-	XMSMIRID string `json:"xms_mirid"`
+	// XMSMIRID and XMSFICInfo say how a token of Entra's was got: the one is in
+	// tokens of managed identities, the other in those that a federated credential got.
+	XMSMIRID   string `json:"xms_mirid"`
+	XMSFICInfo string `json:"xms_ficinfo"`
 }
 
 // audience is a string or a list of strings (RFC 7519 section 4.1.3).
@@ -169,8 +172,12 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 		switch {
 		case client.Identity != nil:
 			return fail(700222)
+		case c.XMSFICInfo != "":
+			return fail(700231)
 		case c.XMSMIRID == "":
 			return fail(700226)
+		case !isExchange(credential.Audience):
+			return fail(700214, credential.Audience)
 		}
 	}
 	now := h.Now()
@@ -290,8 +297,17 @@ func isEntra(iss string) bool {
 		return false
 	}
 	host, _, _ := strings.Cut(rest, "/")
+	if host == "sts.windows.net" || host == "sts.chinacloudapi.cn" { // of version 1
+		return true
+	}
 	t, ok := hosts.Lookup(host)
 	return ok && t.Service == hosts.Authority
+}
+
+// isExchange reports whether a resource is the one for tokens that stand for
+// another identity.
+func isExchange(resource string) bool {
+	return slices.ContainsFunc(entra.Clouds(), func(c entra.Cloud) bool { return strings.EqualFold(c.EntraAudience, resource) })
 }
 
 // checkCertificate decides whether an assertion signed with the key of a client

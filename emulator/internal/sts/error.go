@@ -110,6 +110,10 @@ func fail(code int, args ...any) *Error {
 		format = "The app requested an unsupported grant type '%s'."
 	case 700222:
 		format = "AAD-issued tokens may not be used for federated identity flows."
+	case 700214: // the number is public, this text is not
+		format = "The audience '%s' may not be used for tokens issued by Microsoft Entra: it must be api://AzureADTokenExchange."
+	case 700231: // the number is public, this text is not
+		format = "Tokens acquired with a federated identity credential may not be used for federated identity flows."
 	case 700226:
 		format = "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."
 	case 90033:

@@ -254,7 +254,7 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, t hosts.Targe
 	if !ok {
 		return nil, fail(700016, clientID, tenant.ID)
 	}
-	acr, e := h.prove(r, client, secret)
+	proof, e := h.prove(r, client, secret)
 	if e != nil {
 		return nil, e
 	}
@@ -271,30 +271,43 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, t hosts.Targe
 	if e != nil {
 		return nil, e
 	}
-	grantClaims.AppIDACR = acr
+	grantClaims.AppIDACR = proof.acr
 	if grantClaims.AZP != "" {
-		grantClaims.AppIDACR, grantClaims.AZPACR = "", acr
+		grantClaims.AppIDACR, grantClaims.AZPACR = "", proof.acr
+	}
+	if proof.federated {
+		grantClaims.XMSFICInfo = ficInfo
 	}
 	grantClaims.XMSCC = capabilities(form.Get("claims"))
 	return h.answer(grantClaims, client, resource, version)
 }
 
-// prove checks the client's secret or assertion, and returns the value of the
-// appidacr claim.
-func (h *Handler) prove(r *http.Request, client directory.Client, secret string) (acr string, e *Error) {
+// A proof is how a client authenticated.
+type proof struct {
+	// acr is the value of the appidacr claim.
+	acr       string
+	federated bool
+}
+
+// ficInfo is the xms_ficinfo claim of tokens that a federated credential got, a
+// value that was seen in public tokens. Only whether a token has it counts here.
+const ficInfo = "CAAQABgAIAAoAjAA"
+
+// prove checks the client's secret or assertion.
+func (h *Handler) prove(r *http.Request, client directory.Client, secret string) (proof, *Error) {
 	if secret != "" {
-		return "1", checkSecret(client, secret, h.Now())
+		return proof{acr: "1"}, checkSecret(client, secret, h.Now())
 	}
 	a, e := parseAssertion(r.PostForm.Get("client_assertion"))
 	if e != nil {
-		return "", e
+		return proof{}, e
 	}
 	// Both kinds of assertion come in the same field; the issuer of one that a
 	// client certificate signed is the client itself.
 	if strings.EqualFold(a.claims.Issuer, client.AppID()) {
-		return "2", h.checkCertificate(client, a, r)
+		return proof{acr: "2"}, h.checkCertificate(client, a, r)
 	}
-	return "2", h.checkFederated(r.Context(), client, a)
+	return proof{acr: "2", federated: true}, h.checkFederated(r.Context(), client, a)
 }
 
 func checkSecret(client directory.Client, value string, now time.Time) *Error {
@@ -351,7 +364,7 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 		}
 		return c, nil
 	}
-	if slices.ContainsFunc(entra.Clouds(), func(c entra.Cloud) bool { return strings.EqualFold(c.EntraAudience, resource) }) {
+	if isExchange(resource) {
 		// A managed identity's token that stands for an application elsewhere: its
 		// federated credential names the issuer of version 2.
 		return version2(c, t, tenant), nil
