@@ -151,6 +151,40 @@ func TestPodReadsSecret(t *testing.T) {
 	}
 }
 
+// Microsoft's own resources are told which managed identity asks, others are not.
+func TestManagedIdentityClaim(t *testing.T) {
+	t.Parallel()
+	issuer := emulatortest.NewIssuer(t)
+	seed := federated(issuer.URL) + "\ntenants: [{id: " + emulator.DefaultTenantID + ", resources: [\"api://partner\"]}]\n"
+	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(seed)})
+	const pod = "/subscriptions/" + emulator.DefaultSubscriptionID + "/resourcegroups/emulator/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pod"
+	for _, tt := range []struct {
+		client, resource string
+		want             any
+	}{
+		{identityID, "https://vault.azure.net", pod},
+		{identityID, "https://management.azure.com/", pod},
+		{identityID, "https://graph.microsoft.com", pod},
+		{identityID, "https://storage.azure.com/", pod},
+		{identityID, contract.DefaultAudience, pod},
+		{identityID, "api://web", nil},
+		{identityID, webAppID, nil},
+		{identityID, "api://partner", nil},
+		{webAppID, "https://vault.azure.net", nil},
+	} {
+		form := exchange(tt.client, issuer.Token(t, "default", "web", nil))
+		form.Set("scope", tt.resource+"/.default")
+		got := post(t, cloud, v2Token, form)
+		if got.Status != http.StatusOK {
+			t.Errorf("%s for %s: %+v", tt.client, tt.resource, got)
+			continue
+		}
+		if claim := claimsOf(t, got.AccessToken)["xms_mirid"]; claim != tt.want {
+			t.Errorf("%s for %s: xms_mirid is %v, want %v", tt.client, tt.resource, claim, tt.want)
+		}
+	}
+}
+
 func get(t *testing.T, s *emulatortest.Server, rawURL, token string) (int, map[string]any) {
 	t.Helper()
 	return call(t, s, http.MethodGet, rawURL, token, "")

@@ -297,7 +297,7 @@ func isEntra(iss string) bool {
 		return false
 	}
 	host, _, _ := strings.Cut(rest, "/")
-	if host == "sts.windows.net" || host == "sts.chinacloudapi.cn" { // of version 1
+	if host == "sts.chinacloudapi.cn" { // of version 1; the other clouds' is an alias
 		return true
 	}
 	t, ok := hosts.Lookup(host)
@@ -379,13 +379,9 @@ func sameEndpoint(aud string, r *http.Request) bool {
 // grantOf are the claims of the access token for a client.
 func grantOf(client directory.Client, tenant *directory.Tenant, sts string) accesstoken.Claims {
 	p := client.Principal
-	c := accesstoken.Claims{
+	return accesstoken.Claims{
 		Issuer: sts, IDP: sts, IDType: "app", ObjectID: p.ObjectID, Subject: p.ObjectID,
 		TenantID: tenant.ID, AppID: p.AppID, AppIDACR: "2", AppDisplay: p.Name, Version: "1.0",
 		WIDs: p.DirectoryRoles,
 	}
-	if client.Identity != nil {
-		c.XMSMIRID = client.Identity.ID()
-	}
-	return c
 }

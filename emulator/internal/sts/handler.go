@@ -358,7 +358,12 @@ func scopeResource(scope string) (string, *Error) {
 func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hosts.Target, resource string) (accesstoken.Claims, *Error) {
 	c := grantOf(client, tenant, issuerOf(t, tenant.ID))
 	c.Audience = resource
-	if service, ok := hosts.ServiceOf(resource); ok {
+	service, emulated := hosts.ServiceOf(resource)
+	if client.Identity != nil && (emulated || isExchange(resource) || isFirstParty(resource)) {
+		// Undocumented: seen in tokens for Microsoft's own resources only.
+		c.XMSMIRID = client.Identity.ID()
+	}
+	if emulated {
 		if service == hosts.Graph {
 			c.Roles = client.Principal.AppRoles
 		}
