@@ -45,8 +45,10 @@ func TestDocumentedExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "jwks.json"), jwks, 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"jwks.json", "github-jwks.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), jwks, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	now := time.Now()
 	cloud := emulatortest.Start(t, emulator.Config{
@@ -79,18 +81,20 @@ func TestDocumentedExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	// iat is of the real clock, and the emulated one is ten minutes ahead.
-	for account, want := range map[string]int{"preview-7": 200, "other": 401} {
-		if got := post(t, cloud, path, exchange(worker, issuer.Token(t, account, "worker", nil))); got.Status != want {
-			t.Errorf("flexible credential in %s: %+v", account, got)
+	const web = "33333333-0000-4000-8000-000000000001"
+	for subject, want := range map[string]int{"repo:contoso/web:ref:refs/heads/any": 200, "repo:contoso/web:pull_request": 401} {
+		claims := map[string]any{"iss": "https://token.actions.githubusercontent.com", "sub": subject, "repository_id": "821093847"}
+		if got := post(t, cloud, path, exchange(web, issuer.Token(t, "", "", claims))); got.Status != want {
+			t.Errorf("flexible credential for %s: %+v", subject, got)
 		}
 	}
-	form := exchange("33333333-0000-4000-8000-000000000001", issuer.Token(t, "default", "web", nil))
+	form := exchange(web, issuer.Token(t, "default", "web", nil))
 	form.Set("scope", "api://web/.default")
 	got := post(t, cloud, path, form)
 	if got.Status != 200 {
 		t.Fatalf("application's own resource: %+v", got)
 	}
-	if claims := claimsOf(t, got.AccessToken); claims["ver"] != "2.0" || claims["aud"] != "33333333-0000-4000-8000-000000000001" || claims["azpacr"] != "2" {
+	if claims := claimsOf(t, got.AccessToken); claims["ver"] != "2.0" || claims["aud"] != web || claims["azpacr"] != "2" {
 		t.Errorf("claims %v", claims)
 	}
 	form.Set("scope", "api://partner/.default")

@@ -101,11 +101,17 @@ func TestApplicationCredentials(t *testing.T) {
 	}
 	s.want(t, 204, "", "DELETE", fics+"/upsert", "")
 	// A flexible credential is for the beta only.
-	flexible := `{"name":"flexible","issuer":"https://i.example","audiences":["api://AzureADTokenExchange"],"claimsMatchingExpression":{"value":"claims['sub'] matches 'a*'","languageVersion":1}}`
+	flexible := `{"name":"flexible","issuer":"https://app.terraform.io","subject":null,"audiences":["api://AzureADTokenExchange"],"claimsMatchingExpression":{"value":"claims['sub'] matches 'a*'","languageVersion":1}}`
 	s.want(t, 400, "Request_BadRequest", "POST", fics, flexible)
 	beta := strings.Replace(fics, "/v1.0/", "/beta/", 1)
 	s.want(t, 201, "", "POST", beta, flexible)
-	s.want(t, 400, "InvalidFederatedIdentityCredentialValue", "POST", beta, strings.NewReplacer("flexible", "broken", "matches", "like").Replace(flexible))
+	for _, mistake := range [][2]string{
+		{"matches", "like"}, {"app.terraform.io", "kubernetes.default.svc.cluster.local"}, {"['sub']", "['aud']"},
+		{`"languageVersion":1`, `"languageVersion":2`}, {`null`, `"a"`}, {"claims['sub'] matches 'a*'", ""},
+	} {
+		s.want(t, 400, "InvalidFederatedIdentityCredentialValue", "POST", beta, strings.NewReplacer("flexible", "broken", mistake[0], mistake[1]).Replace(flexible))
+	}
+	s.want(t, 400, "InvalidFederatedIdentityCredentialValue", "PATCH", beta+"/flexible", `{"issuer":"https://kubernetes.default.svc.cluster.local"}`)
 	for n := 3; n <= 20; n++ {
 		s.want(t, 201, "", "POST", fics, graphFIC(fmt.Sprintf("fic-%d", n), fmt.Sprint(n)))
 	}

@@ -157,6 +157,10 @@ func TestManagedIdentities(t *testing.T) {
 	} {
 		s.want(t, 400, "BadRequest", "PUT", fics+"/"+bad.name+version, bad.body)
 	}
+	// No identity may have an expression, not even for an issuer that applications may.
+	flexible := `{"properties":{"issuer":"https://app.terraform.io","audiences":["a"],"claimsMatchingExpression":{"value":"claims['sub'] matches 'a*'","languageVersion":1}}}`
+	s.want(t, 400, "InvalidFederatedIdentityCredentialValue", "PUT", fics+"/def?api-version=2025-01-31-preview", flexible)
+	s.want(t, 400, "InvalidFederatedIdentityCredentialValue", "PUT", fics+"/def"+version, flexible)
 	for n := 2; n <= 20; n++ {
 		s.want(t, 201, "", "PUT", fmt.Sprintf("%s/fic-%02d%s", fics, n, version), goodFIC(n))
 	}

@@ -41,6 +41,7 @@ applications:
     identifierUris: [api://web]
     federatedCredentials:
       - {name: web, issuer: %[1]s, subject: "system:serviceaccount:default:web"}
+      - {name: flexible, issuer: "https://app.terraform.io", claimsMatchingExpression: "claims['sub'] matches 'organization:contoso:*:run_phase:plan'"}
   - {name: bare, appId: %[4]s}
   - {name: orphan, appId: %[5]s, servicePrincipal: false, secrets: [{value: orphan}]}
 managedIdentities:
@@ -48,7 +49,6 @@ managedIdentities:
     clientId: %[6]s
     federatedCredentials:
       - {name: pod, issuer: %[1]s, subject: "system:serviceaccount:default:web"}
-      - {name: flexible, issuer: %[1]s, claimsMatchingExpression: "claims['sub'] matches 'system:serviceaccount:flex:*'"}
 roleAssignments:
   - {role: Key Vault Secrets User, principal: pod}
 vaults:
@@ -148,6 +148,20 @@ func TestPodReadsSecret(t *testing.T) {
 	status, body := get(t, cloud, cloud.VaultURL("emulator")+"/secrets/greeting?api-version=7.5", got.AccessToken)
 	if status != http.StatusOK || body["value"] != "hello" {
 		t.Errorf("secret: %d %v", status, body)
+	}
+}
+
+// An application trusts all subjects that its expression matches.
+func TestFlexibleCredential(t *testing.T) {
+	t.Parallel()
+	issuer := emulatortest.NewIssuer(t)
+	seed := federated(issuer.URL) + "issuers: {https://app.terraform.io: {url: " + issuer.URL + "/openid/v1/jwks}}\n"
+	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(seed)})
+	for _, workspace := range []string{"workspace:a", "workspace:b"} {
+		claims := map[string]any{"iss": "https://app.terraform.io", "sub": "organization:contoso:project:p:" + workspace + ":run_phase:plan"}
+		if got := post(t, cloud, v2Token, exchange(webAppID, issuer.Token(t, "", "", claims))); got.Status != http.StatusOK {
+			t.Errorf("%s: %+v", workspace, got)
+		}
 	}
 }
 
@@ -280,7 +294,7 @@ func TestTokenErrors(t *testing.T) {
 		{"issuer with slash", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/"})), 700211, "invalid_client", 401},
 		{"other subject", "", exchange(webAppID, issuer.Token(t, "default", "other", nil)), 700213, "invalid_client", 401},
 		{"subject in other case", "", exchange(webAppID, issuer.Token(t, "default", "Web", nil)), 7002138, "invalid_client", 401},
-		{"no expression matches", "", exchange(identityID, issuer.Token(t, "other", "web", nil)), 7002131, "invalid_client", 401},
+		{"no expression matches", "", exchange(webAppID, token(map[string]any{"iss": "https://app.terraform.io", "sub": "organization:contoso:run_phase:apply"})), 7002131, "invalid_client", 401},
 		{"other audience", "", exchange(webAppID, token(map[string]any{"aud": "sts.amazonaws.com"})), 700212, "invalid_client", 401},
 		{"audience in other case", "", exchange(webAppID, token(map[string]any{"aud": strings.ToLower(contract.DefaultAudience)})), 700212, "invalid_client", 401},
 		{"a shared key", "", exchange(webAppID, hmac(t, issuer)), 5002738, "invalid_request", 400},

@@ -190,23 +190,16 @@ func validResourceName(name string) bool {
 	return true
 }
 
-type expression struct {
-	Value           string `json:"value"`
-	LanguageVersion int    `json:"languageVersion"`
-}
-
 type credentialProperties struct {
-	Issuer     string      `json:"issuer"`
-	Subject    string      `json:"subject,omitempty"`
-	Audiences  []string    `json:"audiences"`
-	Expression *expression `json:"claimsMatchingExpression,omitempty"`
+	Issuer    string   `json:"issuer"`
+	Subject   string   `json:"subject,omitempty"`
+	Audiences []string `json:"audiences"`
+	// Expression is in the preview versions, yet no identity may have one.
+	Expression any `json:"claimsMatchingExpression,omitempty"`
 }
 
 func credentialBody(i *directory.Identity, c directory.Credential) any {
 	p := credentialProperties{Issuer: c.Issuer, Subject: c.Subject, Audiences: []string{c.Audience}}
-	if c.Expression != "" {
-		p.Expression = &expression{c.Expression, 1}
-	}
 	return map[string]any{
 		"id": i.ID() + "/federatedIdentityCredentials/" + c.Name, "name": c.Name, "type": credentialType, "properties": p,
 	}
@@ -253,11 +246,7 @@ func (h *Handler) putCredential(r *request, identity *directory.Identity, name s
 	}
 	c := directory.Credential{ID: uuid.NewString(), Name: name, Issuer: p.Issuer, Subject: p.Subject, Audience: p.Audiences[0]}
 	if p.Expression != nil {
-		version := r.URL.Query().Get("api-version")
-		if version < "2025-01-31-preview" {
-			return answer{}, fail(http.StatusBadRequest, "BadRequest", "claimsMatchingExpression is not supported in api-version '%s'.", version)
-		}
-		c.Expression = p.Expression.Value
+		return answer{}, credentialError(name, directory.ErrIdentityExpression)
 	}
 	if err := credentialError(name, c.Check(false)); err != nil {
 		return answer{}, err
@@ -338,6 +327,8 @@ func credentialError(name string, err error) error {
 		return nil
 	case errors.Is(err, directory.ErrCredentialName):
 		return fail(http.StatusBadRequest, "BadRequest", "Federated Identity Credential name '%s' is invalid.", name)
+	case errors.Is(err, directory.ErrExpression):
+		return fail(http.StatusBadRequest, "InvalidFederatedIdentityCredentialValue", "Federated Identity Credential is invalid: %v.", err)
 	case errors.Is(err, directory.ErrCredentialDuplicate):
 		return fail(http.StatusBadRequest, "BadRequest", "Issuer and subject combination already exists for this Managed Identity.")
 	case errors.Is(err, directory.ErrCredentialTooMany):

@@ -24,7 +24,8 @@ var (
 )
 
 // validName tells whether a credential may have this name: 3 to 120 characters.
-// Graph also allows the equals signs that padded base64 names end in.
+// Graph, which manages those of applications, also allows the equals signs that
+// padded base64 names end in.
 func validName(name string, graph bool) bool {
 	if len(name) < 3 || len(name) > 120 {
 		return false
@@ -41,11 +42,12 @@ func validName(name string, graph bool) bool {
 	return true
 }
 
-// Check reports what is wrong with a credential in itself. graph allows the
-// characters in names that only Microsoft Graph does.
-func (c Credential) Check(graph bool) error {
+// Check reports what is wrong with a credential in itself. An application's may
+// have an expression, and in its name the characters that only Microsoft Graph
+// allows; a managed identity's may not.
+func (c Credential) Check(application bool) error {
 	switch {
-	case !validName(c.Name, graph):
+	case !validName(c.Name, application):
 		return fmt.Errorf("%w: %q", ErrCredentialName, c.Name)
 	case c.Issuer == "":
 		return fmt.Errorf("%w: issuer is missing", ErrCredentialField)
@@ -57,7 +59,10 @@ func (c Credential) Check(graph bool) error {
 		return fmt.Errorf("%w: audience is missing", ErrCredentialField)
 	}
 	if c.Expression != "" {
-		if err := CheckExpression(c.Expression); err != nil {
+		if !application {
+			return ErrIdentityExpression
+		}
+		if err := CheckExpression(c.Issuer, c.Expression); err != nil {
 			return fmt.Errorf("%w: %w", ErrCredentialField, err)
 		}
 	}

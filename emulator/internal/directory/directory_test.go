@@ -144,28 +144,103 @@ func TestWithCredential(t *testing.T) {
 	}
 }
 
+const (
+	github    = "https://token.actions.githubusercontent.com"
+	terraform = "https://app.terraform.io"
+)
+
 func TestMatchExpression(t *testing.T) {
 	t.Parallel()
-	claims := map[string]any{"sub": "system:serviceaccount:ns:web", "env": "it's", "n": 1.0}
+	claims := map[string]any{"sub": "repo:it's/web:ref:refs/heads/main", "repository_id": "7", "repository_owner_id": 8.0, "job_workflow_ref": "it's/ci/.github/workflows/a.yml@refs/heads/main"}
+	const id = " and claims['repository_id'] eq '7'"
 	for expression, want := range map[string]bool{
-		"claims['sub'] eq 'system:serviceaccount:ns:web'":                      true,
-		"claims['sub'] eq 'system:serviceaccount:ns:WEB'":                      false,
-		"claims['sub'] matches 'system:serviceaccount:*:web'":                  true,
-		"claims['sub'] matches 'system:serviceaccount:n?:web'":                 true,
-		"claims['sub'] matches 'system:serviceaccount:?:web'":                  false,
-		"claims['sub'] matches '*' and claims['env'] eq 'it''s'":               true,
-		"claims['sub'] matches '*' and claims['other'] matches '*'":            false,
-		"claims['n'] matches '*'":                                              false,
-		"claims['sub'] matches 'system:*' and claims['sub'] matches '*:other'": false,
+		"claims['sub'] eq 'repo:it''s/web:ref:refs/heads/main'" + id:                                       true,
+		"claims['sub'] eq 'repo:it''s/web:ref:refs/heads/MAIN'" + id:                                       false,
+		"claims['sub'] matches 'repo:it''s/*:ref:refs/heads/*'" + id:                                       true,
+		"claims['sub'] matches 'repo:it''s/we?:ref:refs/heads/main'" + id:                                  true,
+		"claims['sub'] matches 'repo:it''s/?:ref:refs/heads/main'" + id:                                    false,
+		"claims['repository_id'] eq '7' and claims['sub'] matches '*'":                                     true,
+		"claims['sub'] matches '*' and claims['repository_id'] eq '8'":                                     false,
+		"claims['sub'] matches '*' and claims['repository_owner_id'] eq '8'":                               false, // not a text
+		"claims['sub'] matches '*' and claims['job_workflow_ref'] matches 'it''s/ci/*'" + id:               true,
+		"claims['sub'] matches '*' and claims['job_workflow_ref'] eq 'other'" + id:                         false,
+		"claims['sub'] matches 'repo:*' and claims['sub'] matches '*:refs/heads/other'" + id:               false,
+		"claims['sub'] eq 'x' and claims['repository_owner_id'] eq '8' and claims['repository_id'] eq '7'": false,
 	} {
-		if got, err := MatchExpression(expression, claims); err != nil || got != want {
+		if got, err := MatchExpression(github, expression, claims); err != nil || got != want {
 			t.Errorf("%s: %v, %v", expression, got, err)
 		}
 	}
-	for _, bad := range []string{"", "sub eq 'x'", "claims['sub'] ne 'x'", "claims['sub'] eq x", "claims['sub'] eq 'x' or claims['sub'] eq 'y'", "claims['sub'] eq 'x' and", "claims['sub", "claims[''] eq 'x'"} {
-		if err := CheckExpression(bad); !errors.Is(err, ErrExpression) {
-			t.Errorf("%q: %v", bad, err)
+	if got, err := MatchExpression("https://issuer.example", "claims['sub'] matches '*'", claims); err == nil || got {
+		t.Errorf("another issuer: %v, %v", got, err)
+	}
+}
+
+// TestExpressionRules: expressions are for three products' issuers, each with
+// claims and operators of its own.
+func TestExpressionRules(t *testing.T) {
+	t.Parallel()
+	const sub = "claims['sub'] matches 'a*'"
+	for _, tt := range []struct {
+		issuer, expression string
+		good               bool
+	}{
+		{terraform, sub, true},
+		{"https://app.eu.terraform.io", "claims['sub'] eq 'a'", true},
+		{"https://gitlab.com", sub, true},
+		{"https://gitlab.example.com", sub, true},
+		{"https://gitlab.example.ca", sub, true},
+		{github, sub + " and claims['repository_id'] eq '1'", true},
+		{github, sub + " and claims['repository_owner_id'] eq '1'", true},
+
+		{"https://kubernetes.default.svc.cluster.local", sub, false},
+		{"https://gitlab.example.org", sub, false},
+		{"https://gitlab.a.example.com", sub, false},
+		{"https://gitlab..com", sub, false},
+		{"https://gitlab.com/", sub, false},
+		{"https://gitlab.com.evil.example", sub, false},
+		{"http://gitlab.com", sub, false},
+		{"https://git.example.com", sub, false},
+		{"https://app.terraform.io/", sub, false},
+		{"https://terraform.example.com", sub, false},
+		{github + "/octo", sub + " and claims['repository_id'] eq '1'", false},
+
+		{github, sub, false},
+		{github, "claims['repository_id'] eq '1'", false},
+		{github, sub + " and claims['job_workflow_ref'] matches 'b*'", false},
+		{github, sub + " and claims['repository_id'] matches '1*'", false},
+		{github, sub + " and claims['repository_id'] eq '1' and claims['actor'] eq 'me'", false},
+		{terraform, sub + " and claims['terraform_run_phase'] eq 'plan'", false},
+		{"https://gitlab.com", "claims['ref'] matches 'a*'", false},
+
+		{terraform, "", false},
+		{terraform, "sub eq 'x'", false},
+		{terraform, "claims['sub'] ne 'x'", false},
+		{terraform, "claims['sub'] eq x", false},
+		{terraform, `claims["sub"] eq 'x'`, false},
+		{terraform, `claims['sub'] eq "x"`, false},
+		{terraform, sub + " or " + sub, false},
+		{terraform, sub + " and", false},
+		{terraform, sub + " and ", false},
+		{terraform, "claims['sub", false},
+		{terraform, "claims[''] eq 'x'", false},
+		{terraform, "claims['sub']  eq 'x'", false},
+		{terraform, "claims['sub'] eq  'x'", false},
+		{terraform, "claims['sub']eq 'x'", false},
+		{terraform, sub + "  and " + sub, false},
+		{terraform, " " + sub, false},
+		{terraform, sub + " ", false},
+	} {
+		if err := CheckExpression(tt.issuer, tt.expression); tt.good != (err == nil) || err != nil && !errors.Is(err, ErrExpression) {
+			t.Errorf("%s: %q: %v", tt.issuer, tt.expression, err)
 		}
+	}
+	c := Credential{Name: "flexible", Issuer: terraform, Audience: "a", Expression: sub}
+	if err := c.Check(true); err != nil {
+		t.Errorf("an application's: %v", err)
+	}
+	if err := c.Check(false); !errors.Is(err, ErrExpression) {
+		t.Errorf("a managed identity's: %v", err)
 	}
 }
 

@@ -87,6 +87,11 @@ func (h *Handler) credentials(r *request, app *directory.Application, rest []seg
 	return answer{}, notAllowed(r)
 }
 
+var (
+	errLanguage     = errors.New("languageVersion of claimsMatchingExpression must be 1")
+	errNoExpression = errors.New("claimsMatchingExpression has no value")
+)
+
 // to applies the change to a credential.
 func (c credentialChange) to(old directory.Credential, beta bool) (directory.Credential, error) {
 	if c.Audiences != nil {
@@ -101,6 +106,12 @@ func (c credentialChange) to(old directory.Credential, beta bool) (directory.Cre
 	if c.Expression != nil {
 		if !beta {
 			return old, badRequest("Invalid property 'claimsMatchingExpression'.")
+		}
+		switch {
+		case c.Expression.LanguageVersion != 1:
+			return old, credentialError(old, errLanguage)
+		case c.Expression.Value == "":
+			return old, credentialError(old, errNoExpression)
 		}
 		old.Expression = c.Expression.Value
 	}

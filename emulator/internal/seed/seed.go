@@ -305,7 +305,7 @@ func (r *reader) path(file string) string {
 	return filepath.Join(r.dir, file)
 }
 
-func (r *reader) credentials(field string, list []Credential) []directory.Credential {
+func (r *reader) credentials(field string, list []Credential, application bool) []directory.Credential {
 	var out []directory.Credential
 	for i, c := range list {
 		where := fmt.Sprintf("%s.federatedCredentials[%d]", field, i)
@@ -313,7 +313,7 @@ func (r *reader) credentials(field string, list []Credential) []directory.Creden
 			ID: uuid.NewString(), Name: c.Name, Issuer: c.Issuer, Subject: c.Subject,
 			Audience: cmp.Or(c.Audience, contract.DefaultAudience), Description: c.Description, Expression: c.ClaimsMatchingExpression,
 		}
-		if err := credential.Check(true); err != nil {
+		if err := credential.Check(application); err != nil {
 			r.doc.Fail(where, "%v", err)
 			continue
 		}
@@ -339,7 +339,7 @@ func (r *reader) application(field string, a Application) {
 		TenantID: tenant, Name: a.Name, Audience: cmp.Or(a.SignInAudience, "AzureADMyOrg"), IdentifierURIs: a.IdentifierURIs,
 		TokenVersion: a.RequestedAccessTokenVersion,
 		Secrets:      r.secrets(field, a.Secrets), Certificates: r.certificates(field, a.Certificates),
-		Credentials: r.credentials(field, a.FederatedCredentials), Created: r.now,
+		Credentials: r.credentials(field, a.FederatedCredentials, true), Created: r.now,
 	}
 	r.claim(field+".appId", app.AppID)
 	r.claim(field+".objectId", app.ObjectID)
@@ -401,7 +401,7 @@ func (r *reader) managedIdentity(field string, m ManagedIdentity) {
 	s, g := r.place(field, m.Subscription, m.ResourceGroup, m.Location)
 	identity := &directory.Identity{
 		SubscriptionID: s.ID, ResourceGroup: g.Name, Name: m.Name, Location: cmp.Or(m.Location, g.Location), Tags: m.Tags,
-		TenantID: s.TenantID, IMDS: m.IMDS, Credentials: r.credentials(field, m.FederatedCredentials),
+		TenantID: s.TenantID, IMDS: m.IMDS, Credentials: r.credentials(field, m.FederatedCredentials, false),
 		ClientID:    r.guid(field+".clientId", m.ClientID, s.ID, g.Name, "client", m.Name),
 		PrincipalID: r.guid(field+".principalId", m.PrincipalID, s.ID, g.Name, "principal", m.Name),
 	}

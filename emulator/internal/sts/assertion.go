@@ -245,7 +245,7 @@ func match(credentials []directory.Credential, a assertion) (directory.Credentia
 				worse(7002131)
 				continue
 			}
-			if ok, err := directory.MatchExpression(f.Expression, all); err != nil || !ok {
+			if ok, err := directory.MatchExpression(f.Issuer, f.Expression, all); err != nil || !ok {
 				worse(7002131)
 				continue
 			}
