@@ -37,7 +37,8 @@ type Explanation struct {
 // without advice.
 //
 // It knows what the reference lists for token requests with client credentials; what
-// only users meet is left out. Source:
+// only users meet is left out. The advice fits any issuer's token; (*Error).Advice
+// knows whose was presented. Source:
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes and
 // public issue threads; the classes are this project's judgement.
 func Explain(code int) Explanation {
@@ -45,13 +46,13 @@ func Explain(code int) Explanation {
 	case 70021:
 		return Explanation{Replication, "no federated identity credential matches the token: compare its issuer, subject and audience with the credential's, character by character; a new credential needs some minutes to spread"}
 	case 700211:
-		return Explanation{Replication, "no federated identity credential has this issuer: compare it with the cluster's issuer URL, trailing slash included; a new credential needs some minutes to spread"}
+		return Explanation{Replication, "no federated identity credential has this issuer: compare it with the token's, trailing slash included; a new credential needs some minutes to spread"}
 	case 700212:
-		return Explanation{Replication, "no federated identity credential has this audience: set it to the audience of the projected token, usually api://AzureADTokenExchange"}
+		return Explanation{Replication, "no federated identity credential has this audience: set it to the token's audience, usually api://AzureADTokenExchange"}
 	case 700213:
-		return Explanation{Replication, "no federated identity credential has this subject: create one for the pod's service account; a new credential needs some minutes to spread"}
+		return Explanation{Replication, "no federated identity credential has this subject: create one with exactly the token's subject; a new credential needs some minutes to spread"}
 	case 70025:
-		return Explanation{Replication, "the identity has no federated identity credential at all: create one for this cluster's issuer and the pod's service account"}
+		return Explanation{Replication, "the identity has no federated identity credential at all: create one with the token's issuer and subject"}
 	case 7002138:
 		return Explanation{Permanent, "the credential's subject differs from the token's in upper and lower case only: write it exactly as the token has it"}
 	case 7002131:
@@ -59,7 +60,7 @@ func Explain(code int) Explanation {
 	case 700233, 700234, 700235, 700237, 7002241:
 		return Explanation{Permanent, "the expression of the flexible federated credential is not valid or not allowed for this issuer: use a credential with an exact subject"}
 	case 70023:
-		return Explanation{Permanent, "the token lives longer than 25 hours: set the service account token's expiration to at most 86400 seconds"}
+		return Explanation{Permanent, "the token lives longer than 25 hours: have its issuer give it at most 24"}
 	case 70052:
 		return Explanation{Permanent, "this kind of identity can't be federated: use a managed identity or a single-tenant application"}
 	case 700223, 700227, 700236, 700238, 7000226:
@@ -67,12 +68,12 @@ func Explain(code int) Explanation {
 	case 700214:
 		return Explanation{Permanent, "a token issued by Entra needs a credential with its own audience: set the credential's audience to api://AzureADTokenExchange, or to this cloud's name for it"}
 	case 700231:
-		return Explanation{Permanent, "a token got by a federated credential can't stand for another identity: federate that identity with the cluster directly, and present the service account's token to it"}
+		return Explanation{Permanent, "a token got by a federated credential can't stand for another identity: federate that identity with the first token's issuer directly, and present the first token to it"}
 	case 700222, 700226, 700229:
-		return Explanation{Permanent, "a token issued by Entra can't be used here: present the service account's token"}
+		return Explanation{Permanent, "a token issued by Entra can't be used here: only a managed identity's, from the machine that has it, stands for another identity, and for an application only"}
 
 	case 700016, 700011:
-		return Explanation{Permanent, "the client ID is not known in this tenant: check the annotations azure.workload.identity/client-id and tenant-id on the service account"}
+		return Explanation{Permanent, "the client ID is not known in this tenant: check client ID and tenant ID"}
 	case 70001, 7000112, 1000031:
 		return Explanation{Permanent, "the application is disabled in this tenant: ask its administrator to enable the enterprise application"}
 	case 7000229:
@@ -83,13 +84,13 @@ func Explain(code int) Explanation {
 		return Explanation{Permanent, "the identity is not assigned to the application it asks for: assign it one of that application's roles, or turn off \"Assignment required\" there"}
 
 	case 700024, 50013, 500133:
-		return Explanation{Permanent, "the token has expired or is not valid yet: read the token file again for every exchange, and check the node's clock"}
+		return Explanation{Permanent, "the token has expired or is not valid yet: get it anew for every exchange, and check the clock"}
 	case 700027, 50006, 50012, 700030, 900384:
 		return Explanation{Permanent, "the token's signature can't be verified: the issuer must publish the key it signs with in its JWKS, and sign with RS256; if a client certificate signed, upload that certificate"}
 	case 7000272:
-		return Explanation{Permanent, "the key that signed the token is not in the issuer's JWKS: publish the cluster's current keys"}
+		return Explanation{Permanent, "the key that signed the token is not in the issuer's JWKS: publish its current keys"}
 	case 5002730, 5002738:
-		return Explanation{Permanent, "the token is signed with an algorithm that Entra does not accept: it takes RSA keys only, so give the API server an RSA key (--service-account-signing-key-file) and publish its public key"}
+		return Explanation{Permanent, "the token is signed with an algorithm that Entra does not accept: it takes RSA keys only"}
 	case 50032:
 		return Explanation{Permanent, "the RSA key is too weak: sign with a key of at least 2048 bits"}
 	case 50027:
@@ -97,13 +98,13 @@ func Explain(code int) Explanation {
 	case 50048:
 		return Explanation{Permanent, "issuer and subject of the client assertion must both be the client ID"}
 	case 90016:
-		return Explanation{Permanent, "the assertion lacks a required claim: present the service account's token as the API server issued it"}
+		return Explanation{Permanent, "the assertion lacks a required claim: present the token as it was issued"}
 	case 700023, 500131, 50010:
 		return Explanation{Permanent, "the assertion is meant for another audience: check the token's audience, the tenant and AZURE_AUTHORITY_HOST"}
 	case 50166, 501661, 90061:
 		return Explanation{Transient, "Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a well-known certificate"}
 	case 900612:
-		return Explanation{Permanent, "the issuer's JWKS can't be parsed: publish what the API server serves at /openid/v1/jwks"}
+		return Explanation{Permanent, "the issuer's JWKS can't be parsed: publish a JSON Web Key Set of RSA keys"}
 
 	case 90002, 50059, 50128, 90019:
 		return Explanation{Permanent, "the tenant is not known in this cloud: check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"}

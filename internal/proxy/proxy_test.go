@@ -159,7 +159,7 @@ func TestErrors(t *testing.T) {
 		{"wrong case", aadsts(401, 7002138, "invalid_client"), 400, "invalid_client", false, "upper and lower case"},
 		{"unknown resource", aadsts(400, 500011, "invalid_resource"), 400, "invalid_resource", false, "AADSTS500011: text. What to do: "},
 		{"unknown code", aadsts(400, 99, ""), 400, "invalid_request", false, "AADSTS99: text."},
-		{"replication", aadsts(401, 700213, "invalid_client"), 503, "invalid_client", true, "create one for the pod's service account"},
+		{"replication", aadsts(401, 700213, "invalid_client"), 503, "invalid_client", true, "create one with exactly the token's subject"},
 		{"issuer unreachable", aadsts(400, 50166, "invalid_request"), 503, "invalid_request", true, "Entra could not fetch"},
 		{"throttled", aadsts(429, 90055, "temporarily_unavailable"), 429, "temporarily_unavailable", true, "AADSTS90055"},
 		{"429 of a gateway", &entra.Error{Status: 429}, 429, "temporarily_unavailable", true, "429"},
