@@ -50,7 +50,7 @@ type Entry struct {
 	ManagedIdentity string `json:"managedIdentity,omitempty"`
 	// Application is an app registration. It stands instead of managedIdentity.
 	Application *Application `json:"application,omitempty"`
-	// Audience of the tokens. Absent is the cloud's own, such as api://AzureADTokenExchange.
+	// Audience of the tokens. Default: api://AzureADTokenExchange, in every cloud.
 	Audience string `json:"audience,omitempty"`
 	// Clusters by name. Absent is all.
 	Clusters []string `json:"clusters,omitempty"`

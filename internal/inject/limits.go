@@ -167,7 +167,7 @@ func (o Outline) check() error {
 // known.
 func (o Outline) Memory(settings Settings, account Account) int64 {
 	const (
-		container = 5 << 10 // its own, and four or six variables and a mount in the patch
+		container = 6 << 10 // its own, and four or six variables and a mount in the patch
 		variable  = 200
 		mount     = 200
 		volume    = 400
