@@ -41,6 +41,7 @@ applications:
     identifierUris: [api://web]
     federatedCredentials:
       - {name: web, issuer: %[1]s, subject: "system:serviceaccount:default:web"}
+      - {name: spaced, issuer: "%[1]s/ ", subject: "system:serviceaccount:default:web"}
       - {name: flexible, issuer: "https://app.terraform.io", claimsMatchingExpression: "claims['sub'] matches 'organization:contoso:*:run_phase:plan'"}
   - {name: bare, appId: %[4]s}
   - {name: orphan, appId: %[5]s, servicePrincipal: false, secrets: [{value: orphan}]}
@@ -292,6 +293,7 @@ func TestTokenErrors(t *testing.T) {
 		{"no federated credentials", "", exchange(bareAppID, token(nil)), 70025, "invalid_client", 401},
 		{"other issuer", "", exchange(webAppID, stranger.Token(t, "default", "web", nil)), 700211, "invalid_client", 401},
 		{"issuer with slash", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/"})), 700211, "invalid_client", 401},
+		{"issuer with white space", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/ "})), 700211, "invalid_client", 401},
 		{"other subject", "", exchange(webAppID, issuer.Token(t, "default", "other", nil)), 700213, "invalid_client", 401},
 		{"subject in other case", "", exchange(webAppID, issuer.Token(t, "default", "Web", nil)), 7002138, "invalid_client", 401},
 		{"no expression matches", "", exchange(webAppID, token(map[string]any{"iss": "https://app.terraform.io", "sub": "organization:contoso:run_phase:apply"})), 7002131, "invalid_client", 401},

@@ -146,6 +146,9 @@ func (a assertion) checkLife(now time.Time) *Error {
 func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a assertion) *Error {
 	c := a.claims
 	clientID := client.AppID()
+	if strings.TrimSpace(c.Issuer) != c.Issuer { // even if a credential has it so
+		return fail(700211, c.Issuer)
+	}
 	view := h.Replicas.Read(clientID, client.Credentials())
 	if code, ok := view.Remembered(c.Issuer, c.Subject); ok {
 		return a.noMatch(code, client.Name())
