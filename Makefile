@@ -117,7 +117,7 @@ test-clients: build ## Run the real Azure SDKs and az against the emulator
 	@$(if $(CLIENTS),$(CLIENTS),echo "There is no test/clients/run yet.")
 
 .PHONY: cluster-up
-cluster-up: .cache/bin/cluster ## Start a real control plane to play with (API_PORT=, ETCD_PORT=); NODE=1: pods run (root)
+cluster-up: .cache/bin/cluster ## Start a real control plane for trying things out (API_PORT=, ETCD_PORT=); NODE=1: pods run (root)
 	@$(if $(NODE),$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH))
 	@.cache/bin/cluster up -api-port=$(API_PORT) -etcd-port=$(ETCD_PORT) $(if $(NODE),-node -images=$$(ls dist/images/*-linux-$$(go env GOARCH).tar | paste -sd,))
 

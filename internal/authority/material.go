@@ -149,7 +149,7 @@ func (r rules) renew(ctx context.Context, m material, now time.Time, before *sig
 	case err != nil:
 		reason = "the authority is replaced: " + err.Error()
 	case now.Before(current.cert.NotBefore.Add(-backdate)):
-		reason = "the authority is replaced: it is of the future"
+		reason = "the authority is replaced: it is not valid yet"
 	case now.Add(r.renewBefore).After(current.cert.NotAfter):
 		reason = "the authority is replaced: its end is near"
 	}

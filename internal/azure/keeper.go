@@ -21,7 +21,7 @@ type keeper struct {
 // keepUntil is how long before its end a token is no longer given out.
 const keepUntil = 5 * time.Minute
 
-// GetToken implements azcore.TokenCredential. Who asks at the same time waits for
+// GetToken implements azcore.TokenCredential. Concurrent callers share
 // one run.
 func (k *keeper) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	key := o.TenantID + " " + strings.Join(o.Scopes, " ")

@@ -37,10 +37,10 @@ type azureOptions struct {
 func (o *azureOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.config.Method, "auth-method", azure.MethodCLI, "how to sign in: "+strings.Join(azure.Methods(), ", "))
-	f.StringVar(&o.config.ClientID, "client-id", "", "client ID of who signs in")
+	f.StringVar(&o.config.ClientID, "client-id", "", "client ID to sign in with")
 	f.StringVar(&o.config.ClientSecret, "client-secret", "", "its secret; other users of this machine can read it here, so better $AZURE_CLIENT_SECRET or --client-secret-file")
 	f.StringVar(&o.secretFile, "client-secret-file", "", "file of its secret")
-	f.StringVar(&o.config.CertificateFile, "certificate-path", "", "its certificate, PEM or PKCS #12")
+	f.StringVar(&o.config.CertificateFile, "certificate-path", "", "certificate of the signed-in application, PEM or PKCS #12")
 	f.StringVar(&o.config.KeyFile, "private-key-path", "", "its private key in PEM, if not beside the certificate")
 	f.StringVar(&o.config.TenantID, "tenant-id", "", "tenant (default $AZURE_TENANT_ID, else the subscription's)")
 	f.StringVarP(&o.subscription, "subscription-id", "s", "", "subscription (default $AZURE_SUBSCRIPTION_ID, else az's)")

@@ -170,7 +170,7 @@ Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
 			if err := f.show(plan); err != nil || len(plan.Changes) == 0 {
 				return err
 			}
-			return &exitError{ExitDifferent, fmt.Errorf("%d differences; azwi federation apply removes them", len(plan.Changes))}
+			return &exitError{ExitDifferent, fmt.Errorf("%s; run azwi federation apply to reconcile them", number(len(plan.Changes), "difference"))}
 		},
 	}
 	o.register(c)
@@ -415,7 +415,7 @@ It asks first; scripts give --yes.`,
 				if f.output == "text" {
 					f.showText(plan)
 				}
-				if err := r.confirm(c.Context(), fmt.Sprintf("Remove %d credentials?", len(plan.Changes))); err != nil {
+				if err := r.confirm(c.Context(), fmt.Sprintf("Remove %s?", number(len(plan.Changes), "credential"))); err != nil {
 					return err
 				}
 			}

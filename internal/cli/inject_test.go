@@ -33,7 +33,7 @@ func TestInject(t *testing.T) {
 		{
 			name: "the account in the input", stdin: labelledPod + account, args: []string{"-n", "shop"}, tenant: "t",
 			stdout: []string{"# mine\n", "value: nonsense", "azure-workload-identity-reserved-token", account},
-			stderr: []string{"<stdin>:2:1: warning: Pod shop/orders: ", "no GUID"},
+			stderr: []string{"<stdin>:2:1: warning: Pod shop/orders: ", "not a GUID"},
 		},
 		{
 			name: "no account", stdin: labelledPod, tenant: "t", code: ExitError,

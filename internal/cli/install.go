@@ -42,7 +42,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs.StringSliceVarP(&o.files, "values", "f", nil, "file of the chart's values; may be repeated")
 	fs.StringArrayVar(&o.set, "set", nil, "set a value of the chart, such as replicaCount=3; may be repeated")
 	fs.StringArrayVar(&o.setString, "set-string", nil, "the same, always as text")
-	fs.BoolVar(&o.takeOver, "take-over", false, "become the keeper of what Helm or somebody with manifests installed")
+	fs.BoolVar(&o.takeOver, "take-over", false, "take over an installation made with Helm or kubectl")
 	fs.BoolVar(&o.wait, "wait", true, "wait until a pod is injected (dry run)")
 	fs.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait; then the exit code is 4")
 	fs.StringVar(&o.probeNamespace, "probe-namespace", "", "namespace in which that pod is admitted (default --namespace; needed where a namespace selector leaves that out)")

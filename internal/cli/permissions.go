@@ -15,7 +15,7 @@ import (
 )
 
 func newPermissionsCommand(r *root) *cobra.Command {
-	cmd := &cobra.Command{Use: "permissions", Short: "Tell what the signed-in caller may do", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "permissions", Short: "Show what the signed-in caller is allowed to do", Args: cobra.NoArgs}
 	cmd.AddCommand(newPermissionsCheck(r))
 	return cmd
 }

@@ -117,7 +117,7 @@ What is gone already is no error. A managed identity stays unless
 		text.WriteString(`
 What exists already is found, also if upstream's azwi made it, so an interrupted run
 is completed by the same command. Before anything is written it is checked whether the
-caller may do it all; at the end is waited until tokens are issued.
+caller may do it all; finally, the command waits until tokens are issued.
 
   azwi serviceaccount create --service-account-namespace shop --service-account-name orders
   azwi serviceaccount create --service-account-namespace shop --service-account-name orders \

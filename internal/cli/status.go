@@ -21,8 +21,8 @@ func newStatusCommand(r *root) *cobra.Command {
 	var cluster clusterOptions
 	var output string
 	c := &cobra.Command{
-		Use: "status", Short: "Tell how the installation in a cluster is", Args: cobra.NoArgs,
-		Long: `Tell how the installation in a cluster is, whoever installed it: engine, version,
+		Use: "status", Short: "Show the state of the installation", Args: cobra.NoArgs,
+		Long: `Show the state of the installation in a cluster, whatever installed it: engine, version,
 replicas, the certificate's end, differences from what was installed, whether a
 pod is injected (dry run), and labelled pods that never were.
 

@@ -24,12 +24,13 @@ func newWaitCommand(r *root) *cobra.Command {
 		Long: `Wait until tokens are issued, steadily, for a federated credential that was just
 made.
 
-A new credential needs some time to spread through Entra's directory. Whoever asks
-for a token too early is refused, and the refusal is remembered for minutes; so wait
-does not ask at once, and when it was refused it does not ask again soon. It reports
-success when many requests in a row were answered with a token.
+A new credential needs some time to spread through Entra's directory. A request that
+comes too early is refused, and the refusal is remembered for minutes; so wait does
+not ask at once, and after a refusal it pauses for longer. It reports success when
+many requests in a row were answered with a token.
 
-Errors that time does not mend (unknown client ID, wrong tenant, ...) end it at once.
+Errors that waiting cannot fix (unknown client ID, wrong tenant, ...) end the command
+immediately.
 
 Exit code: 0 it works, 1 it can't work, 3 no token of the service account may be
 requested, 4 it does not work in time.`,

@@ -210,7 +210,7 @@ func (a Application) check(at string, fail fail) {
 	guid := regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	for field, value := range map[string]string{"clientID": a.ClientID, "objectID": a.ObjectID} {
 		if value != "" && !guid.MatchString(value) {
-			fail(at+"."+field, "%q is no GUID", value)
+			fail(at+"."+field, "%q is not a GUID", value)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (in *injection) ownClientIDWarnings() []Warning {
 				continue
 			}
 			ws = append(ws, Warning{ReasonOwnClientID, fmt.Sprintf(
-				"container %s sets %s to %s, which is not a GUID: use a client ID, or remove the variable to get the service account's",
+				"container %s sets %s to %s, not a GUID: use a client ID, or remove the variable to get the service account's",
 				quote(c.Name), contract.EnvClientID, quote(e.Value)), Subject{Container: c.Name}})
 			break
 		}
@@ -88,7 +88,7 @@ func (in *injection) clientIDWarnings() []Warning {
 			return nil
 		}
 		return []Warning{{ReasonClientIDNotGUID, fmt.Sprintf(
-			"annotation %s of service account %s is %s, which is no GUID: use the identity's client ID",
+			"annotation %s of service account %s is %s, not a GUID: use the identity's client ID",
 			contract.ClientIDAnnotation, account, quote(id)), Subject{Key: contract.ClientIDAnnotation}}}
 	}
 	missing := false

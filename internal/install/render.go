@@ -167,9 +167,33 @@ func YAML(objects []Object) ([]byte, error) {
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
 	for _, o := range objects {
-		if err := e.Encode(map[string]any(o)); err != nil {
+		if err := e.Encode(integers(map[string]any(o))); err != nil {
 			return nil, err
 		}
 	}
 	return out.Bytes(), e.Close()
+}
+
+// integers returns a value with its whole numbers as integers, which YAML would have
+// as 1e+09 otherwise: the API server takes none such for an integer.
+func integers(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		copied := make(map[string]any, len(v))
+		for key, member := range v {
+			copied[key] = integers(member)
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(v))
+		for i, item := range v {
+			copied[i] = integers(item)
+		}
+		return copied
+	case float64:
+		if n := int64(v); float64(n) == v {
+			return n
+		}
+	}
+	return value
 }

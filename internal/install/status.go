@@ -340,7 +340,7 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 		s.unknown(fmt.Sprintf("drift of %d of %d objects", refused, len(objects)), refusal)
 	}
 	if len(s.Drift) > 0 {
-		s.problem("%d differences from what was installed: azwi upgrade sets them right", len(s.Drift))
+		s.problem("differences from what was installed: %d; run azwi upgrade to undo them", len(s.Drift))
 	}
 }
 
@@ -434,6 +434,6 @@ func (c *cluster) podStatus(ctx context.Context, s *Status) {
 	case err != nil:
 		s.unknown("pods without identity", err)
 	case len(s.PodsWithoutIdentity) > 0:
-		s.problem("%d labelled pods were never injected: delete them, so that their controllers make new ones", len(s.PodsWithoutIdentity))
+		s.problem("labelled pods that were never injected: %d; delete them, so that their controllers create new ones", len(s.PodsWithoutIdentity))
 	}
 }

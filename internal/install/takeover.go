@@ -59,7 +59,7 @@ func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, erro
 	return there, nil
 }
 
-// takeOver makes azwi the keeper of what somebody else installed.
+// takeOver takes over an installation made with Helm or kubectl.
 func (c *cluster) takeOver(ctx context.Context, r *record) error {
 	for _, ref := range r.TakeOver.Objects {
 		if err := c.adopt(ctx, ref); err != nil && !apiserver.IsNotFound(err) {

@@ -38,7 +38,7 @@ func (l *linter) issuer(o manifest.Object, v manifest.Value) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "":
-		l.find(ruleIssuer, o, v.Position(), "issuer %s is no https URL: write it as the cluster's discovery document has it", quote(text))
+		l.find(ruleIssuer, o, v.Position(), "issuer %s is not an https URL: write it as the cluster's discovery document has it", quote(text))
 		return
 	case strings.HasSuffix(strings.ToLower(u.Host), aksIssuers) && !strings.HasSuffix(text, "/"):
 		l.find(ruleIssuer, o, v.Position(), "issuer %s lacks the slash at its end that AKS' tokens have: Entra compares byte by byte", quote(text))

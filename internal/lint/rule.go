@@ -84,7 +84,7 @@ const (
 // warns of or denies have the names of its reasons.
 func Rules() []Rule {
 	return []Rule{
-		{ruleSyntax, Error, "the document is no YAML or JSON"},
+		{ruleSyntax, Error, "the document is not valid YAML or JSON"},
 		{ruleNotManifest, Error, "a named file is not a Kubernetes manifest"},
 		{ruleHelmTemplates, Warning, "templates of a Helm chart were not checked"},
 		{rulePlaceholder, Info, "a value is a placeholder; an error once values are filled in, or with --rendered"},
@@ -102,7 +102,7 @@ func Rules() []Rule {
 		{ruleKustomization, Warning, "a Kustomization whose labels or annotations don't reach what reads them"},
 
 		{string(inject.ReasonClientIDMissing), Warning, "the pods opt in, but their service account has no client ID"},
-		{string(inject.ReasonClientIDNotGUID), Error, "the client ID is no GUID"},
+		{string(inject.ReasonClientIDNotGUID), Error, "the client ID is not a GUID"},
 		{ruleTenantID, Error, "the tenant ID is neither a GUID nor a domain"},
 		{string(inject.ReasonTokenExpiration), Error, "the token's lifetime is out of range"},
 		{ruleAccountMisplaced, Error, "the service account's name is not where it is read, so the pod runs as default"},
@@ -112,7 +112,7 @@ func Rules() []Rule {
 		{string(inject.ReasonOtherAccount), Error, "the pod has another service account's client ID"},
 		{string(inject.ReasonVirtualNode), Warning, "the pod may run on a virtual node, which has no projected tokens"},
 		{string(inject.ReasonSkipUnknown), Warning, "a container to skip that does not exist"},
-		{string(inject.ReasonProxyNotBoolean), Warning, "the wish for the proxy is neither true nor false"},
+		{string(inject.ReasonProxyNotBoolean), Warning, "inject-proxy-sidecar must be true or false"},
 		{string(inject.ReasonProxyPort), Error, "the proxy's port is out of range"},
 		{string(inject.ReasonProxyMode), Error, "an unknown mode of the proxy"},
 		{string(inject.ReasonProxyIdentity), Error, "identities for the proxy that can't be read"},
@@ -129,9 +129,9 @@ func Rules() []Rule {
 		{ruleTokenPath, Warning, "the token's old place is written into the manifest"},
 		{ruleClientSecret, Warning, "a secret in the environment goes before workload identity"},
 		{ruleOwnTokenFile, Warning, "the token for the API server is taken for the one for Entra"},
-		{rulePodIdentity, Warning, "something of aad-pod-identity"},
-		{ruleIssuer, Error, "an issuer that no token has, for its slash or scheme"},
-		{ruleSubject, Error, "a subject that no token has"},
+		{rulePodIdentity, Warning, "leftover aad-pod-identity resource"},
+		{ruleIssuer, Error, "the issuer differs from the tokens' (trailing slash or scheme)"},
+		{ruleSubject, Error, "the subject differs from every token's"},
 	}
 }
 

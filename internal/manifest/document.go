@@ -41,7 +41,7 @@ type Position struct {
 
 func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
 
-// A SyntaxError is a document that is no YAML or JSON.
+// A SyntaxError is a document that is not valid YAML or JSON.
 type SyntaxError struct {
 	Position Position
 	Message  string

@@ -70,6 +70,9 @@ func (f *Flags) Settings(getenv func(string) string, image string) (inject.Setti
 	if f.proxyMode != contract.ProxyModeRedirect && f.proxyMode != contract.ProxyModeEnv {
 		mistakes = append(mistakes, fmt.Errorf("--proxy-mode %q: use %s or %s", f.proxyMode, contract.ProxyModeRedirect, contract.ProxyModeEnv))
 	}
+	if hasPassword(f.proxyEgress) {
+		mistakes = append(mistakes, errors.New("--proxy-https-proxy has a password, which would stand in clear in every pod with the proxy: use an egress proxy that needs none"))
+	}
 	if s.TenantID == "" {
 		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
 	}
@@ -211,6 +214,12 @@ func checkURL(s string) error {
 		return fmt.Errorf("the URL of host %q may have no user, query or fragment", u.Host)
 	}
 	return nil
+}
+
+// hasPassword reports whether a URL, with or without its scheme, has one.
+func hasPassword(s string) bool {
+	ok, err := regexp.MatchString(`^([A-Za-z0-9+.-]+://)?[^@:/]*:[^/].*@`, s)
+	return ok && err == nil
 }
 
 // validName is the name part of Kubernetes' qualified names, behind the slash.

@@ -61,6 +61,7 @@ func TestSettings(t *testing.T) {
 			endpoint(func(e *inject.CustomTokenEndpoint) {
 				e.CATrustBundleSigner, e.CATrustBundleSelector = "s", []byte(`{"matchLabels":{"a":"b"}}`)
 			})},
+		{"an egress proxy with a user but no password", "--proxy-https-proxy=http://user@[::1]:3128", "", func(s *inject.Settings) { s.Proxy.HTTPSProxy = "http://user@[::1]:3128" }},
 		{"endpoint's environment without its flags is not used", "", "AZURE_KUBERNETES_TOKEN_PROXY=https://p", func(*inject.Settings) {}},
 	}
 	for _, tt := range tests {
@@ -106,6 +107,9 @@ func TestMistakes(t *testing.T) {
 		{"token proxy with a query", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_TOKEN_PROXY=https://u:secret@p?x", []string{"AZURE_KUBERNETES_TOKEN_PROXY", "no user, query"}},
 		{"all at once", "--custom-token-endpoint-audience=x", "AZURE_ENVIRONMENT=x", []string{"AZURE_TENANT_ID", "AZURE_ENVIRONMENT", "both or neither"}},
 		{"unknown proxy mode", "--proxy-mode=magic", "AZURE_TENANT_ID=t", []string{"--proxy-mode", "redirect or env"}},
+		{"a password", "--proxy-https-proxy=http://u:secret@proxy.example:3128", "AZURE_TENANT_ID=t", []string{"--proxy-https-proxy has a password"}},
+		{"a password without a scheme", "--proxy-https-proxy=u:secret@proxy.example:3128", "AZURE_TENANT_ID=t", []string{"--proxy-https-proxy has a password"}},
+		{"a password with reserved characters", "--proxy-https-proxy=http://:secret:p@ss/w@proxy.example", "AZURE_TENANT_ID=t", []string{"--proxy-https-proxy has a password"}},
 		{"unknown token path", "--token-path=v2", "AZURE_TENANT_ID=t", []string{"token-path", "v1.6.0, v1.5.1 or both"}},
 	}
 	for _, tt := range tests {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
+	"azwi/test/cluster"
 	"azwi/test/product"
 )
 
@@ -61,6 +62,7 @@ func TestQueries(t *testing.T) {
 	if _, err := c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+h.namespace+"/pods", denied, nil); err == nil {
 		t.Fatal("the pod was not denied")
 	}
+	failOpen(ctx, t, c, h.namespace)
 	have := scrape(ctx, t, http.DefaultClient, "http://"+webhook.MetricsAddr+"/metrics")
 	for name, labels := range scrape(ctx, t, c.Admin.HTTP, c.URL+"/metrics") {
 		if strings.HasPrefix(name, "apiserver_admission_webhook_") {
@@ -69,12 +71,51 @@ func TestQueries(t *testing.T) {
 	}
 	// Not ours to test: kube-state-metrics, which the alerts' users have.
 	have["kube_deployment_status_replicas_available"] = map[string]bool{"deployment": true}
-	queries := append(dashboardQueries(t), alertQueries(t)...)
+	alerts := alertQueries(t)
+	for _, failure := range []string{"rejection_count", "fail_open_count"} { // with failurePolicy Fail, and with Ignore
+		if !strings.Contains(strings.Join(alerts, "\n"), "apiserver_admission_webhook_"+failure) {
+			t.Errorf("no alert asks for %s", failure)
+		}
+	}
+	queries := append(dashboardQueries(t), alerts...)
 	if len(queries) < 15 {
 		t.Errorf("only %d queries", len(queries))
 	}
 	for _, q := range queries {
 		checkQuery(t, q, have)
+	}
+}
+
+// failOpen has the API server let a pod pass a webhook that it can't reach.
+func failOpen(ctx context.Context, t *testing.T, c *cluster.Cluster, namespace string) {
+	t.Helper()
+	name := namespace + "-ignore"
+	configurations := strings.TrimSuffix(webhookPath, "/"+contract.WebhookConfiguration)
+	unreachable := object{"metadata": object{"name": name}, "webhooks": []object{{
+		"name": contract.WebhookName, "admissionReviewVersions": []string{"v1"}, "sideEffects": "None", "failurePolicy": "Ignore",
+		"clientConfig":   object{"url": "https://127.0.0.1:1/"},
+		"objectSelector": object{"matchLabels": object{"test": name}},
+		"rules":          []object{{"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{"CREATE"}, "resources": []string{"pods"}}},
+	}}}
+	if _, err := c.Admin.Do(ctx, "POST", configurations, unreachable, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := c.Admin.Do(context.WithoutCancel(ctx), "DELETE", configurations+"/"+name, nil, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	pod := object{
+		"metadata": object{"name": "open", "labels": object{"test": name}},
+		"spec":     object{"containers": []object{{"name": "app", "image": "app:1"}}},
+	}
+	for { // until the API server knows of the webhook
+		if _, err := c.Admin.Do(ctx, "POST", "/api/v1/namespaces/"+namespace+"/pods?dryRun=All", pod, nil); err != nil {
+			t.Fatal(err)
+		}
+		if scrape(ctx, t, c.Admin.HTTP, c.URL+"/metrics")["apiserver_admission_webhook_fail_open_count"] != nil {
+			return
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ func (d *demo) show(ctx context.Context) error {
 		{"Federate the managed identity with service account " + namespace + "/" + federated, d.federate},
 		{"Create a pod with the label " + contract.UseLabel + ": \"true\"", func(ctx context.Context) error { return d.createPod(ctx, federated) }},
 		{"Run a program in its place: azidentity gets a token, azsecrets uses it", func(ctx context.Context) error { return d.runPod(ctx, federated, false) }},
-		{"What one fears: the same pod with a service account that nobody federated", func(ctx context.Context) error {
+		{"Failure case: the same pod, with a service account that has no federated credential", func(ctx context.Context) error {
 			if err := d.createPod(ctx, forgotten); err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func (d *demo) show(ctx context.Context) error {
 		}
 		d.say("   done in %s", time.Since(start).Round(time.Millisecond))
 	}
-	d.say("\nThat was the whole path, in %.1f s. Next: make cluster-up for a control plane to play with,", time.Since(begin).Seconds())
+	d.say("\nThat was the whole path, in %.1f s. Next: make cluster-up for a control plane of your own,", time.Since(begin).Seconds())
 	d.say("docs/architecture.md for how one pod travels through the code.")
 	return nil
 }

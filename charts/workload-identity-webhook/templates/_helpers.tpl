@@ -205,6 +205,14 @@ limits:
 {{- if and (eq .Values.engine "webhook") (not .Values.externalURL) }}yes{{ end -}}
 {{- end }}
 
+{{/* The user of the pods, where the platform does not choose it. */}}
+{{- define "azwi.user" -}}
+{{- with .Values.runAsUser -}}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
+{{- end -}}
+{{- end }}
+
 {{- define "azwi.metricsPort" -}}
 {{- .Values.metricsAddr | default ":8095" | splitList ":" | last -}}
 {{- end }}
@@ -214,6 +222,14 @@ limits:
 {{- range $name := list "podLabels" "extraLabels" -}}
 {{- if hasKey (get $.Values $name | default dict) "azure.workload.identity/use" -}}
 {{- fail (printf "%s has azure.workload.identity/use: the webhook's own pods would wait for a webhook that can't start without them; leave it out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "^([A-Za-z0-9+.-]+://)?[^@:/]*:[^/].*@" (.Values.proxy.httpsProxy | default "") -}}
+{{- fail "proxy.httpsProxy has a password, which would stand in clear in every pod with the proxy: use an egress proxy that needs none" -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if regexMatch "://[^/@:]*:[^/@]+@" (toString (.value | default "")) -}}
+{{- fail (printf "extraEnv: the value of %s has a password, which anyone who can read the Deployment would see: take it from a Secret (valueFrom.secretKeyRef)" .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if not (include "azwi.authorityHost" .) -}}

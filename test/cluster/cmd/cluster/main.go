@@ -1,4 +1,4 @@
-// Command cluster keeps a real Kubernetes control plane running to play with:
+// Command cluster keeps a real Kubernetes control plane running for trying things out:
 // etcd, kube-apiserver and kube-controller-manager on loopback. It serves the
 // make targets cluster-up, cluster-down and kube.
 package main
