@@ -314,6 +314,29 @@ func TestNoPartOfTheAssertionComesBack(t *testing.T) {
 	}
 }
 
+// A GitHub environment's name may have spaces, and is shown all the same; what can't
+// be shown on a line is not.
+func TestPresentedSubject(t *testing.T) {
+	t.Parallel()
+	cloud, issuer := federated(t)
+	x := exchanger(t, entra.ExchangerConfig{AuthorityHost: cloud.AuthorityURL, ExtraCAFile: write(t, "ca", cloud.CA())})
+	for subject, want := range map[string]string{
+		"repo:o@1/n@2:environment:my prod": "subject \"repo:o@1/n@2:environment:my prod\" and audience",
+		"repo:o@1/n@2:environment:prod":    "subject repo:o@1/n@2:environment:prod and audience",
+		"repo:o/n:environment:a\nb":        "exactly the token's subject",
+		"repo:o/n:environment:\x1b[31m":    "exactly the token's subject",
+	} {
+		_, err := x.Exchange(t.Context(), request(issuer.Token(t, "", "", map[string]any{"sub": subject})))
+		e, ok := errors.AsType[*entra.Error](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		if got := e.Advice(); e.Code != 700213 || !strings.Contains(got, want) {
+			t.Errorf("%q: AADSTS%d: %s", subject, e.Code, got)
+		}
+	}
+}
+
 func TestRequestOnTheWire(t *testing.T) {
 	t.Parallel()
 	var form url.Values
