@@ -38,6 +38,10 @@ type fakeCluster struct {
 	broken map[string]bool
 	// serving: every labelled pod must be injected after each write.
 	serving bool
+	// proven: an ordinary pod was injected by the registrations that are there now.
+	proven bool
+	// invalid is the path of an object that is refused. Optional.
+	invalid string
 	// writes are counted; at failAt one is refused, from killAt on nothing gets through.
 	writes, failAt, killAt int
 	// onWrite is called before each write with its number. Optional.
@@ -148,7 +152,10 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		if err := json.Unmarshal(body, &pod); err != nil {
 			return http.StatusBadRequest, status(err.Error())
 		}
-		return f.admit(strings.Split(path, "/")[4], pod)
+		code, admitted := f.admit(strings.Split(path, "/")[4], pod)
+		_, trial := lookup(pod, "metadata", "labels", trialLabel).(string)
+		f.proven = code == http.StatusCreated && !trial
+		return code, admitted
 	case r.Method == http.MethodGet && len(strings.Split(path, "/")) < 6 && r.URL.Query().Has("labelSelector"):
 		return f.list(path, r.URL.Query().Get("labelSelector"))
 	case r.Method == http.MethodDelete && r.URL.Query().Has("labelSelector"):
@@ -158,6 +165,9 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		}
 		return http.StatusOK, status("")
 	}
+	if f.invalid == path && r.Method != http.MethodGet {
+		return http.StatusUnprocessableEntity, status("refused by the test")
+	}
 	o, there := f.objects[path]
 	switch r.Method {
 	case http.MethodGet:
@@ -166,6 +176,22 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		}
 	case http.MethodDelete:
 		f.remove(path)
+	case http.MethodPut:
+		var want map[string]any
+		if err := json.Unmarshal(body, &want); err != nil || !there {
+			return http.StatusBadRequest, status("no object to replace")
+		}
+		if Object(want).metadata()["resourceVersion"] != Object(o).metadata()["resourceVersion"] {
+			return http.StatusConflict, status("the object has been modified")
+		}
+		if err := immutable(o, want); err != nil {
+			return http.StatusUnprocessableEntity, status(err.Error())
+		}
+		if !r.URL.Query().Has("dryRun") {
+			delete(f.applied, path)
+			f.store(path, want)
+		}
+		return http.StatusOK, want
 	case http.MethodPatch:
 		patched, err := f.patch(r, path, o, body)
 		if err != nil {
@@ -223,17 +249,13 @@ func (f *fakeCluster) patch(r *http.Request, path string, o map[string]any, body
 	if err != nil {
 		return nil, err
 	}
-	var patched map[string]any
+	var patched, want map[string]any
 	switch kind := r.Header.Get("Content-Type"); kind {
 	case "application/apply-patch+yaml":
-		var want map[string]any
 		if err := json.Unmarshal(body, &want); err != nil {
 			return nil, err
 		}
 		patched = applied(f.applied[path], want, o)
-		if !r.URL.Query().Has("dryRun") {
-			f.applied[path] = want
-		}
 	case "application/json-patch+json":
 		patch, err := jsonpatch.DecodePatch(body)
 		if err != nil {
@@ -255,9 +277,27 @@ func (f *fakeCluster) patch(r *http.Request, path string, o map[string]any, body
 	default:
 		return nil, errors.New("a patch of type " + kind)
 	}
+	if err := immutable(o, patched); err != nil {
+		return nil, err
+	}
 	if r.URL.Query().Has("dryRun") {
 		return patched, nil
 	}
+	if want != nil {
+		f.applied[path] = want
+	}
+	return f.store(path, patched), nil
+}
+
+// immutable refuses another selector of a Deployment.
+func immutable(o, want map[string]any) error {
+	if o["kind"] == "Deployment" && !same(lookup(o, "spec", "selector"), lookup(want, "spec", "selector")) {
+		return errors.New("spec.selector: field is immutable")
+	}
+	return nil
+}
+
+func (f *fakeCluster) store(path string, patched map[string]any) map[string]any {
 	f.version++
 	patched = with(patched, strconv.Itoa(f.version), "metadata", "resourceVersion")
 	if patched["kind"] == "Deployment" {
@@ -268,7 +308,7 @@ func (f *fakeCluster) patch(r *http.Request, path string, o map[string]any, body
 		patched["status"] = map[string]any{"replicas": n, "updatedReplicas": n, "availableReplicas": n}
 	}
 	f.objects[path] = patched
-	return patched, nil
+	return patched
 }
 
 // applied is what server-side apply makes of an object.

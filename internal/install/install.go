@@ -192,7 +192,7 @@ func (p *plan) given(base map[string]any) map[string]any {
 	if p.config.ResetValues {
 		base = nil
 	}
-	// The selector of a Deployment can't be changed.
+	// So that the objects' names and labels stay.
 	if f := p.found; f != nil && f.name != "" && f.name != "workload-identity-webhook" {
 		base = Merge(base, map[string]any{"nameOverride": f.name})
 	}
@@ -294,6 +294,15 @@ func (p *plan) render(ctx context.Context) error {
 			return fmt.Errorf("%s: the cluster does not know %s; install what brings it first, or change the value that asks for it", o.Ref(), group)
 		}
 	}
+	selection, err := p.cluster.selection(ctx, p.namespace)
+	if err != nil {
+		return err
+	}
+	if selection != nil {
+		if objects, err = selection.apply(objects); err != nil {
+			return err
+		}
+	}
 	hostNetwork, _ := p.values["hostNetwork"].(bool)
 	p.objects = slices.Concat([]Object{NewNamespace(p.namespace, hostNetwork), newProbeAccount(p.probe)}, objects)
 	p.notes = notes
@@ -303,46 +312,80 @@ func (p *plan) render(ctx context.Context) error {
 
 // apply brings the cluster to the plan's objects, and removes what was installed
 // and is no longer wanted once the rest is seen to work. It can be ended anywhere:
-// docs/decisions/2026-11-27-engine-switch.md.
+// docs/decisions/2026-11-27-engine-switch.md. A take-over that fails is undone.
 func (p *plan) apply(ctx context.Context) error {
-	r, err := p.begin(ctx)
+	if err := p.rehearse(ctx); err != nil {
+		return err
+	}
+	former, err := p.former(ctx)
 	if err != nil {
 		return err
 	}
+	r, err := p.change(ctx)
+	if err != nil {
+		return p.putBack(ctx, former, err)
+	}
+	return p.finish(ctx, r)
+}
+
+// change applies everything and sees it work. It removes nothing.
+func (p *plan) change(ctx context.Context) (*record, error) {
+	r, err := p.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if p.switches() {
 		if err := p.try(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, o := range p.objects[1:] {
-		if err := p.applyObject(ctx, o); err != nil {
-			return err
+		widened, err := p.widened(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.applyObject(ctx, widened); err != nil {
+			return nil, err
 		}
 	}
 	if p.switches() {
 		if err := settle(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		p.served(r)
 		r.Phase = PhaseRemoval
 		if err := p.cluster.writeRecord(ctx, r); err != nil {
-			return fmt.Errorf("write down that the %s serves: %w", p.engine, err)
+			return nil, fmt.Errorf("write down that the %s serves: %w", p.engine, err)
 		}
 	}
 	if err := p.confine(ctx, r); err != nil {
-		return err
+		return nil, err
 	}
-	if !p.config.NoWait {
-		waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
-		defer cancel()
-		if err := p.prove(waiting, false); err != nil {
-			return err
-		}
+	if p.config.NoWait {
+		return r, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, p.config.Timeout)
+	defer cancel()
+	return r, p.prove(waiting, false)
+}
+
+// finish removes what is no longer wanted: rights, objects, Helm's record.
+func (p *plan) finish(ctx context.Context, r *record) error {
+	if err := p.narrow(ctx); err != nil {
+		return err
 	}
 	if err := p.prune(ctx, r.Objects); err != nil {
 		return err
 	}
-	r.Objects, r.Phase, r.Complete = refs(p.objects), "", true
+	if r.TakeOver != nil {
+		if err := p.cluster.forgetRelease(ctx, r); err != nil {
+			return err
+		}
+		if r.TakeOver.Owner == OwnerHelm {
+			p.config.Report("removed Helm's record of release " + r.Release)
+		}
+	}
+	r.Objects, r.Phase, r.TakeOver, r.Complete = refs(p.objects), "", nil, true
 	if err := p.cluster.writeRecord(ctx, r); err != nil {
 		return fmt.Errorf("write down what is installed: %w", err)
 	}
@@ -388,17 +431,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 	if r.TakeOver == nil {
 		return r, nil
 	}
-	if err := p.cluster.takeOver(ctx, r); err != nil {
-		return nil, err
-	}
-	if r.TakeOver.Owner == OwnerHelm {
-		p.config.Report("removed Helm's record of release " + r.Release)
-	}
-	r.TakeOver = nil
-	if err := p.cluster.writeRecord(ctx, r); err != nil {
-		return nil, fmt.Errorf("write down what was taken over: %w", err)
-	}
-	return r, nil
+	return r, p.cluster.takeOver(ctx, r)
 }
 
 // served makes the plan what the record says to serve.

@@ -25,11 +25,16 @@ func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, erro
 		{rbac, "Role", n, "azure-wi-webhook-manager-role"},
 		{rbac, "ClusterRoleBinding", "", "azure-wi-webhook-manager-rolebinding"},
 		{rbac, "RoleBinding", n, "azure-wi-webhook-manager-rolebinding"},
+		// deploy/ names them otherwise, so that the rights of upstream's pods stay.
+		{rbac, "ClusterRole", "", "azure-wi-webhook"},
+		{rbac, "Role", n, "azure-wi-webhook"},
+		{rbac, "ClusterRoleBinding", "", "azure-wi-webhook"},
+		{rbac, "RoleBinding", n, "azure-wi-webhook"},
 		{"flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "", "azure-wi-webhook"},
 		{"networking.k8s.io/v1", "NetworkPolicy", n, "azure-wi-webhook"},
 		{"v1", "ConfigMap", n, "azure-wi-webhook-config"},
 		{"v1", "Secret", n, "azure-wi-webhook-server-cert"},
-		{"v1", "Service", n, "azure-wi-webhook-webhook-service"},
+		{"v1", "Service", n, serviceName},
 		{"policy/v1", "PodDisruptionBudget", n, deploymentName},
 		{"apps/v1", "Deployment", n, deploymentName},
 		{admission, "ValidatingAdmissionPolicy", "", policyName},
@@ -66,7 +71,7 @@ func (c *cluster) takeOver(ctx context.Context, r *record) error {
 			return fmt.Errorf("take over %s: %w", ref, err)
 		}
 	}
-	return c.forgetRelease(ctx, r)
+	return nil
 }
 
 // forgetRelease removes Helm's record of what was taken over. Else a later helm
@@ -105,8 +110,7 @@ func (c *cluster) adopt(ctx context.Context, ref Ref) error {
 	metadata := map[string]any{"resourceVersion": o.Metadata.ResourceVersion, "annotations": map[string]any{helmName: nil, helmNamespace: nil}}
 	// Of the others all fields are either ours to set, or to be kept: what a Secret
 	// holds, caBundle, a Service's address.
-	switch ref.Kind {
-	case "Deployment", "ConfigMap", "PodDisruptionBudget":
+	if adoptsFields(ref.Kind) {
 		fields, err := adoptedFields(o.Metadata.ManagedFields, ref.APIVersion)
 		if err != nil {
 			return err
@@ -118,6 +122,11 @@ func (c *cluster) adopt(ctx context.Context, ref Ref) error {
 		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": metadata},
 	}, nil)
 	return err
+}
+
+// adoptsFields reports whether all fields of a kind become azwi's.
+func adoptsFields(kind string) bool {
+	return kind == "Deployment" || kind == "ConfigMap" || kind == "PodDisruptionBudget"
 }
 
 // adoptedFields joins what all managers have, but for those of the status, into

@@ -215,6 +215,11 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// As upstream's manifest selects them, since a Deployment's selector can't be changed.
+	objects, err = install.Select(objects, map[string]any{"azure-workload-identity.io/system": "true"})
+	if err != nil {
+		return nil, err
+	}
 	text, err := install.YAML(append([]install.Object{install.NewNamespace(install.DefaultNamespace, false)}, objects...))
 	if err != nil {
 		return nil, err
@@ -225,6 +230,8 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 		return nil, err
 	}
 	text = []byte(strings.NewReplacer(
+		// So that applying this leaves upstream's pods their rights until they are gone.
+		"azure-wi-webhook-manager-rolebinding", "azure-wi-webhook", "azure-wi-webhook-manager-role", "azure-wi-webhook",
 		noTenant, "${AZURE_TENANT_ID}", noRegistry, "${AZWI_IMAGE_REGISTRY}",
 		contract.EnvEnvironment+": "+public.Name, contract.EnvEnvironment+`: "${AZURE_ENVIRONMENT}"`,
 		strconv.Quote(public.AuthorityHost), hosts,
@@ -234,6 +241,11 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 #   export AZURE_TENANT_ID=... AZWI_IMAGE_REGISTRY=registry.example.com AZURE_ENVIRONMENT=
 #   envsubst < FILE | kubectl apply --server-side -f -
 `, engine)
+	if engine == "webhook" {
+		header += `# Over upstream's manifest: apply it in the same way as that one. Once the new pods are ready, remove what only the
+# former ones needed; docs/migration.md has the commands.
+`
+	}
 	return append([]byte(header), text...), nil
 }
 
