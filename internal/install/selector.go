@@ -40,6 +40,9 @@ func (c *cluster) selection(ctx context.Context, namespace string) (*selection, 
 	}
 	s := selection{pods: map[string]any{}}
 	s.deployment, _ = lookup(map[string]any(deployment), "spec", "selector").(map[string]any)
+	if len(s.deployment) == 0 {
+		return nil, nil
+	}
 	have, _ := lookup(map[string]any(deployment), "spec", "template", "metadata", "labels").(map[string]any)
 	matchLabels, _ := s.deployment["matchLabels"].(map[string]any)
 	maps.Copy(s.pods, matchLabels)

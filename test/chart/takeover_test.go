@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,4 +125,191 @@ func TestAddOn(t *testing.T) {
 	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, install.ErrNotInstalled) {
 		t.Errorf("uninstall: not refused well: %v", err)
 	}
+}
+
+// TestTakeOverManifest: what somebody applied from upstream's manifest goes on as ours,
+// and back, with the same Deployment and certificate. All the while the Service selects
+// the former pods and the new ones, and the former ones keep their rights.
+func TestTakeOverManifest(t *testing.T) {
+	upstream, err := os.ReadFile("../../internal/install/testdata/upstream.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deploy, err := os.ReadFile("../../deploy/azure-wi-webhook.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := envsubst(string(deploy), "")
+	azwi := func(t *testing.T, m *manifests) {
+		t.Helper()
+		config := install.Config{Client: client(t, m.cluster), Version: "v1", Values: parse(t, ""), TakeOver: true}
+		// No pod gets ready here.
+		config.Timeout = time.Second
+		before := m.all(t)
+		if _, err := install.Install(t.Context(), config, false); !errors.Is(err, install.ErrTimeout) || !strings.Contains(err.Error(), "as it was before") {
+			t.Fatalf("a take-over by pods that never get ready: %v", err)
+		}
+		if diff := cmp.Diff(before, m.all(t)); diff != "" {
+			t.Errorf("a take-over that failed left -before +after:\n%s", diff)
+		}
+		config.NoWait = true
+		if _, err := install.Install(t.Context(), config, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply := func(text string, flags ...string) func(*testing.T, *manifests) {
+		return func(t *testing.T, m *manifests) {
+			t.Helper()
+			m.kubectl(t, text, append(append([]string{"apply"}, flags...), "-f", "-")...)
+		}
+	}
+	for _, tt := range []struct {
+		name         string
+		there        []string // how upstream's manifest got there
+		here, back   func(*testing.T, *manifests)
+		keepsVolumes bool // as kubectl can't know whose they are
+	}{
+		{name: "client-side apply", there: []string{"apply"}, here: apply(ours), back: apply(string(upstream))},
+		{name: "server-side apply over client-side apply", there: []string{"apply"}, here: apply(ours, "--server-side"), back: apply(string(upstream), "--server-side")},
+		{name: "server-side apply", there: []string{"apply", "--server-side"}, here: apply(ours, "--server-side"), back: apply(string(upstream), "--server-side")},
+		{name: "client-side apply over create", there: []string{"create", "--save-config=false"}, here: apply(ours), back: apply(string(upstream)), keepsVolumes: true},
+		{name: "azwi install --take-over", there: []string{"apply"}, here: azwi},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := &manifests{cluster: control.Start(t), text: ours + "\n---\n" + string(upstream)}
+			if err := m.cluster.CreateNamespace(t.Context(), install.DefaultNamespace); err != nil && !isConflict(err) {
+				t.Fatal(err)
+			}
+			m.kubectl(t, withoutNamespace(string(upstream)), append(tt.there, "-f", "-")...)
+			t.Cleanup(func() { m.remove(t) })
+			certificate := object{"data": object{"tls.crt": "Y3J0", "tls.key": "a2V5", "ca.crt": "Y2E=", "ca.key": "a2V5"}}
+			bundle := []object{{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": m.cluster.CA.PEM}}
+			for path, patch := range map[string]any{secretPath(install.DefaultNamespace): certificate, webhookPath: bundle} {
+				if _, err := m.cluster.Admin.Do(t.Context(), "PATCH", path, patch, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := m.read(t)
+			check := func(when string) manifestState {
+				t.Helper()
+				after := m.read(t)
+				// kubectl and azwi write these once each, so there are no other states between.
+				for _, service := range []map[string]string{before.service.Spec.Selector, after.service.Spec.Selector} {
+					for _, pods := range []map[string]string{before.deployment.Spec.Template.Metadata.Labels, after.deployment.Spec.Template.Metadata.Labels} {
+						for key, value := range service {
+							if pods[key] != value {
+								t.Errorf("%s: the Service selects %v, pods have %v", when, service, pods)
+							}
+						}
+					}
+				}
+				if after.deployment.Metadata.UID != before.deployment.Metadata.UID || !cmp.Equal(after.deployment.Spec.Selector, before.deployment.Spec.Selector) {
+					t.Errorf("%s: another Deployment: %+v", when, after.deployment)
+				}
+				for _, rule := range before.role.Rules {
+					if !slices.ContainsFunc(after.role.Rules, func(r any) bool { return cmp.Equal(r, rule) }) {
+						t.Errorf("%s: the former pods have lost the right %v", when, rule)
+					}
+				}
+				if got := get[object](t.Context(), t, m.cluster, secretPath(install.DefaultNamespace)); !cmp.Equal(got["data"], certificate["data"]) {
+					t.Errorf("%s: the certificate is %v", when, got["data"])
+				}
+				if registered := get[configuration](t.Context(), t, m.cluster, webhookPath); registered.Webhooks[0].ClientConfig.CABundle == "" {
+					t.Errorf("%s: the registration has no CA", when)
+				}
+				return after
+			}
+			tt.here(t, m)
+			after := check("taken over")
+			if image := after.deployment.Spec.Template.Spec.Containers[0].Image; !strings.HasPrefix(image, registry+"/azwi/webhook:") {
+				t.Errorf("the image is %s", image)
+			}
+			pod := get[object](t.Context(), t, m.cluster, deploymentPath(install.DefaultNamespace))["spec"].(object)["template"].(object)["spec"].(object)
+			if _, there := pod["volumes"]; there != tt.keepsVolumes {
+				t.Errorf("the volumes are %v", pod["volumes"])
+			}
+			if tt.back == nil {
+				return
+			}
+			tt.back(t, m)
+			if got := check("back").deployment.Spec.Template.Spec.Containers[0]; !cmp.Equal(got, before.deployment.Spec.Template.Spec.Containers[0]) {
+				t.Errorf("back to %+v", got)
+			}
+		})
+	}
+}
+
+// manifests are objects that kubectl applies.
+type manifests struct {
+	cluster *cluster.Cluster
+	text    string // all of them
+}
+
+func (m *manifests) kubectl(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), m.cluster.Binary, append([]string{"kubectl", "--kubeconfig", m.cluster.Kubeconfig}, args...)...)
+	command.Stdin = strings.NewReader(stdin)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func (m *manifests) remove(t *testing.T) {
+	t.Helper()
+	m.kubectl(t, withoutNamespace(m.text), "delete", "--ignore-not-found", "--wait=false", "-f", "-")
+	m.kubectl(t, "", "delete", "--ignore-not-found", "configmap/azwi-installation", "serviceaccount/azwi-probe", "-n", install.DefaultNamespace)
+}
+
+// all are the objects as they are now, but for what counts changes.
+func (m *manifests) all(t *testing.T) map[string]object {
+	t.Helper()
+	all := map[string]object{}
+	for _, o := range decode(t, m.text) {
+		path, err := o.Ref().Path()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have object
+		if _, err := m.cluster.Admin.Do(t.Context(), "GET", path, nil, &have); err != nil {
+			continue // not there
+		}
+		metadata := have["metadata"].(object)
+		delete(metadata, "resourceVersion")
+		delete(metadata, "generation")
+		all[path] = have
+	}
+	return all
+}
+
+type manifestState struct {
+	service struct {
+		Spec struct{ Selector map[string]string }
+	}
+	deployment deployment
+	role       struct{ Rules []any }
+}
+
+func (m *manifests) read(t *testing.T) (s manifestState) {
+	t.Helper()
+	for path, to := range map[string]any{
+		"/api/v1/namespaces/" + install.DefaultNamespace + "/services/azure-wi-webhook-webhook-service": &s.service,
+		deploymentPath(install.DefaultNamespace):                                                        &s.deployment,
+		"/apis/rbac.authorization.k8s.io/v1/clusterroles/azure-wi-webhook-manager-role":                 &s.role,
+	} {
+		if _, err := m.cluster.Admin.Do(t.Context(), "GET", path, nil, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// withoutNamespace leaves the namespace out, which no controller here would remove.
+func withoutNamespace(text string) string {
+	documents := slices.DeleteFunc(strings.Split(text, "\n---\n"), func(d string) bool { return strings.Contains(d, "kind: Namespace\n") })
+	return strings.Join(documents, "\n---\n")
+}
+
+func isConflict(err error) bool {
+	var status *cluster.StatusError
+	return errors.As(err, &status) && status.Code == http.StatusConflict
 }

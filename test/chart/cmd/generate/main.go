@@ -220,6 +220,13 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, o := range objects {
+		// For two replicas the default is the same. To kubectl apply --server-side, what the
+		// API server filled in where upstream's manifest says nothing is somebody's choice.
+		if spec, ok := o["spec"].(map[string]any); ok && o.Kind() == "Deployment" {
+			delete(spec, "strategy")
+		}
+	}
 	text, err := install.YAML(append([]install.Object{install.NewNamespace(install.DefaultNamespace, false)}, objects...))
 	if err != nil {
 		return nil, err
