@@ -46,7 +46,7 @@ func (p *plan) rehearseObject(ctx context.Context, o Object) error {
 		}
 		if have != nil {
 			// By the time it is applied, azwi has the fields of the others.
-			want := Object(maps.Clone(o))
+			want := maps.Clone(o)
 			want["metadata"] = with(o.metadata(), have.metadata()["resourceVersion"], "resourceVersion")
 			_, err = p.cluster.Do(ctx, apiserver.Request{
 				Method: http.MethodPut, Path: path, Query: url.Values{"dryRun": {"All"}, "fieldManager": {manager}}, Body: want,

@@ -250,7 +250,7 @@ func manifest(ctx context.Context, root, engine string) ([]byte, error) {
 `, engine)
 	if engine == "webhook" {
 		header += `# Over upstream's manifest: apply it in the same way as that one. Once the new pods are ready, remove what only the
-# former ones needed; docs/migration.md has the commands.
+# former ones needed; docs/install.md has the commands.
 `
 	}
 	return append([]byte(header), text...), nil
