@@ -772,12 +772,19 @@ func (g *generator) sidecar(redirect, env any) string {
 		}
 	}
 	proxy := g.config.Settings.Proxy
+	args := redirect.(map[string]any)["args"].([]any)
+	fixed := ""
+	for _, arg := range args[2:] {
+		if s, ok := arg.(string); ok && strings.HasPrefix(s, "--drain-delay=") { // it follows from the settings alone
+			fixed = literal([]any{arg}, h) + " +\n"
+		}
+	}
 	joined["args"] = expr(fmt.Sprintf(`%s +
 (%s ? ["--proxy-mode=env"] : []) +
-%s.map(s, "--identity=" + s) +
+%s%s.map(s, "--identity=" + s) +
 %s.map(s, "--allow-client-id=" + s) +
-(variables.proxyCA != "" ? [%s] : [])`, literal(redirect.(map[string]any)["args"].([]any)[:2], h), isEnv,
-		items(contract.ProxyIdentitiesAnnotation), items(contract.ProxyAllowedClientIDsAnnotation), quote("--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)))
+(variables.proxyCA != "" ? [%s] : [])`, literal(args[:2], h), isEnv,
+		fixed, items(contract.ProxyIdentitiesAnnotation), items(contract.ProxyAllowedClientIDsAnnotation), quote("--ca-file="+contract.ProxyCAMountPath+"/"+contract.CAKey)))
 	podUID := g.endpointEnv()[:1]
 	joined["env"] = expr(fmt.Sprintf(`variables.env +
 (%s ? %s : []) +
