@@ -11,8 +11,8 @@ CLIENTS  := $(wildcard test/clients/run)
 BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 LDFLAGS = -s -w -buildid= -X $(MODULE)/internal/version.value=$(VERSION)
 
-# Everything that is not tested under the race detector is compiled in one way, so that
-# programs, tests, vet and linters share what Go's cache has.
+# What is built for tests beside the race detector is compiled in one way, so that
+# programs and tests share what Go's cache has.
 ONE_WAY = CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 
 # The modules that make test runs; the last one needs a real control plane.
@@ -137,7 +137,7 @@ generate: ## Regenerate generated files: deploy/, parts of the chart, docs/refer
 .PHONY: lint
 lint: ## Run the linters and vet
 	@code=0; for m in $(ALL_MODULES); do echo "lint, module folder $$m"; \
-		(cd $$m && $(ONE_WAY) go vet ./... && $(ONE_WAY) $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
+		(cd $$m && go vet ./... && $(TOOL) golangci-lint run ./...) || code=1; done; exit $$code
 
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what the binaries use
