@@ -396,6 +396,7 @@ func TestForwardOddRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
 			if err != nil || resp.StatusCode != tt.status {
 				t.Errorf("%d %s, %v, want %d", resp.StatusCode, body, err, tt.status)

@@ -24,7 +24,7 @@ const (
 	maxFailures = 256
 )
 
-// ErrBusy: more is asked for than may be. The tokens that are there are served all
+// ErrBusy says that more is asked for than may be. The tokens that are there are served all
 // the same.
 var ErrBusy = errors.New("too many tokens are asked for at the same time")
 
