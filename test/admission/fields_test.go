@@ -208,8 +208,8 @@ func TestFields(t *testing.T) {
 				}
 			}
 		}
-		for i := range of.typ.NumField() {
-			name, _, _ := strings.Cut(of.typ.Field(i).Tag.Get("json"), ",")
+		for field := range of.typ.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if !known[name] {
 				t.Errorf("%s.%s is new: find out what it means to injected containers, and add it to the table", of.name, name)
 			}

@@ -150,7 +150,7 @@ func constants(t *testing.T) []constant {
 		}
 		comment := ""
 		for _, s := range group.Specs {
-			spec := s.(*ast.ValueSpec) //nolint:errcheck // the members of a group of constants are
+			spec := s.(*ast.ValueSpec) // as the members of a group of constants are
 			if spec.Doc != nil {
 				comment = strings.Join(strings.Fields(spec.Doc.Text()), " ")
 			}
@@ -275,7 +275,7 @@ func programReference(t *testing.T) string {
 			t.Fatal(err)
 		}
 		cmd := exec.CommandContext(t.Context(), binary, "--help")
-		out, _ := cmd.CombinedOutput() //nolint:errcheck // its exit code is that of a wrong call
+		out, _ := cmd.CombinedOutput() // its exit code is that of a wrong call
 		if !bytes.Contains(out, []byte("--")) && !bytes.Contains(out, []byte("  -")) {
 			t.Fatalf("%s --help: %s", program, out)
 		}
