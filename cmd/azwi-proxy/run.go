@@ -111,7 +111,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger) error {
 		return err
 	}
 	metrics := new(proxy.Metrics)
-	// Exchanges go on after the signal: somebody may wait for them.
+	// Exchanges go on after the signal: callers may be waiting for them.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	source, err := token.New(life, token.Config{

@@ -1,2 +1,2 @@
-// Package spelling finds the word that somebody meant.
+// Package spelling finds the word that a user meant.
 package spelling

@@ -185,7 +185,7 @@ func (c command) sum() error {
 	return os.WriteFile(filepath.Join(c.out, "sha256sums.txt"), []byte(sums.String()), 0o644)
 }
 
-// section returns what the changelog says of a version. A build that is no release, as
+// section returns what the changelog says of a version. A build that is not a release, as
 // its version is not vX.Y.Z, gets what is unreleased.
 func section(changelog, version string) (string, error) {
 	want := version
