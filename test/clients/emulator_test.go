@@ -47,8 +47,8 @@ func (b *binaries) path(t *testing.T, name string) string {
 	t.Helper()
 	b.once.Do(func() {
 		for _, program := range []struct{ module, pkg string }{
-			{".", "azwi/cmd/azwi-emulator"}, {".", "azwi/test/clients/gosdk"},
-			{"../..", "./cmd/azwi"}, // with dependencies that this module lacks
+			// The product's own are built in its module: this one need not have what they import.
+			{"../..", "./cmd/azwi"}, {"../..", "./cmd/azwi-emulator"}, {".", "./gosdk"},
 		} {
 			cmd := exec.Command("go", "build", "-trimpath", "-o", b.dir+"/", program.pkg)
 			cmd.Dir, cmd.Env = program.module, append(os.Environ(), "CGO_ENABLED=0") // as make build compiles
