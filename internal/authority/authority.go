@@ -291,14 +291,7 @@ func (a *Authority) tryKeep(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	configuration, err := a.readConfiguration(ctx)
-	if err != nil {
-		return 0, err
-	}
 	now := a.config.Now()
-	if version == a.idle.secret && configuration.version() == a.idle.configuration && now.Before(a.idle.until) {
-		return a.wait(now), nil
-	}
 	wanted, err := a.rules.follow(found, now, a.known)
 	if err != nil {
 		return 0, err
@@ -307,8 +300,16 @@ func (a *Authority) tryKeep(ctx context.Context) (time.Duration, error) {
 	if !wanted.equal(found) {
 		reason = "another program replaced the authority"
 	}
-	// At once, whatever can't be written below.
+	// At once, before anything else is asked or written: whoever replaced the authority
+	// is about to replace the caBundle, and from then on callers refuse the former certificate.
 	a.serve(wanted, now)
+	configuration, err := a.readConfiguration(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if version == a.idle.secret && configuration.version() == a.idle.configuration && now.Before(a.idle.until) {
+		return a.wait(now), nil
+	}
 	wanted, renewed, err := a.rules.renew(ctx, wanted, now, a.known, configuration.trusted())
 	if err != nil {
 		return 0, err

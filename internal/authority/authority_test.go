@@ -225,6 +225,34 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestServedAtOnce: what another program puts into the Secret is served as soon as it
+// is read, however long the configuration takes, since that program writes the caBundle next.
+func TestServedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		a := start(t, s, 1, Config{})[0]
+		synctest.Wait()
+		_, bundle, _, _ := s.look()
+		other, _, err := a.rules.renew(t.Context(), material{}, time.Now(), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := make(chan struct{})
+		s.mu.Lock()
+		s.held = held
+		s.mu.Unlock()
+		s.set(other.data())
+		synctest.Wait()
+		accepted(t, bundle, a)
+		accepted(t, certificates(other.caCert), a)
+		s.mu.Lock()
+		s.held = nil
+		s.mu.Unlock()
+		close(held)
+	})
+}
+
 // healthy is what upstream's cert-controller checks before it leaves a Secret alone.
 func healthy(t *testing.T, r rules, m material) {
 	t.Helper()

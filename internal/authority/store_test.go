@@ -26,6 +26,7 @@ type store struct {
 
 	mu       sync.Mutex
 	away     bool
+	held     chan struct{} // if set, the configuration is answered once it is closed
 	version  int
 	data     map[string][]byte
 	bundles  [][]byte
@@ -44,12 +45,17 @@ func (s *store) client() *apiserver.Client {
 var errAway = errors.New("connection refused")
 
 func (s *store) RoundTrip(r *http.Request) (*http.Response, error) {
+	secret := strings.Contains(r.URL.Path, "/secrets")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if held := s.held; held != nil && !secret {
+		s.mu.Unlock()
+		<-held
+		s.mu.Lock()
+	}
 	if s.away {
 		return nil, errAway
 	}
-	secret := strings.Contains(r.URL.Path, "/secrets")
 	switch {
 	case r.URL.Query().Get("watch") != "":
 		return s.watch(r)
