@@ -292,22 +292,24 @@ func (a *Authority) tryKeep(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	now := a.config.Now()
-	wanted, err := a.rules.follow(found, now, a.known)
-	if err != nil {
-		return 0, err
+	wanted, reason := found, ""
+	idle := version == a.idle.secret && now.Before(a.idle.until)
+	if !idle {
+		if wanted, err = a.rules.follow(found, now, a.known); err != nil {
+			return 0, err
+		}
+		if !wanted.equal(found) {
+			reason = "another program replaced the authority"
+		}
+		// At once, before anything else is asked or written: whoever replaced the authority
+		// is about to replace the caBundle, and from then on callers refuse the former certificate.
+		a.serve(wanted, now)
 	}
-	reason := ""
-	if !wanted.equal(found) {
-		reason = "another program replaced the authority"
-	}
-	// At once, before anything else is asked or written: whoever replaced the authority
-	// is about to replace the caBundle, and from then on callers refuse the former certificate.
-	a.serve(wanted, now)
 	configuration, err := a.readConfiguration(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if version == a.idle.secret && configuration.version() == a.idle.configuration && now.Before(a.idle.until) {
+	if idle && configuration.version() == a.idle.configuration {
 		return a.wait(now), nil
 	}
 	wanted, renewed, err := a.rules.renew(ctx, wanted, now, a.known, configuration.trusted())
