@@ -40,13 +40,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs := flag.NewFlagSet("azwi-emulator", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.dir, "dir", ".emulator", "`folder` of the CA, the shell exports, the admin token and the state")
-	fs.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`address` of the direct way in, over TLS; port 0 takes a free one")
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:8443", "`address` of the direct endpoint, over TLS; port 0 takes a free one")
 	fs.StringVar(&o.proxyListen, "proxy-listen", "127.0.0.1:8444", "`address` of the HTTPS proxy")
 	fs.StringVar(&o.adminListen, "admin-listen", "127.0.0.1:8445", "`address` of the management API")
-	fs.StringVar(&o.seed, "seed", "", "seed `file`, YAML or JSON: what the directory holds at the start")
-	fs.StringVar(&o.faults, "faults", "", "faults `file`, YAML or JSON: what goes wrong")
+	fs.StringVar(&o.seed, "seed", "", "seed `file`, YAML or JSON: the initial contents of the directory")
+	fs.StringVar(&o.faults, "faults", "", "faults `file`, YAML or JSON: the faults to inject")
 	fs.Uint64Var(&o.randomSeed, "random-seed", 0, "repeats delays and faults of an earlier run; 0 draws a `number` and logs it")
-	fs.Func("host", "further `name` or IP address the emulator is reached by, for its certificate; may be repeated", func(s string) error {
+	fs.Func("host", "another `name` or IP address in the certificate of the direct endpoint; may be repeated", func(s string) error {
 		if s == "" || strings.ContainsAny(s, "/ *") {
 			return errors.New("want a host name or an IP address")
 		}
@@ -54,7 +54,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return nil
 	})
 	fs.StringVar(&o.azurite, "azurite", "", "`URL` that requests for blob hosts are forwarded to")
-	fs.BoolVar(&o.allowRemote, "insecure-allow-remote", false, "allow addresses that other machines reach")
+	fs.BoolVar(&o.allowRemote, "insecure-allow-remote", false, "allow addresses that other machines can reach")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(stderr, usage)

@@ -58,22 +58,22 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	}
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.IntVar(&o.port, "proxy-port", contract.DefaultProxyPort, "port on 127.0.0.1 and ::1")
-	logLevel := fs.String("log-level", "info", "info, warn, debug or trace")
+	logLevel := fs.String("log-level", "info", "error, warn, info, debug, trace or all")
 	mode := fs.String("proxy-mode", contract.ProxyModeRedirect, "redirect, or env: serve the App Service forms too, to those who know $"+contract.EnvPodUID)
 	fs.BoolVar(&o.probe, "probe", false, "wait until the proxy is ready, then exit")
 	fs.DurationVar(&o.probeTimeout, "probe-timeout", 30*time.Second, "how long --probe waits for the proxy")
-	fs.DurationVar(&o.waitForToken, "wait-for-token", 0, "with --probe: wait for so long until there is a first token (default: do not)")
+	fs.DurationVar(&o.waitForToken, "wait-for-token", 0, "with --probe: how long to wait for the first token (default: do not wait)")
 	fs.StringVar(&o.waitResource, "wait-for-resource", "", "the resource of that token (default Azure Resource Manager)")
 	var mappings, allowed list
 	fs.Var(&mappings, "identity", "`ID=CLIENT_ID[@TENANT_ID]`: whose token a request for this object, resource or client ID gets; may be repeated")
 	fs.Var(&allowed, "allow-client-id", "serve this client ID and no others; may be repeated (default any)")
-	compat := fs.String("compat", "", "v1.6: take requests without Metadata header and give the default identity for unknown IDs, as upstream's proxy did")
+	compat := fs.String("compat", "", "v1.6: accept requests without Metadata header and use the default identity for unknown IDs, like upstream's proxy")
 	fs.DurationVar(&o.grace, "replication-grace", 2*time.Minute, "how long a missing federated credential counts as not yet replicated")
-	fs.StringVar(&o.cacheFile, "cache-file", "", "keep tokens in this file over restarts (default: do not)")
-	fs.StringVar(&o.exchange.ExtraCAFile, "ca-file", "", "PEM file of CAs to trust beside the system's")
+	fs.StringVar(&o.cacheFile, "cache-file", "", "file that keeps tokens over restarts (default: none)")
+	fs.StringVar(&o.exchange.ExtraCAFile, "ca-file", "", "PEM file of CAs to trust in addition to the system's")
 	fs.StringVar(&o.metricsAddr, "metrics-addr", "", "host:port of /metrics (default: none)")
-	fs.BoolVar(&o.blockIMDS, "block-imds", false, "answer 404 to all that does not ask for a token, instead of asking the real metadata service")
-	fs.DurationVar(&o.drainDelay, "drain-delay", 0, "go on serving for so long after SIGTERM: for a sidecar that is not native, whose application may outlive the signal")
+	fs.BoolVar(&o.blockIMDS, "block-imds", false, "answer 404 to any request that is not for a token, instead of forwarding it to the metadata service")
+	fs.DurationVar(&o.drainDelay, "drain-delay", 0, "how long to keep serving after SIGTERM: for a sidecar that is not native, whose application may outlive the signal")
 	imdsURL := fs.String("imds-url", "http://"+contract.IMDSAddress, "the real metadata service")
 	if err := fs.Parse(args); err != nil {
 		return o, flagError(err)
@@ -92,7 +92,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	o.logLevel, err = loglevel.Parse(*logLevel)
 	mistake(err)
 	if o.port < 0 || o.port > 65535 {
-		mistake(fmt.Errorf("--proxy-port %d is no port", o.port))
+		mistake(fmt.Errorf("--proxy-port %d: use 1 to 65535", o.port))
 	}
 	o.exchange.AuthorityHost = getenv(contract.EnvAuthorityHost)
 	if o.waitResource == "" {
@@ -147,10 +147,10 @@ func parseIdentities(getenv func(string) string, mappings, allowed []string, fal
 	}
 	var mistakes []error
 	if !proxy.ValidID(ids.Default.TenantID) {
-		mistakes = append(mistakes, errors.New(contract.EnvTenantID+" is not set, or is no tenant ID"))
+		mistakes = append(mistakes, errors.New(contract.EnvTenantID+" is missing or not a tenant ID: set it to the ID of your tenant"))
 	}
 	if ids.Default.ClientID != "" && !proxy.ValidID(ids.Default.ClientID) {
-		mistakes = append(mistakes, errors.New(contract.EnvClientID+" is no client ID"))
+		mistakes = append(mistakes, errors.New(contract.EnvClientID+" is not a client ID: correct the service account's annotation"))
 	}
 	mapped, err := identitymap.Parse(mappings)
 	if err != nil {
@@ -159,7 +159,7 @@ func parseIdentities(getenv func(string) string, mappings, allowed []string, fal
 	ids.Mapped = mapped
 	for _, id := range allowed {
 		if !proxy.ValidID(id) {
-			mistakes = append(mistakes, fmt.Errorf("--allow-client-id %q is no client ID", id))
+			mistakes = append(mistakes, fmt.Errorf("--allow-client-id %q is not a client ID", id))
 		}
 		ids.Allowed = append(ids.Allowed, strings.ToLower(id))
 	}
@@ -208,13 +208,13 @@ func parseInit(args []string, getenv func(string) string, stderr io.Writer) (ini
 	var portError error
 	if s := getenv(contract.ProxyPortEnv); s != "" {
 		if port, portError = strconv.Atoi(s); portError != nil {
-			portError = fmt.Errorf("%s %q is no port", contract.ProxyPortEnv, s)
+			portError = fmt.Errorf("%s %q: use a port, 1 to 65535", contract.ProxyPortEnv, s)
 		}
 	}
 	fs.IntVar(&o.redirect.Port, "proxy-port", port, "port of the proxy; the environment variable "+contract.ProxyPortEnv+" sets the default")
 	fs.IntVar(&o.redirect.UID, "proxy-uid", contract.ProxyUID, "user of the proxy, whose traffic is not redirected")
 	fs.BoolVar(&o.remove, "remove", false, "undo the redirect")
-	logLevel := fs.String("log-level", "info", "info, warn, debug or trace")
+	logLevel := fs.String("log-level", "info", "error, warn, info, debug, trace or all")
 	if err := fs.Parse(args); err != nil {
 		return o, flagError(err)
 	}
@@ -222,7 +222,7 @@ func parseInit(args []string, getenv func(string) string, stderr io.Writer) (ini
 	o.logLevel, err = loglevel.Parse(*logLevel)
 	err = errors.Join(noArguments(fs), portError, err)
 	if o.redirect.Port < 1 || o.redirect.Port > 65535 {
-		err = errors.Join(err, fmt.Errorf("--proxy-port %d is no port", o.redirect.Port))
+		err = errors.Join(err, fmt.Errorf("--proxy-port %d: use 1 to 65535", o.redirect.Port))
 	}
 	if o.redirect.UID < 1 {
 		err = errors.Join(err, errors.New("--proxy-uid must be above 0: root's traffic has to be redirected too"))

@@ -30,7 +30,7 @@ func waitForNativeSidecar(ctx context.Context, api *apiserver.Client, logger *sl
 		if err == nil {
 			return native, nil
 		}
-		logger.Warn("the API server does not tell its version: trying again", "host", api.Host, "error", err)
+		logger.Warn("the API server does not return its version: trying again", "host", api.Host, "error", err)
 		select {
 		case <-ctx.Done():
 			return false, fmt.Errorf("ask the API server's version: %w", err)

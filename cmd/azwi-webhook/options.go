@@ -45,10 +45,10 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	injection := settings.Register(fs)
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else the pod's own service account)")
-	logLevel := fs.String("log-level", "info", "info, debug, trace or all")
-	mounted := fs.Bool("disable-cert-rotation", false, "serve the certificate of --webhook-cert-dir, instead of one that the webhook keeps in --cert-secret itself")
+	logLevel := fs.String("log-level", "info", "error, warn, info, debug, trace or all")
+	mounted := fs.Bool("disable-cert-rotation", false, "serve the certificate in --webhook-cert-dir, instead of one that the webhook manages in --cert-secret")
 	fs.StringVar(&o.server.CertDir, "webhook-cert-dir", contract.WebhookDefaultCertDir, "with --disable-cert-rotation: folder with tls.crt and tls.key, reloaded when they change")
-	fs.StringVar(&o.certificate.secret, "cert-secret", contract.WebhookSecret, "Secret, in the namespace $POD_NAMESPACE, that holds the webhook's own authority and certificate")
+	fs.StringVar(&o.certificate.secret, "cert-secret", contract.WebhookSecret, "Secret, in the namespace $POD_NAMESPACE, that holds the webhook's own CA and certificate")
 	fs.StringVar(&o.certificate.configuration, "cert-webhook-configuration", contract.WebhookConfiguration, "MutatingWebhookConfiguration whose caBundle is kept")
 	names := fs.String("cert-names", "", "comma-separated DNS names and IP addresses of the webhook's own certificate (default the Service's: "+contract.WebhookService+".$POD_NAMESPACE.svc)")
 	minTLS := fs.String("tls-min-version", "1.3", "1.0, 1.1, 1.2 or 1.3")
@@ -58,7 +58,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	backend := fs.String("metrics-backend", "prometheus", "prometheus is the only one")
 	fs.StringVar(&o.server.ClientCAFile, "client-ca-file", "", "admit only callers with a client certificate of this CA (default: any caller)")
 	clientNames := fs.String("client-names", "", "comma-separated common names of which the client certificate must have one (default: any)")
-	fs.DurationVar(&o.server.DrainDelay, "drain-delay", 5*time.Second, "how long to go on serving, not ready, after SIGTERM")
+	fs.DurationVar(&o.server.DrainDelay, "drain-delay", 5*time.Second, "how long to keep serving, marked not ready, after SIGTERM")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return o, err

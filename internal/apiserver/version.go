@@ -23,7 +23,7 @@ func (c *Client) AtLeast(ctx context.Context, minor int) (bool, error) {
 func atLeast(version string, minor int) (bool, error) {
 	m := regexp.MustCompile(`^v(\d+)\.(\d+)\.`).FindStringSubmatch(version)
 	if m == nil {
-		return false, fmt.Errorf("no version of Kubernetes: %.40q", version)
+		return false, fmt.Errorf("not a version of Kubernetes: %.40q", version)
 	}
 	major, err := strconv.Atoi(m[1])
 	if err != nil {

@@ -89,7 +89,7 @@ type IdentityID struct{ Subscription, ResourceGroup, Name string }
 func ParseIdentityID(id string) (IdentityID, error) {
 	m := regexp.MustCompile(`(?i)^/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ManagedIdentity/userAssignedIdentities/([^/]+)/?$`).FindStringSubmatch(id)
 	if m == nil {
-		return IdentityID{}, fmt.Errorf("%q is no resource ID of a managed identity: it looks like %s",
+		return IdentityID{}, fmt.Errorf("%q is not the resource ID of a managed identity: it looks like %s",
 			id, IdentityID{"SUBSCRIPTION", "RESOURCE_GROUP", "NAME"})
 	}
 	return IdentityID{Subscription: m[1], ResourceGroup: m[2], Name: m[3]}, nil
@@ -334,7 +334,7 @@ const moduleVersion = "v1.0.0"
 func ParseAssignmentID(id string) (scope, name string, err error) {
 	m := regexp.MustCompile(`(?i)^((?:/[^/]+)*)/providers/Microsoft\.Authorization/roleAssignments/([^/]+)/?$`).FindStringSubmatch(id)
 	if m == nil {
-		return "", "", fmt.Errorf("%q is no resource ID of a role assignment: it looks like SCOPE/providers/Microsoft.Authorization/roleAssignments/GUID", id)
+		return "", "", fmt.Errorf("%q is not the resource ID of a role assignment: it looks like SCOPE/providers/Microsoft.Authorization/roleAssignments/GUID", id)
 	}
 	return m[1], m[2], nil
 }

@@ -82,7 +82,7 @@ func (m material) signer() (*signer, error) {
 	}
 	key, ok := pair.PrivateKey.(crypto.Signer)
 	if !ok || !pair.Leaf.IsCA {
-		return nil, errors.New("it is no authority")
+		return nil, errors.New("it is not a certificate authority")
 	}
 	return &signer{pair.Leaf, key}, nil
 }

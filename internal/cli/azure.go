@@ -38,10 +38,10 @@ func (o *azureOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.config.Method, "auth-method", azure.MethodCLI, "how to sign in: "+strings.Join(azure.Methods(), ", "))
 	f.StringVar(&o.config.ClientID, "client-id", "", "client ID to sign in with")
-	f.StringVar(&o.config.ClientSecret, "client-secret", "", "its secret; other users of this machine can read it here, so better $AZURE_CLIENT_SECRET or --client-secret-file")
-	f.StringVar(&o.secretFile, "client-secret-file", "", "file of its secret")
+	f.StringVar(&o.config.ClientSecret, "client-secret", "", "client secret; other users of this machine can read it on the command line, so prefer $AZURE_CLIENT_SECRET or --client-secret-file")
+	f.StringVar(&o.secretFile, "client-secret-file", "", "file of the client secret")
 	f.StringVar(&o.config.CertificateFile, "certificate-path", "", "certificate of the signed-in application, PEM or PKCS #12")
-	f.StringVar(&o.config.KeyFile, "private-key-path", "", "its private key in PEM, if not beside the certificate")
+	f.StringVar(&o.config.KeyFile, "private-key-path", "", "private key in PEM, if it is not in the certificate file")
 	f.StringVar(&o.config.TenantID, "tenant-id", "", "tenant (default $AZURE_TENANT_ID, else the subscription's)")
 	f.StringVarP(&o.subscription, "subscription-id", "s", "", "subscription (default $AZURE_SUBSCRIPTION_ID, else az's)")
 	o.registerCloud(cmd)
@@ -52,9 +52,9 @@ func (o *azureOptions) register(cmd *cobra.Command) {
 func (o *azureOptions) registerCloud(cmd *cobra.Command) {
 	o.registerAuthority(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.graph, "graph-endpoint", "", "Microsoft Graph's URL in a cloud of your own")
+	f.StringVar(&o.graph, "graph-endpoint", "", "Microsoft Graph's URL, for a cloud that --azure-env does not know")
 	f.StringVar(&o.graphAudience, "graph-audience", "", "resource of Graph's tokens (default the one of --azure-env)")
-	f.StringVar(&o.manager, "resource-manager-endpoint", "", "Resource Manager's URL in a cloud of your own")
+	f.StringVar(&o.manager, "resource-manager-endpoint", "", "Resource Manager's URL, for a cloud that --azure-env does not know")
 	f.StringVar(&o.managerTarget, "resource-manager-audience", "", "resource of Resource Manager's tokens (default the one of --azure-env)")
 }
 
@@ -62,7 +62,7 @@ func (o *azureOptions) registerCloud(cmd *cobra.Command) {
 func (o *azureOptions) registerAuthority(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud; az's names too, in any letter case")
-	f.StringVar(&o.authority, "authority-host", "", "Entra's URL in a cloud of your own (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
+	f.StringVar(&o.authority, "authority-host", "", "Entra's URL, for a cloud that --azure-env does not know (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
 }
 
 // cloud is the one that the flags and the environment choose.

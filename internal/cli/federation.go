@@ -286,7 +286,7 @@ func newFederationApply(r *root) *cobra.Command {
 	var wait waitOptions
 	var kubeconfig string
 	c := &cobra.Command{
-		Use: "apply -f FILE", Short: "Make Azure have what the file says", Args: cobra.NoArgs,
+		Use: "apply -f FILE", Short: "Change Azure to match the file", Args: cobra.NoArgs,
 		Long: `Make the identities' federated credentials be what the file says, then wait until
 tokens are issued for the new ones.
 
@@ -397,7 +397,7 @@ func newFederationPrune(r *root) *cobra.Command {
 	var o applyOptions
 	var yes bool
 	c := &cobra.Command{
-		Use: "prune -f FILE", Short: "Remove azwi's credentials that the file does not want", Args: cobra.NoArgs,
+		Use: "prune -f FILE", Short: "Remove azwi's credentials that are not in the file", Args: cobra.NoArgs,
 		Long: `Remove those credentials of the file's identities that azwi made and the file does not
 want, those of clusters that the file does not know as well. What others made is kept.
 
@@ -577,7 +577,7 @@ func newFederationImport(r *root) *cobra.Command {
 	var s selection
 	var names []string
 	c := &cobra.Command{
-		Use: "import", Short: "Write the federation file of what there is", Args: cobra.NoArgs,
+		Use: "import", Short: "Write a federation file from the existing credentials", Args: cobra.NoArgs,
 		Long: `Write, to the standard output, the federation file that wants exactly what there is: its
 plan is empty. The same credentials give the same bytes.
 
@@ -611,7 +611,7 @@ Identities are named ones, or all managed identities of a subscription or resour
 	o.azure.register(c)
 	o.output = "text"
 	s.register(c)
-	c.Flags().StringArrayVar(&names, "cluster", nil, "NAME=ISSUER: how to call a cluster in the file; may be repeated")
+	c.Flags().StringArrayVar(&names, "cluster", nil, "NAME=ISSUER: name of a cluster in the file; may be repeated")
 	return c
 }
 
@@ -620,7 +620,7 @@ func newFederationMigrate(r *root) *cobra.Command {
 	var s selection
 	var m federation.Migration
 	c := &cobra.Command{
-		Use: "migrate-issuer --from ISSUER --to ISSUER", Short: "Let a cluster take over from another", Args: cobra.NoArgs,
+		Use: "migrate-issuer --from ISSUER --to ISSUER", Short: "Move federated credentials from one issuer to another", Args: cobra.NoArgs,
 		Long: `Give every credential of one issuer a twin of another issuer, so that both clusters work
 side by side; later, with --drop-old, remove those of the old issuer. A credential is
 removed only if its twin is there, so nobody is ever without one.

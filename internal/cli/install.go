@@ -41,7 +41,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy, such as registry.example.com/team (required, unless the values name it); the chart's global.imageRegistry")
 	fs.StringSliceVarP(&o.files, "values", "f", nil, "file of the chart's values; may be repeated")
 	fs.StringArrayVar(&o.set, "set", nil, "set a value of the chart, such as replicaCount=3; may be repeated")
-	fs.StringArrayVar(&o.setString, "set-string", nil, "the same, always as text")
+	fs.StringArrayVar(&o.setString, "set-string", nil, "like --set, but the value is always text")
 	fs.BoolVar(&o.takeOver, "take-over", false, "take over an installation made with Helm or kubectl")
 	fs.BoolVar(&o.wait, "wait", true, "wait until a pod is injected (dry run)")
 	fs.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait; then the exit code is 4")
@@ -82,8 +82,8 @@ Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in ti
 		RunE: func(c *cobra.Command, _ []string) error { return r.install(c.Context(), o) },
 	}
 	o.register(c)
-	c.Flags().BoolVar(&o.resetValues, "reset-values", false, "forget the values of the installation")
-	c.Flags().BoolVar(&o.orInstall, "install", false, "install it if it is not")
+	c.Flags().BoolVar(&o.resetValues, "reset-values", false, "discard the values of the installation")
+	c.Flags().BoolVar(&o.orInstall, "install", false, "install azwi if it is not installed")
 	return c
 }
 
@@ -137,7 +137,7 @@ func (r *root) install(ctx context.Context, o installOptions) error {
 	}
 	switch {
 	case errors.Is(err, install.ErrTimeout):
-		return &exitError{ExitTimeout, fmt.Errorf("all was applied, but it does not work after %s: %w; azwi status tells more", o.timeout, err)}
+		return &exitError{ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err)}
 	case err != nil:
 		return err
 	}

@@ -61,7 +61,7 @@ func (r *root) jwks(files []string, output string) error {
 			return fmt.Errorf("public keys: %s: %w", name, err)
 		}
 		if private {
-			r.Err.Printf("warning: %s has a private key, with which anybody can sign tokens of this issuer: its public half is written; keep the file on the API server alone, and give this command the public key (openssl pkey -pubout)\n", name)
+			r.Err.Printf("warning: %s has a private key, with which anyone can sign tokens of this issuer: only its public half was written; keep the file on the API server, and give this command the public key (openssl pkey -pubout)\n", name)
 		}
 		if slices.ContainsFunc(parsed, func(key crypto.PublicKey) bool { _, isRSA := key.(*rsa.PublicKey); return !isRSA }) {
 			r.Err.Printf("warning: %s has an EC key: Microsoft Entra accepts RSA keys only, and refuses the tokens that this key signs (AADSTS5002738); give the API server an RSA key\n", name)

@@ -28,7 +28,7 @@ func (o *manifestOptions) register(c *cobra.Command) {
 		return nil
 	}
 	c.Flags().StringArrayVarP(&o.files, "filename", "f", nil, "file, folder, or - for standard input; repeatable")
-	c.Flags().BoolVarP(&o.recursive, "recursive", "R", false, "look in folders below those named too")
+	c.Flags().BoolVarP(&o.recursive, "recursive", "R", false, "also read subfolders")
 	c.Flags().StringVar(&o.kinds, "kinds", "", "file of kinds that azwi doesn't know: where their pod templates or pods' metadata are (docs/lint.md)")
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace of objects that name none")
 }

@@ -50,7 +50,7 @@ Exit code: 0 nothing is known to be refused, 3 something will be refused, 1 fail
 	}
 	o.azure.register(cmd)
 	o.identity.register(cmd)
-	cmd.Flags().StringVar(&o.scope, "azure-scope", "", "where roles are to be assigned")
+	cmd.Flags().StringVar(&o.scope, "azure-scope", "", "scope at which roles are to be assigned")
 	cmd.Flags().BoolVar(&o.remove, "delete", false, "check what deleting needs instead of creating")
 	outputFlag(cmd, &o.output)
 	return cmd

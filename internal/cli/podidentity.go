@@ -21,7 +21,7 @@ func newPodIdentityCommand(r *root) *cobra.Command {
 	c := &cobra.Command{
 		Use: "podidentity", Aliases: []string{"pi"}, Args: cobra.NoArgs,
 		Short: "Migrate from aad-pod-identity",
-		Long:  "Migrate from aad-pod-identity to workload identity. docs/migration.md leads through it.",
+		Long:  "Migrate from aad-pod-identity to workload identity. See docs/migration.md.",
 	}
 	c.AddCommand(newPodIdentityDetect(r))
 	return c
@@ -71,10 +71,10 @@ and PROXY_INIT_IMAGE in the environment.`,
 	c.Flags().AddGoFlagSet(fs)
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace to look in")
 	c.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces, and write a folder for each")
-	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; made if it is not there")
-	c.Flags().StringVar(&o.output, "output", "text", "how to tell what was written: text, json or yaml")
+	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; created if it does not exist")
+	c.Flags().StringVar(&o.output, "output", "text", "format of the report: text, json or yaml")
 	c.Flags().IntVarP(&o.proxyPort, "proxy-port", "p", contract.DefaultProxyPort, "port of the proxy")
-	c.Flags().BoolVar(&o.proxyContainers, "proxy-containers", true, "write the proxy's containers too")
+	c.Flags().BoolVar(&o.proxyContainers, "proxy-containers", true, "also write the proxy's containers")
 	c.Flags().DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the service account tokens, from 1h to 24h")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of the identities, if it is not the webhook's")
 	complete(c, "output", "text", "json", "yaml")

@@ -147,17 +147,17 @@ func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command
 	f := cmd.Flags()
 	f.StringVar(&o.name, "service-account-name", "", "name of the service account")
 	f.StringVar(&o.namespace, "service-account-namespace", "default", "namespace of the service account")
-	f.StringVar(&o.issuer, "service-account-issuer-url", "", "issuer of the cluster's tokens, exactly as they have it (default what the cluster says)")
+	f.StringVar(&o.issuer, "service-account-issuer-url", "", "issuer of the cluster's tokens, byte for byte (default: the cluster's)")
 	f.StringVar(&o.role, "azure-role", "", "name of the role to assign")
-	f.StringVar(&o.scope, "azure-scope", "", "resource ID of where to assign it")
+	f.StringVar(&o.scope, "azure-scope", "", "resource ID of the scope of the role assignment")
 	if o.remove {
 		f.StringVar(&o.assignment, "role-assignment-id", "", "resource ID of the role assignment to delete")
 		f.BoolVar(&o.deleteManaged, "delete-managed-identity", false, "delete the managed identity as well")
 	} else {
 		f.DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the token in pods, 1h to 24h")
 		f.StringVar(&o.audience, "audience", "", "audience of the federated credential (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
-		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if there is none")
-		f.StringVar(&o.location, "location", "", "where to create the managed identity (default where its resource group is)")
+		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if it does not exist")
+		f.StringVar(&o.location, "location", "", "region of the new managed identity (default: the region of its resource group)")
 	}
 	f.StringVar(&o.principalName, "service-principal-name", "", "name of the service principal (default the application's own)")
 	f.StringVar(&o.principalID, "service-principal-object-id", "", "object ID of the service principal (default the application's own)")
@@ -168,7 +168,7 @@ func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command
 			o.wait.register(cmd)
 		}
 	}
-	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and write nothing")
+	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
 	outputFlag(cmd, &o.output)
 	o.identity.register(cmd)
 	o.cluster.register(cmd)

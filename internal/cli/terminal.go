@@ -15,7 +15,7 @@ import (
 // fails.
 func (r *root) confirm(ctx context.Context, question string) error {
 	if !terminal.IsTerminal(r.In) {
-		return errors.New("there is no terminal to ask; look at --dry-run, then give --yes")
+		return errors.New("standard input is not a terminal, so azwi cannot ask: check with --dry-run, then use --yes")
 	}
 	r.Err.Printf("%s [y/N] ", question)
 	answers := make(chan string, 1)

@@ -35,9 +35,9 @@ The token goes to standard output and nowhere else. It is a secret.`,
 	o.workload.register(cmd, false)
 	f := cmd.Flags()
 	f.StringVar(&o.resource, "resource", "", "what the token is for, such as https://vault.azure.net; with or without /.default")
-	f.StringVar(&o.claims, "claims", "", "claims request in JSON, as the challenge of a resource has it")
+	f.StringVar(&o.claims, "claims", "", "claims request in JSON, from the challenge of a resource")
 	f.BoolVar(&o.decode, "decode", false, "print the token's claims instead; its signature is not verified")
-	f.BoolVar(&o.assertion, "assertion", false, "print the service account's token, which would be exchanged")
+	f.BoolVar(&o.assertion, "assertion", false, "print the service account's token instead of exchanging it")
 	f.StringVar(&o.output, "output", "text", "text, json, yaml or exec-credential (for kubectl)")
 	return cmd
 }

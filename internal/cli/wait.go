@@ -45,7 +45,7 @@ requested, 4 it does not work in time.`,
 	f.StringVar(&o.resource, "resource", "", "what to ask tokens for (default Azure Resource Manager)")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long to wait")
 	f.DurationVar(&o.firstTry, "first-try", 0, "when to ask for the first token; earlier than the credential needs costs minutes (default 2s)")
-	f.BoolVar(&o.newIdentity, "new-identity", false, "the identity was just made too: it may be unknown for two minutes")
+	f.BoolVar(&o.newIdentity, "new-identity", false, "the identity is new too: tolerate for two minutes that Entra does not know it")
 	outputFlag(cmd, &o.output)
 	return cmd
 }
@@ -229,7 +229,7 @@ type waitOptions struct {
 }
 
 func (o *waitOptions) register(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait until tokens are issued for what was made")
+	cmd.Flags().BoolVar(&o.wait, "wait", true, "wait until tokens are issued for the new credentials")
 	cmd.Flags().DurationVar(&o.timeout, "wait-timeout", 15*time.Minute, "how long to wait")
 }
 
@@ -241,7 +241,7 @@ func (r *root) waitUntilUsable(ctx context.Context, o waitOptions, api *apiserve
 		return nil
 	}
 	if api == nil {
-		r.log.Warn("not waiting until the credentials work: there is no cluster to request tokens from")
+		r.log.Warn("not waiting until the credentials work: no cluster to request tokens from")
 		return nil
 	}
 	exchanger, err := entra.NewExchanger(entraConfig(cloud, true))

@@ -59,7 +59,7 @@ func (v *waitView) update(p propagation.Progress) {
 	if v.terminal || p.Done || p.Next.IsZero() {
 		return // the result is told by the command
 	}
-	line := fmt.Sprintf("%s: the next token is asked for in %s%s", p.Name, left(p.Next), because(p.Err))
+	line := fmt.Sprintf("%s: next token request in %s%s", p.Name, left(p.Next), because(p.Err))
 	if line != v.said[p.Target] {
 		v.said[p.Target] = line
 		v.out.Printf("%s\n", line)

@@ -46,7 +46,7 @@ func (o *workloadOptions) register(cmd *cobra.Command, several bool) {
 	}
 	f.StringSliceVar(&o.accounts, "service-account", nil, text)
 	f.StringVar(&o.clientID, "client-id", "", "client ID of the identity (default: the service account's annotation, in a pod $AZURE_CLIENT_ID)")
-	f.StringVar(&o.tenantID, "tenant-id", "", "its tenant (default: the service account's annotation, else $AZURE_TENANT_ID)")
+	f.StringVar(&o.tenantID, "tenant-id", "", "tenant of the identity (default: the service account's annotation, else $AZURE_TENANT_ID)")
 	f.StringVar(&o.audience, "audience", "", "audience of the service account's token (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
 	f.StringVar(&o.tokenFile, "token-file", "", "file of a service account token, in place of a cluster (default in a pod: $AZURE_FEDERATED_TOKEN_FILE)")
 	o.cluster.register(cmd)

@@ -230,7 +230,7 @@ func (d *Document) pairs(n *yaml.Node, path string, f func(name, field string, v
 		case key.Kind != yaml.ScalarNode:
 			d.Fail(path, "want plain names")
 		case seen[key.Value]:
-			d.Fail(field, "is there twice")
+			d.Fail(field, "occurs twice")
 		default:
 			seen[key.Value] = true
 			f(key.Value, field, value)

@@ -59,7 +59,7 @@ func TestErrorsNameLineAndField(t *testing.T) {
 		{"not fields", "items: [a]\n", "f:1: items[0]: want fields"},
 		{"not text", "name: [a]\n", "f:1: name: want one text"},
 		{"duration", "\nwait: soon\n", "f:2: wait: want a duration such as 90s or 10m"},
-		{"twice", "name: a\nname: b\n", "f:2: name: is there twice"},
+		{"twice", "name: a\nname: b\n", "f:2: name: occurs twice"},
 		{"alias", "tags: &a {x: y}\nitems: *a\n", "f:1: tags: anchors and aliases are not supported\nf:2: items: anchors and aliases are not supported"},
 		{"syntax", "name: a\n  b: c\n", "f:2: mapping values are not allowed in this context"},
 	}

@@ -84,7 +84,7 @@ func Explain(code int) Explanation {
 		return Explanation{Permanent, "the identity is not assigned to the application it asks for: assign it one of that application's roles, or turn off \"Assignment required\" there"}
 
 	case 700024, 50013, 500133:
-		return Explanation{Permanent, "the token has expired or is not valid yet: get it anew for every exchange, and check the clock"}
+		return Explanation{Permanent, "the token has expired or is not valid yet: read the token again for every exchange, and check the clock"}
 	case 700027, 50006, 50012, 700030, 900384:
 		return Explanation{Permanent, "the token's signature can't be verified: the issuer must publish the key it signs with in its JWKS, and sign with RS256; if a client certificate signed, upload that certificate"}
 	case 7000272:

@@ -311,7 +311,7 @@ func explain(identity Identity, err error) error {
 	case status == http.StatusMethodNotAllowed:
 		advice = "its region has no federated credentials: create an identity in another region"
 	case code == arm.ConcurrentWrites:
-		advice = "somebody else keeps writing its federated credentials: run the command again when they are done"
+		advice = "another caller keeps changing its federated credentials: run the command again later"
 	case status == http.StatusTooManyRequests:
 		advice = "Azure keeps refusing because of too many requests: run the command again later"
 	default:

@@ -129,7 +129,7 @@ func TestRetry(t *testing.T) {
 		},
 		{name: "lost answers", lose: 2, tries: 3, between: [2]time.Duration{3 * time.Second, 4 * time.Second}},
 		{
-			name: "busy for ever", between: [2]time.Duration{4 * time.Minute, 5 * time.Minute}, text: "somebody else keeps writing",
+			name: "busy for ever", between: [2]time.Duration{4 * time.Minute, 5 * time.Minute}, text: "another caller keeps changing",
 			refuse: func(r *http.Request, try int) *http.Response {
 				return refuseUntil(r, try, 1000, http.StatusConflict, "", busy)
 			},

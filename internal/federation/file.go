@@ -174,7 +174,7 @@ func (e Entry) check(at string, clusters map[string]bool, fail fail) {
 		case !clusters[name]:
 			fail(field, "there is no cluster %q; it must be one of those under clusters", name)
 		case seen[name]:
-			fail(field, "%s is there twice", name)
+			fail(field, "%s is listed twice", name)
 		}
 		seen[name] = true
 	}
@@ -189,9 +189,9 @@ func (e Entry) check(at string, clusters map[string]bool, fail fail) {
 		case strings.Contains(text, "*"):
 			fail(field, "%q: federated credentials know no wildcards; name each service account", text)
 		case !ok || !validNamespace(namespace) || !validAccount(account):
-			fail(field, "%q is no service account: want namespace/name, as Kubernetes allows them", text)
+			fail(field, "%q is not a service account: write NAMESPACE/NAME", text)
 		case seen[text]:
-			fail(field, "%s is there twice", text)
+			fail(field, "%s is listed twice", text)
 		}
 		seen[text] = true
 	}
@@ -337,7 +337,7 @@ func IssuerProblem(issuer string) string {
 	case utf8.RuneCountInString(issuer) > MaxField:
 		return fmt.Sprintf("an issuer has at most %d characters", MaxField)
 	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Sprintf("%q is no issuer: want an https URL without query and fragment", issuer)
+		return fmt.Sprintf("%q is not an issuer: use an https URL without query and fragment", issuer)
 	}
 	return ""
 }

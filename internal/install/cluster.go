@@ -57,7 +57,7 @@ func connect(ctx context.Context, client *apiserver.Client) (*cluster, error) {
 func minor(version string) (int, error) {
 	m := regexp.MustCompile(`^v?1\.(\d+)`).FindStringSubmatch(version)
 	if m == nil {
-		return 0, fmt.Errorf("%.40q is no version of Kubernetes 1", version)
+		return 0, fmt.Errorf("%.40q is not a version of Kubernetes 1", version)
 	}
 	return strconv.Atoi(m[1])
 }
@@ -282,7 +282,7 @@ func (i *Installation) String() string {
 	case OwnerAzwi:
 		return fmt.Sprintf("azwi's own installation in namespace %s", i.Namespace)
 	}
-	return fmt.Sprintf("an installation in namespace %s that somebody applied", i.Namespace)
+	return fmt.Sprintf("an installation in namespace %s that was applied from manifests", i.Namespace)
 }
 
 func (c *cluster) has(apiVersion string) bool { return slices.Contains(c.apiVersions, apiVersion) }

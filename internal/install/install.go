@@ -291,7 +291,7 @@ func (p *plan) render(ctx context.Context) error {
 	}
 	for _, o := range objects {
 		if group := o.text("apiVersion"); !p.cluster.has(group) {
-			return fmt.Errorf("%s: the cluster does not know %s; install what brings it first, or change the value that asks for it", o.Ref(), group)
+			return fmt.Errorf("%s: the cluster does not know %s; install it first, or change the value that needs it", o.Ref(), group)
 		}
 	}
 	selection, err := p.cluster.selection(ctx, p.namespace)

@@ -312,7 +312,7 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 		s.Unknown = append(s.Unknown, "drift: only what azwi installed can be compared")
 		return
 	case r.Phase != "":
-		s.Unknown = append(s.Unknown, "drift: it can't be told before the "+string(r.Phase)+" has ended")
+		s.Unknown = append(s.Unknown, "drift: not known before the end of the "+string(r.Phase)+" has ended")
 		return
 	case r.Version != version:
 		s.Unknown = append(s.Unknown, fmt.Sprintf("drift: version %s is installed, this is azwi %s; azwi upgrade brings it here", r.Version, version))

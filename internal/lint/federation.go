@@ -61,6 +61,6 @@ func (l *linter) subject(o manifest.Object, v manifest.Value) {
 	namespace, name, both := strings.Cut(rest, ":")
 	looksMeant := strings.HasPrefix(strings.ToLower(text), "system:")
 	if looksMeant && (!found || !both || namespace == "" || name == "" || strings.ContainsAny(name, ": /") || strings.ToLower(text) != text) {
-		l.find(ruleSubject, o, v.Position(), "subject %s is no service account's: write %sNAMESPACE:NAME", quote(text), contract.SubjectPrefix)
+		l.find(ruleSubject, o, v.Position(), "subject %s is not a service account's: write %sNAMESPACE:NAME", quote(text), contract.SubjectPrefix)
 	}
 }

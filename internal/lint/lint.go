@@ -370,7 +370,7 @@ func (l *linter) otherObject(o manifest.Object) {
 		for _, part := range []string{"labels", "annotations"} {
 			for _, m := range metadata.Get(part).Members() {
 				if !m.Again && slices.ContainsFunc(inject.Places(), func(p inject.Place) bool { return slices.Contains(p.Keys, m.Key) }) {
-					l.find(ruleKindUnknown, o, m.Value.KeyPosition(), "azwi doesn't know whether pods of a %s get its %s: --kinds tells it", cmp.Or(o.Kind, "object"), part)
+					l.find(ruleKindUnknown, o, m.Value.KeyPosition(), "azwi doesn't know whether pods of a %s get its %s: describe the kind with --kinds", cmp.Or(o.Kind, "object"), part)
 					return
 				}
 			}

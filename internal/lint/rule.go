@@ -89,7 +89,7 @@ func Rules() []Rule {
 		{ruleHelmTemplates, Warning, "templates of a Helm chart were not checked"},
 		{rulePlaceholder, Info, "a value is a placeholder; an error once values are filled in, or with --rendered"},
 		{ruleDuplicateKey, Warning, "a key occurs twice in a mapping, and only the last one counts"},
-		{ruleNotString, Error, "the value of a label or annotation is no string"},
+		{ruleNotString, Error, "the value of a label or annotation is not a string"},
 		{ruleUnreadableCause, Error, "a member of the pod has the wrong type"},
 
 		{ruleLabelNotOnPod, Error, "the label is on the workload, not on its pod template"},

@@ -240,7 +240,7 @@ func nodeOf(value any) (*yaml.Node, error) {
 	}
 	node := nodeOfJSON(raw)
 	if node == nil {
-		return nil, errors.New("the value is no JSON")
+		return nil, errors.New("the value is not valid JSON")
 	}
 	plain(node)
 	return node, nil

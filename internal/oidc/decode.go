@@ -13,11 +13,11 @@ import (
 func Payload(token string) ([]byte, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, errors.New("the token is no JWT")
+		return nil, errors.New("the token is not a JWT")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil {
-		return nil, errors.New("the token is no JWT")
+		return nil, errors.New("the token is not a JWT")
 	}
 	return raw, nil
 }
@@ -33,7 +33,7 @@ func DecodeClaims(token string) (map[string]any, error) {
 	decoder.UseNumber() // times stay as they are written
 	var claims map[string]any
 	if decoder.Decode(&claims) != nil {
-		return nil, errors.New("the token's claims are no JSON object")
+		return nil, errors.New("the token's claims are not a JSON object")
 	}
 	return claims, nil
 }

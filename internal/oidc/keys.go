@@ -37,7 +37,7 @@ func ParsePublicKeys(raw []byte) (keys []crypto.PublicKey, private bool, err err
 			key, err = publicHalf(block)
 			private = true
 		default:
-			return nil, false, fmt.Errorf("PEM block %q is no public key: give the file that the API server's --service-account-key-file names, or make it with openssl pkey -pubout", block.Type)
+			return nil, false, fmt.Errorf("PEM block %q is not a public key: give the file that the API server's --service-account-key-file names, or make it with openssl pkey -pubout", block.Type)
 		}
 		if err != nil {
 			return nil, false, fmt.Errorf("PEM block %q: %w", block.Type, err)
@@ -45,7 +45,7 @@ func ParsePublicKeys(raw []byte) (keys []crypto.PublicKey, private bool, err err
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, false, errors.New("there is no public key in PEM form")
+		return nil, false, errors.New("the file has no public key in PEM form")
 	}
 	return keys, private, nil
 }

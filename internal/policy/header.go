@@ -19,7 +19,7 @@ func (c Config) header() string {
 		}
 	}
 	b.WriteString("# Workload identity by admission policies, made by: azwi policy generate\n")
-	b.WriteString("# Do not edit; make it anew. Settings (defaults left out):\n#\n")
+	b.WriteString("# Do not edit; generate it again. Settings (defaults left out):\n#\n")
 	line("azwi", c.Version)
 	line(contract.EnvTenantID, s.TenantID)
 	line("authority host", s.AuthorityHost)

@@ -47,7 +47,7 @@ func (ids Identities) Resolve(kind imds.IdentityKind, id string) (Identity, *imd
 	case ok:
 	case kind == imds.ClientID:
 		if !ValidID(id) {
-			return Identity{}, unknownIdentity("%q is no client ID", id)
+			return Identity{}, unknownIdentity("%q is not a client ID", id)
 		}
 		found = Identity{ClientID: strings.ToLower(id)}
 	case kind == imds.DefaultIdentity || ids.FallBack:
@@ -56,7 +56,7 @@ func (ids Identities) Resolve(kind imds.IdentityKind, id string) (Identity, *imd
 		}
 		found = ids.Default
 	default:
-		return Identity{}, unknownIdentity("object and resource IDs are served only if the proxy is told their client ID: add %s=CLIENT_ID to the annotation azure.workload.identity/proxy-identities, or send client_id", id)
+		return Identity{}, unknownIdentity("object and resource IDs are served only if the proxy knows their client ID: add %s=CLIENT_ID to the annotation azure.workload.identity/proxy-identities, or send client_id", id)
 	}
 	if found.TenantID == "" {
 		found.TenantID = ids.Default.TenantID

@@ -36,12 +36,12 @@ func Register(fs *flag.FlagSet) *Flags {
 	fs.TextVar(&f.layout, "token-path", inject.LayoutV16, "where pods find the token: v1.6.0, v1.5.1 or both (as in those releases of upstream)")
 	fs.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "pods with the annotation "+contract.CustomTokenEndpointPrefix+"SUFFIX use the custom token endpoint")
 	fs.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of the token in pods that use the custom token endpoint")
-	fs.StringVar(&f.proxyMode, "proxy-mode", contract.ProxyModeRedirect, "how the proxy catches token requests where the pod does not say: redirect or env")
+	fs.StringVar(&f.proxyMode, "proxy-mode", contract.ProxyModeRedirect, "how the proxy catches token requests, for pods that do not choose: redirect or env")
 	fs.StringVar(&f.proxyEgress, "proxy-https-proxy", "", "HTTPS_PROXY of the proxy sidecar")
 	fs.StringVar(&f.proxyNoEgress, "proxy-no-proxy", "", "NO_PROXY of the proxy sidecar")
 	fs.StringVar(&f.proxyCA, "proxy-ca-configmap", "", "ConfigMap in the pod's namespace with an extra CA (key "+contract.CAKey+") for the proxy sidecar")
-	fs.StringVar(&f.proxyResources, "proxy-resources", "", `requests and limits of the proxy sidecar, in JSON: {"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"64Mi"}} (default: what it was measured to need, several times over)`)
-	fs.StringVar(&f.initResources, "proxy-init-resources", "", "the same of the proxy's init container")
+	fs.StringVar(&f.proxyResources, "proxy-resources", "", `requests and limits of the proxy sidecar, in JSON: {"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"64Mi"}} (default: several times the measured need)`)
+	fs.StringVar(&f.initResources, "proxy-init-resources", "", "requests and limits of the proxy's init container, in JSON")
 	return f
 }
 
@@ -71,7 +71,7 @@ func (f *Flags) Settings(getenv func(string) string, image string) (inject.Setti
 		mistakes = append(mistakes, fmt.Errorf("--proxy-mode %q: use %s or %s", f.proxyMode, contract.ProxyModeRedirect, contract.ProxyModeEnv))
 	}
 	if hasPassword(f.proxyEgress) {
-		mistakes = append(mistakes, errors.New("--proxy-https-proxy has a password, which would stand in clear in every pod with the proxy: use an egress proxy that needs none"))
+		mistakes = append(mistakes, errors.New("--proxy-https-proxy has a password, which every pod with the proxy would show in clear text: use an egress proxy that needs none"))
 	}
 	if s.TenantID == "" {
 		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
@@ -169,7 +169,7 @@ func (f *Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTo
 		}
 		var object map[string]any
 		if err := json.Unmarshal([]byte(selector), &object); err != nil || object == nil {
-			mistakes = append(mistakes, fmt.Errorf(`%s is no label selector in JSON, for example {"matchLabels":{"app":"x"}}`, contract.EnvCACTBLabelSelector))
+			mistakes = append(mistakes, fmt.Errorf(`%s must be a label selector in JSON, for example {"matchLabels":{"app":"x"}}`, contract.EnvCACTBLabelSelector))
 		} else {
 			e.CATrustBundleSelector = json.RawMessage(selector)
 		}
@@ -207,7 +207,7 @@ func checkURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is no URL", s)
+		return fmt.Errorf("%q is not a URL", s)
 	case u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("%q must be an https URL", s)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

@@ -103,7 +103,7 @@ func TestMistakes(t *testing.T) {
 		{"suffix too long", "--custom-token-endpoint-annotation-suffix=" + strings.Repeat("a", 60) + " --custom-token-endpoint-audience=x", "AZURE_TENANT_ID=t", []string{"annotation key"}},
 		{"two CAs", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_DATA=a AZURE_KUBERNETES_CA_CONFIGMAP_NAME=b", []string{"at most one of"}},
 		{"selector alone", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR={}", []string{"needs AZURE_KUBERNETES_CA_CTB_SIGNER_NAME"}},
-		{"selector no JSON", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_SIGNER_NAME=s AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR=a=b", []string{"no label selector in JSON"}},
+		{"selector no JSON", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_CA_CTB_SIGNER_NAME=s AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR=a=b", []string{"must be a label selector in JSON"}},
 		{"token proxy with a query", custom, "AZURE_TENANT_ID=t AZURE_KUBERNETES_TOKEN_PROXY=https://u:secret@p?x", []string{"AZURE_KUBERNETES_TOKEN_PROXY", "no user, query"}},
 		{"all at once", "--custom-token-endpoint-audience=x", "AZURE_ENVIRONMENT=x", []string{"AZURE_TENANT_ID", "AZURE_ENVIRONMENT", "both or neither"}},
 		{"unknown proxy mode", "--proxy-mode=magic", "AZURE_TENANT_ID=t", []string{"--proxy-mode", "redirect or env"}},

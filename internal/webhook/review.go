@@ -78,11 +78,11 @@ type details struct {
 // caller of the endpoint.
 func parseReview(body []byte) (*review, error) {
 	if !utf8.Valid(body) { // decoding would make it longer
-		return nil, errors.New("the body is no AdmissionReview: not in UTF-8")
+		return nil, errors.New("the body must be an AdmissionReview in UTF-8")
 	}
 	var r review
 	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(body, &r); err != nil {
-		return nil, fmt.Errorf("the body is no AdmissionReview: %.300s", err.Error())
+		return nil, fmt.Errorf("the body is not an AdmissionReview: %.300s", err.Error())
 	}
 	switch {
 	case r.Kind != "AdmissionReview" || r.APIVersion != "admission.k8s.io/v1" && r.APIVersion != "admission.k8s.io/v1beta1":
