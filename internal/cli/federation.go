@@ -63,8 +63,8 @@ type federationRun struct {
 }
 
 func (r *root) federation(ctx context.Context, o federationOptions) (*federationRun, error) {
-	if !slices.Contains([]string{"text", "json", "yaml"}, o.output) {
-		return nil, fmt.Errorf("--output %q: use text, json or yaml", o.output)
+	if err := checkOutput(o.output); err != nil {
+		return nil, err
 	}
 	f := &federationRun{root: r, output: o.output}
 	if o.file != "" {

@@ -219,13 +219,12 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 		{o.createManaged && o.identity.managed == "", "--create-managed-identity needs --managed-identity"},
 		{o.deleteManaged && o.identity.managed == "", "--delete-managed-identity needs --managed-identity"},
 		{o.location != "" && !o.createManaged, "--location is for --create-managed-identity"},
-		{!slices.Contains([]string{"text", "json", "yaml"}, o.output), fmt.Sprintf("--output %q: use text, json or yaml", o.output)},
 	} {
 		if check.bad {
 			problems = append(problems, errors.New(check.problem))
 		}
 	}
-	problems = append(problems, o.checkNames(account || application, role))
+	problems = append(problems, checkOutput(o.output), o.checkNames(account || application, role))
 	if o.remove {
 		slices.Reverse(names)
 	}

@@ -53,7 +53,7 @@ func (r *root) status(ctx context.Context, cluster clusterOptions, output string
 		},
 	}[output]
 	if !ok {
-		return fmt.Errorf("--output %q: use text, json or yaml", output)
+		return checkOutput(output)
 	}
 	client, err := cluster.connect()
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -56,6 +57,14 @@ func (r *root) print(output string, v any, text func()) error {
 		}
 		_, err = r.data.Write(raw)
 		return err
+	}
+	return checkOutput(output)
+}
+
+// checkOutput is the error if print does not know the form.
+func checkOutput(output string) error {
+	if slices.Contains([]string{"text", "json", "yaml"}, output) {
+		return nil
 	}
 	return fmt.Errorf("--output %q: use text, json or yaml", output)
 }
