@@ -8,14 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"azwi/internal/spelling"
 	"azwi/internal/version"
 )
 
@@ -51,7 +54,7 @@ func Connect(c Config) (*Client, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
 	config, err := loader.ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("connect to the API server: %w", err)
+		return nil, fmt.Errorf("connect to the API server: %w%s", err, suggestContext(rules, c.Context))
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
@@ -80,6 +83,16 @@ func Connect(c Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
 	return &Client{Host: strings.TrimSuffix(base.String(), "/"), HTTP: client, Namespace: namespace}, nil
+}
+
+// suggestContext is the context that may be meant, if the kubeconfig has none of that
+// name.
+func suggestContext(rules *clientcmd.ClientConfigLoadingRules, name string) string {
+	config, err := rules.Load()
+	if err != nil || name == "" || config.Contexts[name] != nil {
+		return ""
+	}
+	return spelling.Suggest(name, slices.Sorted(maps.Keys(config.Contexts)))
 }
 
 // ErrRedirect is a redirect to another origin.
@@ -240,6 +253,22 @@ func parseWarnings(headers []string) []string {
 func (c *Client) Get(ctx context.Context, path string, out any) error {
 	_, err := c.Do(ctx, Request{Method: http.MethodGet, Path: path}, out)
 	return err
+}
+
+// Namespaces are the names of the cluster's first 500 namespaces, to suggest one;
+// none where the user may not list them.
+func (c *Client) Namespaces(ctx context.Context) []string {
+	var list struct {
+		Items []struct{ Metadata struct{ Name string } }
+	}
+	if _, err := c.Do(ctx, Request{Method: http.MethodGet, Path: "/api/v1/namespaces", Query: url.Values{"limit": {"500"}}}, &list); err != nil {
+		return nil
+	}
+	names := make([]string, len(list.Items))
+	for i, item := range list.Items {
+		names[i] = item.Metadata.Name
+	}
+	return names
 }
 
 // Apply says how to apply an object.

@@ -95,6 +95,15 @@ func ParseIdentityID(id string) (IdentityID, error) {
 	return IdentityID{Subscription: m[1], ResourceGroup: m[2], Name: m[3]}, nil
 }
 
+// CheckIdentityName reports whether a managed identity can be created under a name.
+// Source: https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftmanagedidentity
+func CheckIdentityName(name string) error {
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{2,127}$`).MatchString(name) {
+		return fmt.Errorf("%q is not a valid name for a managed identity: use 3 to 128 letters, digits, hyphens and underscores, and begin with a letter or digit", name)
+	}
+	return nil
+}
+
 func (i IdentityID) String() string {
 	return i.Group() + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/" + i.Name
 }

@@ -64,21 +64,7 @@ func (o *clusterOptions) completeNamespaces(cmd *cobra.Command, _ []string, _ st
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var list struct {
-		Items []struct {
-			Metadata struct {
-				Name string `json:"name"`
-			} `json:"metadata"`
-		} `json:"items"`
-	}
-	if err := api.Get(ctx, "/api/v1/namespaces?limit=500", &list); err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, item := range list.Items {
-		names = append(names, item.Metadata.Name)
-	}
-	return plainNames(names), cobra.ShellCompDirectiveNoFileComp
+	return plainNames(api.Namespaces(ctx)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // plainNames are those that a shell can show: a line feed would be another value, and

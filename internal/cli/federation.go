@@ -299,6 +299,9 @@ by the current one if it is that cluster. Where that is not possible, it warns.
 Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
+			if err := errors.Join(wait.check(), readableKubeconfig(kubeconfig)); err != nil {
+				return err
+			}
 			f, err := r.withFile(ctx, o.federationOptions)
 			if err != nil {
 				return err

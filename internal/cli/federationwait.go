@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"azwi/internal/apiserver"
 	"azwi/internal/federation"
 )
@@ -65,6 +67,18 @@ func (f *federationRun) waitTargets(ctx context.Context, issuer string, made []m
 		})
 	}
 	return targets, nil
+}
+
+// readableKubeconfig is the error if a kubeconfig was given that can't be read. What a
+// cluster lacks is a warning only, once its credentials are made.
+func readableKubeconfig(name string) error {
+	if name == "" {
+		return nil
+	}
+	if _, err := clientcmd.LoadFromFile(name); err != nil {
+		return fmt.Errorf("--kubeconfig: %w", err)
+	}
+	return nil
 }
 
 // clusterTimeout is how long a cluster may take to tell its issuer.

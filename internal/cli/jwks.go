@@ -51,10 +51,20 @@ func (r *root) jwks(files []string, output string) error {
 		if err != nil {
 			return fmt.Errorf("public keys: %w", err)
 		}
-		raw, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
+		info, err := file.Stat()
+		var raw []byte
+		if err == nil {
+			raw, err = io.ReadAll(io.LimitReader(file, maxKeyFile+1))
+		}
 		file.Close()
 		if err != nil {
 			return fmt.Errorf("public keys: %w", err)
+		}
+		if len(raw) > maxKeyFile {
+			return fmt.Errorf("public keys: %s has more than %d bytes", name, maxKeyFile)
+		}
+		if there, err := os.Stat(output); err == nil && os.SameFile(there, info) {
+			return fmt.Errorf("--output-file %s is one of the public keys, which it would replace: name another file", output)
 		}
 		parsed, private, err := oidc.ParsePublicKeys(raw)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
+	"azwi/internal/apiserver"
+	"azwi/internal/identitymap"
 	"azwi/internal/migrate"
 	"azwi/internal/settings"
+	"azwi/internal/spelling"
 	"azwi/internal/version"
 )
 
@@ -104,6 +108,16 @@ func detect(ctx context.Context, o detectOptions, r *root) error {
 	if err != nil {
 		return err
 	}
+	if len(files)+len(plan.LeftOut) == 0 {
+		if err := namespaceThere(ctx, api, config.Namespace); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if err := writable(o.outputDir, f.Path); err != nil {
+			return err
+		}
+	}
 	for _, f := range files {
 		name := filepath.Join(o.outputDir, filepath.FromSlash(f.Path))
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -129,6 +143,33 @@ func detect(ctx context.Context, o detectOptions, r *root) error {
 	return nil
 }
 
+// namespaceThere is the error if a namespace that was named is known not to exist.
+func namespaceThere(ctx context.Context, api *apiserver.Client, name string) error {
+	if name == "" || !apiserver.IsNotFound(api.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(name), nil)) {
+		return nil
+	}
+	return fmt.Errorf("the cluster has no namespace %q%s", name, spelling.Suggest(name, api.Namespaces(ctx)))
+}
+
+// writable is the error if what is there makes it impossible to write a file below a
+// folder; what the file system's rights forbid shows at the write only.
+func writable(dir, file string) error {
+	name := filepath.Join(dir, filepath.FromSlash(file))
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("nothing is written: %s exists and is not a regular file", name)
+	}
+	for folder := filepath.Dir(name); ; folder = filepath.Dir(folder) {
+		info, err := os.Stat(folder)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("nothing is written: %s exists and is not a folder", folder)
+		}
+		if err == nil || folder == filepath.Dir(folder) {
+			return nil
+		}
+	}
+}
+
 func (o *detectOptions) config(getenv func(string) string) (migrate.Config, error) {
 	c := migrate.Config{Namespace: o.namespace, ProxyContainers: o.proxyContainers, ProxyPort: o.proxyPort, TenantID: o.tenantID}
 	if o.all {
@@ -137,6 +178,10 @@ func (o *detectOptions) config(getenv func(string) string) (migrate.Config, erro
 	var mistakes []error
 	if o.outputDir == "" {
 		mistakes = append(mistakes, errors.New("--output-dir is required: the folder to write the manifests to"))
+	}
+	mistakes = append(mistakes, checkOutput(o.output))
+	if o.tenantID != "" && !identitymap.IsGUID(o.tenantID) {
+		mistakes = append(mistakes, fmt.Errorf("--tenant-id %q: want the tenant's ID, a GUID", o.tenantID))
 	}
 	if o.proxyPort < 1 || o.proxyPort > 65535 {
 		mistakes = append(mistakes, fmt.Errorf("--proxy-port %d: use 1 to 65535", o.proxyPort))

@@ -225,6 +225,9 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 		}
 	}
 	problems = append(problems, checkOutput(o.output), o.checkNames(account || application, role))
+	if o.whole && !o.remove {
+		problems = append(problems, o.wait.check())
+	}
 	if o.remove {
 		slices.Reverse(names)
 	}
@@ -252,6 +255,11 @@ func (o *accountOptions) checkNames(account, role bool) error {
 	}
 	if n := utf8.RuneCountInString(o.identity.application.name); n > serviceaccount.MaxApplicationName {
 		problems = append(problems, fmt.Errorf("--aad-application-name has %d characters: Entra takes at most %d", n, serviceaccount.MaxApplicationName))
+	}
+	if o.createManaged && !strings.Contains(o.identity.managed, "/") && o.identity.managed != "" {
+		if err := arm.CheckIdentityName(o.identity.managed); err != nil {
+			problems = append(problems, fmt.Errorf("--managed-identity: %w", err))
+		}
 	}
 	if !o.remove {
 		if !federation.ValidAudience(o.audience) {

@@ -233,6 +233,14 @@ func (o *waitOptions) register(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.timeout, "wait-timeout", 15*time.Minute, "how long to wait")
 }
 
+// check finds mistakes before anything is written.
+func (o *waitOptions) check() error {
+	if o.timeout <= 0 {
+		return fmt.Errorf("--wait-timeout %s: want more than 0; --wait=false does not wait", o.timeout)
+	}
+	return nil
+}
+
 // waitUntilUsable exchanges tokens of the targets until that works steadily.
 // Where no token can be requested (the cluster may be nil) it warns and goes on;
 // out of time is ExitTimeout.

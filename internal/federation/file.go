@@ -3,13 +3,16 @@ package federation
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"azwi/internal/arm"
 	"azwi/internal/document"
+	"azwi/internal/spelling"
 )
 
 // The only format of a federation file.
@@ -172,7 +175,7 @@ func (e Entry) check(at string, clusters map[string]bool, fail fail) {
 		field := fmt.Sprintf("%s.clusters[%d]", at, j)
 		switch {
 		case !clusters[name]:
-			fail(field, "there is no cluster %q; it must be one of those under clusters", name)
+			fail(field, "there is no cluster %q; it must be one of those under clusters%s", name, spelling.Suggest(name, slices.Sorted(maps.Keys(clusters))))
 		case seen[name]:
 			fail(field, "%s is listed twice", name)
 		}

@@ -35,3 +35,12 @@ func TestTooManyPairs(t *testing.T) {
 		t.Errorf("%d MiB allocated", allocated)
 	}
 }
+
+func TestMistypedCluster(t *testing.T) {
+	t.Parallel()
+	_, err := federation.Read("f", []byte(`{apiVersion: azwi/v1, kind: Federation, clusters: [{name: blue, issuer: "https://blue.example.com/"}],
+		identities: [{name: a, application: {name: a}, clusters: [bleu], serviceAccounts: [shop/a]}]}`))
+	if err == nil || !strings.Contains(err.Error(), `did you mean "blue"?`) {
+		t.Errorf("%v", err)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"azwi/internal/spelling"
 )
 
 // A Migration gives every credential of one issuer a twin of another issuer, as a
@@ -36,12 +38,16 @@ func (m Migration) Check() error {
 func (m Migration) Plan(targets []Target) (Plan, error) {
 	var plan Plan
 	var problems []error
-	old, near := 0, map[string]int{}
+	old, moved, near, issuers := 0, 0, map[string]int{}, map[string]bool{}
 	for _, t := range targets {
 		adding := 0
 		for _, c := range t.Existing {
+			issuers[c.Issuer] = true
 			switch {
 			case c.Issuer != m.From:
+				if c.Issuer == m.To {
+					moved++
+				}
 				if strings.EqualFold(strings.TrimSuffix(c.Issuer, "/"), strings.TrimSuffix(m.From, "/")) {
 					near[c.Issuer]++
 				}
@@ -70,7 +76,11 @@ func (m Migration) Plan(targets []Target) (Plan, error) {
 			problems = append(problems, &LimitError{Identity: t.Identity, Have: len(t.Existing), Adding: adding})
 		}
 	}
-	if old == 0 && len(near) > 0 {
+	switch {
+	case old == 0 && len(near) == 0 && moved == 0 && len(plan.Kept) == 0:
+		// Else everything has moved already.
+		problems = append(problems, fmt.Errorf("no credential has the issuer %s, or %s%s", m.From, m.To, spelling.Suggest(m.From, slices.Sorted(maps.Keys(issuers)))))
+	case old == 0:
 		for _, issuer := range slices.Sorted(maps.Keys(near)) {
 			problems = append(problems, fmt.Errorf("no credential has the issuer %s, but %d have %s: issuers are compared byte for byte", m.From, near[issuer], issuer))
 		}

@@ -353,6 +353,15 @@ func TestMigration(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "4 have "+blue) {
 		t.Errorf("%v", err)
 	}
+	mistyped := federation.Migration{From: strings.Replace(blue, "blue", "bleu", 1), To: green}
+	_, err = mistyped.Plan([]federation.Target{{Identity: identity, Existing: existing[:2]}})
+	if err == nil || !strings.Contains(err.Error(), `did you mean "`+blue+`"?`) {
+		t.Errorf("a mistyped issuer: %v", err)
+	}
+	// What has moved already is no mistake.
+	if _, err := mistyped.Plan(target()); err != nil {
+		t.Error(err)
+	}
 	for _, m := range []federation.Migration{{From: blue, To: blue}, {From: blue, To: "http://x"}, {From: blue, To: ""}} {
 		if m.Check() == nil {
 			t.Errorf("%+v is fine", m)

@@ -42,6 +42,10 @@ type fakeCluster struct {
 	proven bool
 	// invalid is the path of an object that is refused. Optional.
 	invalid string
+	// kept is the path of an object that may not be removed. Optional.
+	kept string
+	// noPods: the user may not create pods.
+	noPods bool
 	// writes are counted; at failAt one is refused, from killAt on nothing gets through.
 	writes, failAt, killAt int
 	// onWrite is called before each write with its number. Optional.
@@ -146,7 +150,7 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		return http.StatusOK, groups("admissionregistration.k8s.io/v1", "apps/v1", "rbac.authorization.k8s.io/v1", "policy/v1",
 			"networking.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1")
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/selfsubjectaccessreviews"):
-		return http.StatusCreated, map[string]any{"status": map[string]any{"allowed": true}}
+		return http.StatusCreated, map[string]any{"status": map[string]any{"allowed": !f.noPods}}
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/pods"):
 		var pod map[string]any
 		if err := json.Unmarshal(body, &pod); err != nil {
@@ -165,6 +169,14 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		}
 		return http.StatusOK, status("")
 	}
+	if parts := strings.Split(path, "/namespaces/"); r.Method == http.MethodPatch && len(parts) == 2 {
+		if name, _, in := strings.Cut(parts[1], "/"); in && f.objects["/api/v1/namespaces/"+name] == nil {
+			return http.StatusNotFound, status("there is no namespace " + name)
+		}
+	}
+	if r.Method == http.MethodDelete && f.kept == path {
+		return http.StatusForbidden, status("refused by the test")
+	}
 	if f.invalid == path && r.Method != http.MethodGet {
 		return http.StatusUnprocessableEntity, status("refused by the test")
 	}
@@ -175,7 +187,9 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 			return f.list(path, "")
 		}
 	case http.MethodDelete:
-		f.remove(path)
+		if !r.URL.Query().Has("dryRun") {
+			f.remove(path)
+		}
 	case http.MethodPut:
 		var want map[string]any
 		if err := json.Unmarshal(body, &want); err != nil || !there {

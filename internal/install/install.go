@@ -506,11 +506,7 @@ func (p *plan) prove(ctx context.Context, trial bool) error {
 
 // prune removes what is not wanted any more, what calls others first.
 func (p *plan) prune(ctx context.Context, old []Ref) error {
-	wanted := refs(p.objects)
-	for _, ref := range slices.Backward(old) {
-		if slices.Contains(wanted, ref) || ref.Kind == "Namespace" {
-			continue
-		}
+	for _, ref := range p.unwanted(old) {
 		removed, err := p.cluster.remove(ctx, ref)
 		if err != nil {
 			return fmt.Errorf("remove %s: %w", ref, err)
@@ -520,6 +516,14 @@ func (p *plan) prune(ctx context.Context, old []Ref) error {
 		}
 	}
 	return nil
+}
+
+// unwanted are those of what was applied that are to be removed, in that order.
+func (p *plan) unwanted(old []Ref) []Ref {
+	wanted := refs(p.objects)
+	unwanted := slices.DeleteFunc(slices.Clone(old), func(ref Ref) bool { return slices.Contains(wanted, ref) || ref.Kind == "Namespace" })
+	slices.Reverse(unwanted)
+	return unwanted
 }
 
 func refs(objects []Object) []Ref {
@@ -560,6 +564,11 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 		return fmt.Errorf("%w by azwi: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall", ErrNotInstalled)
 	}
 	r := found.record
+	objects := slices.DeleteFunc(slices.Clone(r.Objects), func(ref Ref) bool { return ref.Kind == "Namespace" && !r.CreatedNamespace })
+	slices.Reverse(objects)
+	if err := c.rehearseRemoval(ctx, append(objects, r.ref())); err != nil {
+		return err
+	}
 	r.Phase, r.Complete = PhaseUninstall, false
 	if err := c.writeRecord(ctx, r); err != nil {
 		return fmt.Errorf("write down what is being removed: %w", err)
@@ -567,10 +576,7 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 	if err := c.forgetRelease(ctx, r); err != nil {
 		return err
 	}
-	for _, ref := range slices.Backward(r.Objects) {
-		if ref.Kind == "Namespace" && !r.CreatedNamespace {
-			continue
-		}
+	for _, ref := range objects {
 		removed, err := c.remove(ctx, ref)
 		if err != nil {
 			return fmt.Errorf("remove %s: %w", ref, err)

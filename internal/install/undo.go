@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"azwi/internal/apiserver"
+	"azwi/internal/spelling"
 )
 
 // takesOver reports whether this run begins to take over what is another's.
@@ -22,13 +23,43 @@ func (p *plan) adopting() bool {
 	return p.takesOver() || p.found != nil && p.found.record != nil && p.found.record.TakeOver != nil
 }
 
-// rehearse has the API server check every object before the first is written.
+// rehearse has the API server check everything before the first write: every object,
+// what is to be removed, and whether a pod may be tried.
 func (p *plan) rehearse(ctx context.Context) error {
 	for _, o := range p.objects {
 		err := p.rehearseObject(ctx, o)
+		if apiserver.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
+			return fmt.Errorf("nothing was changed, because the cluster has no namespace %q for probes%s", p.probe, spelling.Suggest(p.probe, p.cluster.Namespaces(ctx)))
+		}
 		// What the object needs is not there yet: its namespace, or a binding's role.
 		if err != nil && !apiserver.IsNotFound(err) {
 			return fmt.Errorf("nothing was changed, as the API server would refuse %s: %w", o.Ref(), err)
+		}
+	}
+	if f := p.found; f != nil && f.record != nil {
+		if err := p.cluster.rehearseRemoval(ctx, p.unwanted(f.record.Objects)); err != nil {
+			return err
+		}
+	}
+	if p.config.NoWait {
+		return nil
+	}
+	if err := p.cluster.mayCreatePods(ctx, p.probe); errors.Is(err, errMayNotCreatePods) {
+		return fmt.Errorf("nothing was changed, as it could not be seen to work: %w; get that right, or give --wait=false", err)
+	}
+	return nil
+}
+
+// rehearseRemoval has the API server say whether it would remove objects.
+func (c *cluster) rehearseRemoval(ctx context.Context, objects []Ref) error {
+	for _, ref := range objects {
+		path, err := ref.Path()
+		if err != nil {
+			return err
+		}
+		_, err = c.Do(ctx, apiserver.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"dryRun": {"All"}}}, nil)
+		if err != nil && !apiserver.IsNotFound(err) {
+			return fmt.Errorf("nothing was changed, as the API server would not remove %s: %w", ref, err)
 		}
 	}
 	return nil

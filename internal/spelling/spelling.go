@@ -1,6 +1,9 @@
 package spelling
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Distance is the number of bytes to add, drop or change to make b of a
 // (Levenshtein), or most+1 if the lengths differ by more than most.
@@ -38,4 +41,13 @@ func Nearest(word string, known []string) string {
 		}
 	}
 	return nearest
+}
+
+// Suggest returns a clause for the end of an error, with the known word that is most
+// like word; it is empty if none is.
+func Suggest(word string, known []string) string {
+	if nearest := Nearest(word, known); nearest != "" {
+		return fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return ""
 }
