@@ -2,15 +2,19 @@ package cli_test
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"azwi/test/process"
 	"azwi/test/product"
@@ -65,37 +69,13 @@ func TestHostileAzure(t *testing.T) {
 			{"--application", "web"},
 		} {
 			t.Run(name+" "+of[0], func(t *testing.T) {
-				var server *httptest.Server
-				server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					w.Header().Set("Content-Type", "application/json")
-					switch {
-					case strings.HasSuffix(r.URL.Path, "openid-configuration"):
-						tenant := server.URL + "/33333333-0000-4000-8000-000000000001"
-						fmt.Fprintf(w, `{"authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","issuer":"%[1]s/v2.0"}`, tenant)
-					case strings.HasSuffix(r.URL.Path, "/token"):
-						fmt.Fprint(w, `{"access_token":"secret","expires_in":3600,"token_type":"Bearer"}`)
-					default:
-						test.answer(w, r)
-					}
-				}))
-				t.Cleanup(server.Close)
-				roots := filepath.Join(t.TempDir(), "ca.crt")
-				var pems []byte
-				for _, s := range []*httptest.Server{server, elsewhere} {
-					pems = append(pems, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})...)
-				}
-				if err := os.WriteFile(roots, pems, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				server := azure(t, test.answer)
+				roots := trusted(t, server, elsewhere)
 				var stderr strings.Builder
 				began := time.Now()
 				child, err := process.Start(process.Config{
 					Binary: azwi, Memory: 256 << 20, Stderr: &stderr, Env: []string{"SSL_CERT_FILE=" + roots, "AZURE_CLIENT_SECRET=s"},
-					Args: append([]string{
-						"federation", "list", "--auth-method", "client_secret", "--client-id", "33333333-0000-4000-8000-000000000002",
-						"--tenant-id", "33333333-0000-4000-8000-000000000001", "--authority-host", server.URL,
-						"--graph-endpoint", server.URL, "--resource-manager-endpoint", server.URL,
-					}, of...),
+					Args: slices.Concat([]string{"federation", "list"}, signIn(server), of),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -108,5 +88,105 @@ func TestHostileAzure(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// azure is a server in place of all of Azure: anybody signs in, and answer does the
+// rest.
+func azure(t *testing.T, answer http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	var server *httptest.Server
+	server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "openid-configuration"):
+			tenant := server.URL + "/33333333-0000-4000-8000-000000000001"
+			fmt.Fprintf(w, `{"authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","issuer":"%[1]s/v2.0"}`, tenant)
+		case strings.HasSuffix(r.URL.Path, "/token"):
+			fmt.Fprint(w, `{"access_token":"secret","expires_in":3600,"token_type":"Bearer"}`)
+		default:
+			answer(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// signIn are the flags with which a command signs in to that server and asks it.
+func signIn(server *httptest.Server) []string {
+	return []string{
+		"--auth-method", "client_secret", "--client-id", "33333333-0000-4000-8000-000000000002",
+		"--tenant-id", "33333333-0000-4000-8000-000000000001", "--authority-host", server.URL,
+		"--graph-endpoint", server.URL, "--resource-manager-endpoint", server.URL,
+	}
+}
+
+// trusted is a file of the servers' certificates.
+func trusted(t *testing.T, servers ...*httptest.Server) string {
+	t.Helper()
+	var pems []byte
+	for _, s := range servers {
+		pems = append(pems, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})...)
+	}
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, pems, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestHostileNames: names and messages that another user of the same tenant or
+// subscription chose reach a terminal escaped, in tables as in errors.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	const hostile = "x\x1b]0;owned\x07\x1b[31m\u009b2J\u202etxt.exe\u2066\u200b\nazwi: all is well\r\x7f"
+	quoted, err := json.Marshal(hostile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	azwi, err := product.Build(t.Context(), t.TempDir(), "azwi", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = "/subscriptions/33333333-0000-4000-8000-000000000003/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
+	list := func(of ...string) []string { return append([]string{"federation", "list"}, of...) }
+	names := fmt.Sprintf(`{"value":[{"id":%[2]q,"appId":"33333333-0000-4000-8000-000000000004","displayName":%[1]s,"name":%[1]s,"description":%[1]s,"issuer":%[1]s,"subject":%[1]s,
+		"audiences":[%[1]s],"actions":[%[1]s],"properties":{"issuer":%[1]s,"subject":%[1]s,"audiences":[%[1]s],"roleName":%[1]s}}],
+		"id":%[2]q,"name":%[1]s,"properties":{"clientId":%[1]s,"principalId":%[1]s}}`, quoted, id)
+	refusal := fmt.Sprintf(`{"error":{"code":%[1]s,"message":%[1]s}}`, quoted)
+	for name, test := range map[string]struct {
+		args   []string
+		status int
+		answer string
+	}{
+		"credentials of an identity":     {list("--managed-identity", id), http.StatusOK, names},
+		"credentials of an application":  {list("--application", "web"), http.StatusOK, names},
+		"all of a subscription":          {list("--subscription-id", "33333333-0000-4000-8000-000000000003"), http.StatusOK, names},
+		"refusal of Resource Manager":    {list("--managed-identity", id), http.StatusBadRequest, refusal},
+		"refusal of Graph":               {list("--application", "web"), http.StatusForbidden, refusal},
+		"what a caller is allowed to do": {[]string{"permissions", "check", "--managed-identity", id}, http.StatusForbidden, refusal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := azure(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				fmt.Fprint(w, test.answer)
+			})
+			cmd := exec.CommandContext(t.Context(), azwi, slices.Concat(test.args, signIn(server))...)
+			cmd.Env = []string{"SSL_CERT_FILE=" + trusted(t, server), "AZURE_CLIENT_SECRET=s", "HOME=" + t.TempDir()}
+			out, err := cmd.CombinedOutput()
+			t.Logf("%v: %s", err, out)
+			if !strings.Contains(string(out), "txt.exe") {
+				t.Error("the text is missing: this test proves nothing")
+			}
+			if strings.Contains(string(out), "\nazwi: all is well") {
+				t.Error("a forged line")
+			}
+			for _, r := range string(out) {
+				if r != '\n' && !unicode.IsPrint(r) {
+					t.Errorf("%U reaches the terminal", r)
+				}
+			}
+		})
 	}
 }
