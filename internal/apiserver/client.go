@@ -96,7 +96,7 @@ func suggestContext(rules *clientcmd.ClientConfigLoadingRules, name string) stri
 }
 
 // ErrRedirect is a redirect to another origin.
-var ErrRedirect = errors.New("a redirect to another origin is not followed, for it would get the credentials")
+var ErrRedirect = errors.New("a redirect to another origin is not followed, because it would receive the credentials")
 
 // sameOrigin keeps redirects where the credentials belong: client-go adds them to
 // each request, whatever its host.
@@ -269,6 +269,12 @@ func (c *Client) Namespaces(ctx context.Context) []string {
 		names[i] = item.Metadata.Name
 	}
 	return names
+}
+
+// NoNamespace is the error that the cluster has no namespace of a name, with the one
+// that may be meant.
+func (c *Client) NoNamespace(ctx context.Context, name string) error {
+	return fmt.Errorf("the cluster has no namespace %q%s", name, spelling.Suggest(name, c.Namespaces(ctx)))
 }
 
 // Apply says how to apply an object.

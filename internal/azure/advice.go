@@ -115,7 +115,7 @@ func Advice(err error) string {
 	case status == http.StatusMethodNotAllowed:
 		return "if this is about federated credentials: the managed identity's region does not support them; create it in another"
 	case status == http.StatusTooManyRequests:
-		return "Azure throttles these requests: run this again in some minutes; what is done is found"
+		return "Azure throttles these requests: run this command again in a few minutes; it does not repeat completed steps"
 	}
 	return ""
 }

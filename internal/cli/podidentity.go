@@ -17,7 +17,6 @@ import (
 	"azwi/internal/identitymap"
 	"azwi/internal/migrate"
 	"azwi/internal/settings"
-	"azwi/internal/spelling"
 	"azwi/internal/version"
 )
 
@@ -148,7 +147,7 @@ func namespaceThere(ctx context.Context, api *apiserver.Client, name string) err
 	if name == "" || !apiserver.IsNotFound(api.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(name), nil)) {
 		return nil
 	}
-	return fmt.Errorf("the cluster has no namespace %q%s", name, spelling.Suggest(name, api.Namespaces(ctx)))
+	return api.NoNamespace(ctx, name)
 }
 
 // writable is the error if what is there makes it impossible to write a file below a

@@ -125,8 +125,8 @@ func newPolicyVerify(r *root) *cobra.Command {
 	var o policyOptions
 	var cluster clusterOptions
 	c := &cobra.Command{
-		Use: "verify", Short: "Compare what is installed with what generate would print", Args: cobra.NoArgs,
-		Long: `Compare what is installed with what generate would print, from the same flags and
+		Use: "verify", Short: "Compare the installed policies with the generated ones", Args: cobra.NoArgs,
+		Long: `Compare the installed policies with the generated ones, from the same flags and
 environment. Each difference is a line.
 
 Exit code: 0 no difference, 2 differences, 1 failure.`,

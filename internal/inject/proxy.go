@@ -296,7 +296,7 @@ func (in *injection) proxyWarnings() []Warning {
 	ws := in.sidecarWarnings()
 	if in.addsInit() && in.upstreamImages() {
 		return append(ws, Warning{ReasonUpstreamImages, fmt.Sprintf(
-			"%s differs from %s: taken for upstream's images, so the init container is privileged; use one image of ours to do without",
+			"%s differs from %s: taken for upstream's images, so the init container is privileged; set both to azwi's proxy image to avoid that",
 			contract.EnvProxyInitImage, contract.EnvProxyImage), Subject{}})
 	}
 	if in.proxyMode != contract.ProxyModeEnv {

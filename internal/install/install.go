@@ -144,7 +144,7 @@ func (p *plan) allowed(upgrade bool) error {
 	case f == nil:
 		return nil
 	case f.Owner == OwnerAKS:
-		return fmt.Errorf("%w: the workload identity add-on of AKS is on, and AKS keeps undoing what others change in it: "+
+		return fmt.Errorf("%w: the workload identity add-on of AKS is on, and AKS reverts changes to it: "+
 			"use it as it is, or turn it off first (az aks update --disable-workload-identity) and run azwi install then", ErrInstalled)
 	case f.Owner == OwnerAzwi && !upgrade && f.record.Complete:
 		return fmt.Errorf("%w (version %s, engine %s, namespace %s): use azwi upgrade", ErrInstalled, f.record.Version, f.Engine, f.Namespace)
@@ -155,7 +155,7 @@ func (p *plan) allowed(upgrade bool) error {
 			"or have azwi keep it from now on: azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are; Helm's record of the release is removed)",
 			ErrInstalled, f, f.Release, f.Namespace, verb(upgrade))
 	}
-	return fmt.Errorf("%w, as %s: to have azwi keep it from now on, run azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are)", ErrInstalled, p.found, verb(upgrade))
+	return fmt.Errorf("%w, as %s: to let azwi manage it from now on, run azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are)", ErrInstalled, p.found, verb(upgrade))
 }
 
 func verb(upgrade bool) string {
@@ -253,9 +253,9 @@ func (p *plan) chooseEngine() error {
 	switch {
 	case !p.config.NoWait:
 	case p.switches():
-		return fmt.Errorf("the engine can't be changed from %s to %s without waiting for a proof that the new one works", p.found.Engine, p.engine)
+		return fmt.Errorf("the engine can't be changed from %s to %s with --wait=false, because the new one has to be shown to work first", p.found.Engine, p.engine)
 	case phase == PhaseTrial || phase == PhaseRemoval:
-		return errors.New("a change of engines was interrupted, which can't be ended without waiting for a proof that the engine works")
+		return errors.New("a switch of engines was interrupted; it can't be finished with --wait=false, because the engine has to be shown to work first")
 	}
 	return nil
 }
@@ -355,7 +355,7 @@ func (p *plan) change(ctx context.Context) (*record, error) {
 		p.served(r)
 		r.Phase = PhaseRemoval
 		if err := p.cluster.writeRecord(ctx, r); err != nil {
-			return nil, fmt.Errorf("write down that the %s serves: %w", p.engine, err)
+			return nil, fmt.Errorf("record that the %s serves: %w", p.engine, err)
 		}
 	}
 	if err := p.confine(ctx, r); err != nil {
@@ -387,7 +387,7 @@ func (p *plan) finish(ctx context.Context, r *record) error {
 	}
 	r.Objects, r.Phase, r.TakeOver, r.Complete = refs(p.objects), "", nil, true
 	if err := p.cluster.writeRecord(ctx, r); err != nil {
-		return fmt.Errorf("write down what is installed: %w", err)
+		return fmt.Errorf("record what is installed: %w", err)
 	}
 	return nil
 }
@@ -400,7 +400,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 	}
 	if r.older {
 		if err := p.cluster.include(ctx, registrations(r.Serving), r.probeNamespace()); err != nil {
-			return nil, fmt.Errorf("let the %s into the namespace of probes again: %w", r.Serving, err)
+			return nil, fmt.Errorf("let the %s back into the namespace of the probes: %w", r.Serving, err)
 		}
 	}
 	foreign := r.Objects
@@ -426,7 +426,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 		p.config.Report("taking over " + f.String())
 	}
 	if err := p.cluster.writeRecord(ctx, r); err != nil {
-		return nil, fmt.Errorf("write down what is being installed: %w", err)
+		return nil, fmt.Errorf("record what is being installed: %w", err)
 	}
 	if r.TakeOver == nil {
 		return r, nil
@@ -447,7 +447,7 @@ func (p *plan) confine(ctx context.Context, r *record) error {
 		return nil
 	}
 	if err := p.cluster.mark(ctx, registrations(other(p.engine)), "Exists"); err != nil {
-		return fmt.Errorf("leave trial pods alone to the %s: %w", other(p.engine), err)
+		return fmt.Errorf("leave trial pods to the %s: %w", other(p.engine), err)
 	}
 	return settle(ctx)
 }
@@ -571,7 +571,7 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 	}
 	r.Phase, r.Complete = PhaseUninstall, false
 	if err := c.writeRecord(ctx, r); err != nil {
-		return fmt.Errorf("write down what is being removed: %w", err)
+		return fmt.Errorf("record what is being removed: %w", err)
 	}
 	if err := c.forgetRelease(ctx, r); err != nil {
 		return err

@@ -81,7 +81,7 @@ func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 		}
 		where := configMap.Metadata.Namespace + "/" + configMap.Metadata.Name
 		if found != nil {
-			return fmt.Errorf("there are two records of installations, in namespaces %s and %s: remove the ConfigMap %s that is not true", found.namespace, configMap.Metadata.Namespace, recordName)
+			return fmt.Errorf("there are two records of installations, in namespaces %s and %s: delete the ConfigMap %s that is out of date", found.namespace, configMap.Metadata.Namespace, recordName)
 		}
 		found = &record{namespace: configMap.Metadata.Namespace}
 		if err := json.Unmarshal([]byte(configMap.Data["record"]), found); err != nil {

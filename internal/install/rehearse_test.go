@@ -36,7 +36,7 @@ func TestRefusalsBeforeTheFirstWrite(t *testing.T) {
 			want    string // empty: it is allowed
 		}{
 			"the namespace of probes":           {func(*fakeCluster) {}, probeIn("shop"), ""},
-			"a mistyped namespace of probes":    {func(*fakeCluster) {}, probeIn("shpo"), `the cluster has no namespace "shpo" for probes; did you mean "shop"?`},
+			"a mistyped namespace of probes":    {func(*fakeCluster) {}, probeIn("shpo"), `--probe-namespace: the cluster has no namespace "shpo"; did you mean "shop"?`},
 			"an engine that may not be removed": {func(f *fakeCluster) { f.kept = configuration }, func(f *fakeCluster) error { return f.install(EnginePolicy) }, "would not remove"},
 			"no right to try a pod":             {func(f *fakeCluster) { f.noPods = true }, func(f *fakeCluster) error { return f.install(EnginePolicy) }, "may not create pods"},
 			"an object that uninstall may not remove": {

@@ -60,7 +60,7 @@ func (c *cluster) selection(ctx context.Context, namespace string) (*selection, 
 		maps.Copy(s.pods, selected)
 	}
 	if len(s.service) == 0 {
-		return nil, fmt.Errorf("the selector of Deployment %s/%s names no label that its pods have, so no Service can select them: uninstall what is there first", namespace, deploymentName)
+		return nil, fmt.Errorf("the selector of Deployment %s/%s has no label that its pods have, so no Service can select them: uninstall the existing installation first", namespace, deploymentName)
 	}
 	return &s, nil
 }
@@ -149,7 +149,7 @@ func selectsItself(deployment Object) error {
 		return fmt.Errorf("the selector of %s: %w", deployment.Ref(), err)
 	}
 	if !selector.Matches(labels.Set(d.Spec.Template.Metadata.Labels)) {
-		return fmt.Errorf("%s selects pods by %s, which azwi's can't match, and a Deployment's selector can't be changed: uninstall what is there first", deployment.Ref(), selector)
+		return fmt.Errorf("%s selects pods by %s, which azwi's pods can't match, and a Deployment's selector can't be changed: uninstall the existing installation first", deployment.Ref(), selector)
 	}
 	return nil
 }

@@ -124,13 +124,13 @@ func (c *cluster) discoverDeployment(ctx context.Context) (*Installation, error)
 func (r *record) interrupted() string {
 	switch r.Phase {
 	case PhaseTrial:
-		return fmt.Sprintf("a switch of engines, from %s to %s, was interrupted; the %s serves everywhere: run azwi upgrade to go on, or azwi upgrade --engine %s to go back",
+		return fmt.Sprintf("a switch of engines, from %s to %s, was interrupted; the %s serves all pods: run azwi upgrade to continue, or azwi upgrade --engine %s to switch back",
 			r.Serving, r.Target, r.Serving, r.Serving)
 	case PhaseRemoval:
-		return fmt.Sprintf("a switch of engines was interrupted; the %s serves everywhere, and what is left of the %s is to be removed: run azwi upgrade to go on, or azwi upgrade --engine %s to change to that",
+		return fmt.Sprintf("a switch of engines was interrupted; the %s serves all pods, and the %s is not completely removed: run azwi upgrade to finish, or azwi upgrade --engine %s to switch back",
 			r.Serving, other(r.Serving), other(r.Serving))
 	case PhaseUninstall:
-		return "an uninstallation was interrupted: run azwi uninstall to go on, or azwi upgrade to install again"
+		return "an uninstallation was interrupted: run azwi uninstall to continue, or azwi upgrade to install again"
 	}
 	return "an installation was begun and did not end: run azwi upgrade"
 }
@@ -315,7 +315,7 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 		s.Unknown = append(s.Unknown, "drift: not known before the end of the "+string(r.Phase)+" has ended")
 		return
 	case r.Version != version:
-		s.Unknown = append(s.Unknown, fmt.Sprintf("drift: version %s is installed, this is azwi %s; azwi upgrade brings it here", r.Version, version))
+		s.Unknown = append(s.Unknown, fmt.Sprintf("drift: version %s is installed, and this is azwi %s: run azwi upgrade to install this version", r.Version, version))
 		return
 	}
 	objects, _, err := Render(ctx, Release{

@@ -35,7 +35,7 @@ func (p *plan) try(ctx context.Context) error {
 	}
 	// Even if the user has just ended this.
 	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil {
-		p.config.Report(fmt.Sprintf("warning: the %s still leaves out pods with the label %s, which no others have; run azwi upgrade again: %v", p.found.Engine, trialLabel, undo))
+		p.config.Report(fmt.Sprintf("warning: the %s still ignores pods with the label %s, which only trial pods have; run azwi upgrade again: %v", p.found.Engine, trialLabel, undo))
 	}
 	return err
 }
@@ -46,9 +46,9 @@ func (p *plan) trial(ctx context.Context) error {
 	if err := p.applyObject(ctx, p.objects[1]); err != nil {
 		return err
 	}
-	p.config.Report(fmt.Sprintf("trying the %s in namespace %s, where the %s keeps out of trial pods", p.engine, p.probe, p.found.Engine))
+	p.config.Report(fmt.Sprintf("testing the %s in namespace %s, where the %s ignores the test pods", p.engine, p.probe, p.found.Engine))
 	if err := p.cluster.mark(ctx, registrations(p.found.Engine), "DoesNotExist"); err != nil {
-		return fmt.Errorf("keep the %s out of trial pods: %w", p.found.Engine, err)
+		return fmt.Errorf("exclude trial pods from the %s: %w", p.found.Engine, err)
 	}
 	// What an interrupted switch left of the new engine would hide that the other
 	// still injects.

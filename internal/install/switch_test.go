@@ -156,7 +156,7 @@ func checkStatus(t *testing.T, what string, f *fakeCluster, from, to string) (go
 		}
 		return true
 	case PhaseRemoval:
-		if s.Engine != to || !strings.Contains(said, "the "+to+" serves everywhere") {
+		if s.Engine != to || !strings.Contains(said, "the "+to+" serves all pods") {
 			t.Errorf("%s: status says: %s", what, said)
 		}
 		return true

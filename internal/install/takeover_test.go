@@ -198,7 +198,7 @@ func TestSelection(t *testing.T) {
 				got, err = s.apply(objects)
 			}
 			if tt.want == nil {
-				if err == nil || !strings.Contains(err.Error(), "uninstall what is there first") {
+				if err == nil || !strings.Contains(err.Error(), "uninstall the existing installation first") {
 					t.Errorf("not refused well: %v", err)
 				}
 				return

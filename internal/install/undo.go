@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"azwi/internal/apiserver"
-	"azwi/internal/spelling"
 )
 
 // takesOver reports whether this run begins to take over what is another's.
@@ -29,11 +28,11 @@ func (p *plan) rehearse(ctx context.Context) error {
 	for _, o := range p.objects {
 		err := p.rehearseObject(ctx, o)
 		if apiserver.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
-			return fmt.Errorf("nothing was changed, because the cluster has no namespace %q for probes%s", p.probe, spelling.Suggest(p.probe, p.cluster.Namespaces(ctx)))
+			return fmt.Errorf("nothing was changed: --probe-namespace: %w", p.cluster.NoNamespace(ctx, p.probe))
 		}
 		// What the object needs is not there yet: its namespace, or a binding's role.
 		if err != nil && !apiserver.IsNotFound(err) {
-			return fmt.Errorf("nothing was changed, as the API server would refuse %s: %w", o.Ref(), err)
+			return fmt.Errorf("nothing was changed, because the API server would refuse %s: %w", o.Ref(), err)
 		}
 	}
 	if f := p.found; f != nil && f.record != nil {
@@ -45,7 +44,7 @@ func (p *plan) rehearse(ctx context.Context) error {
 		return nil
 	}
 	if err := p.cluster.mayCreatePods(ctx, p.probe); errors.Is(err, errMayNotCreatePods) {
-		return fmt.Errorf("nothing was changed, as it could not be seen to work: %w; get that right, or give --wait=false", err)
+		return fmt.Errorf("nothing was changed, because the installation could not be verified: %w; obtain the right, or use --wait=false", err)
 	}
 	return nil
 }
@@ -59,7 +58,7 @@ func (c *cluster) rehearseRemoval(ctx context.Context, objects []Ref) error {
 		}
 		_, err = c.Do(ctx, apiserver.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"dryRun": {"All"}}}, nil)
 		if err != nil && !apiserver.IsNotFound(err) {
-			return fmt.Errorf("nothing was changed, as the API server would not remove %s: %w", ref, err)
+			return fmt.Errorf("nothing was changed, because the API server would not remove %s: %w", ref, err)
 		}
 	}
 	return nil

@@ -41,7 +41,7 @@ func (l *linter) issuer(o manifest.Object, v manifest.Value) {
 		l.find(ruleIssuer, o, v.Position(), "issuer %s is not an https URL: write it as the cluster's discovery document has it", quote(text))
 		return
 	case strings.HasSuffix(strings.ToLower(u.Host), aksIssuers) && !strings.HasSuffix(text, "/"):
-		l.find(ruleIssuer, o, v.Position(), "issuer %s lacks the slash at its end that AKS' tokens have: Entra compares byte by byte", quote(text))
+		l.find(ruleIssuer, o, v.Position(), "issuer %s lacks the trailing slash of AKS issuers: Entra compares byte by byte", quote(text))
 	}
 	spelling := strings.ToLower(strings.TrimSuffix(text, "/"))
 	if _, ok := l.issuers[spelling]; !ok {

@@ -181,7 +181,7 @@ func (l *linter) document(file *manifest.File, d *manifest.Document) {
 	}
 	for _, at := range d.NotObjects() {
 		if file.Named {
-			l.find(ruleNotManifest, manifest.Object{}, at, "not a Kubernetes object, for apiVersion or kind is missing: nothing in it can be checked")
+			l.find(ruleNotManifest, manifest.Object{}, at, "not a Kubernetes object, because apiVersion or kind is missing: nothing in it can be checked")
 		}
 	}
 	for _, o := range d.Objects() {
@@ -316,13 +316,13 @@ func (l *linter) pods(o manifest.Object) {
 		}
 		if name, ok := p.account.Text(); ok && !says {
 			if account, ok := l.accounts[l.namespace(o)+"/"+name]; ok && l.metadata(account, account.Value.Get("metadata")).Annotations[contract.ClientIDAnnotation] != "" {
-				l.find(ruleLabelMissing, o, p.account.Position(), "service account %s has a client ID, but the pods lack the label %s: %q (%s) and get nothing of it", quote(name), contract.UseLabel, contract.UseLabelValue, p.path)
+				l.find(ruleLabelMissing, o, p.account.Position(), "service account %s has a client ID, but the pods lack the label %s: %q (%s), so they do not get it", quote(name), contract.UseLabel, contract.UseLabelValue, p.path)
 				says = true
 			}
 		}
 	}
 	if made.Exists() && !says && len(places) > 0 {
-		l.find(ruleLabelMissing, o, made.KeyPosition(), "the service account gets a client ID, but the pods lack the label %s: %q (%s) and get nothing of it", contract.UseLabel, contract.UseLabelValue, places[0].path)
+		l.find(ruleLabelMissing, o, made.KeyPosition(), "the service account gets a client ID, but the pods lack the label %s: %q (%s), so they do not get it", contract.UseLabel, contract.UseLabelValue, places[0].path)
 	}
 }
 
@@ -386,7 +386,7 @@ func (l *linter) duplicates(o manifest.Object) {
 	o.Value.Walk(func(v manifest.Value) {
 		for _, m := range v.Members() {
 			if m.Again {
-				l.find(ruleDuplicateKey, o, m.Value.KeyPosition(), "key %s occurs before in the same mapping: only this one counts, and what the other holds is lost", strconv.Quote(m.Key))
+				l.find(ruleDuplicateKey, o, m.Value.KeyPosition(), "key %s occurs earlier in the same mapping: only this one counts, and the value of the other is lost", strconv.Quote(m.Key))
 			}
 		}
 	})
@@ -519,7 +519,7 @@ func (l *linter) workload(o manifest.Object, template manifest.Value, says bool)
 	}
 	if !l.optsIn(use) {
 		if known && a.Annotations[contract.ClientIDAnnotation] != "" && !says {
-			l.find(ruleLabelMissing, o, template.KeyPosition(), "service account %s has a client ID, but the pods lack the label %s: %q and get nothing of it", quote(a.Name), contract.UseLabel, contract.UseLabelValue)
+			l.find(ruleLabelMissing, o, template.KeyPosition(), "service account %s has a client ID, but the pods lack the label %s: %q, so they do not get it", quote(a.Name), contract.UseLabel, contract.UseLabelValue)
 		}
 		return
 	}

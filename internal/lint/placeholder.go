@@ -62,7 +62,7 @@ func (l *linter) placeholdersLeft() {
 	for _, p := range l.left {
 		switch file := p.at.File; {
 		case l.config.Rendered || l.config.Filled[file]:
-			l.findAs(Error, rulePlaceholder, p.object, p.at, "%s is still a placeholder: no value was filled in for it", quote(p.text))
+			l.findAs(Error, rulePlaceholder, p.object, p.at, "%s is still a placeholder: no value was supplied for it", quote(p.text))
 		case !told[file] && !l.config.Quiet:
 			told[file] = true
 			what := "a value is a placeholder and was not checked"

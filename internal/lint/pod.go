@@ -72,7 +72,7 @@ func (l *linter) environment(o manifest.Object, template manifest.Value) {
 			// https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains
 			variable, _ := e.Get("name").Text()
 			if slices.Contains([]string{"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD"}, variable) {
-				l.find(ruleClientSecret, o, e.Position(), "container %s sets %s: Azure's SDKs sign in with it and never come to workload identity; remove it", quote(name), variable)
+				l.find(ruleClientSecret, o, e.Position(), "container %s sets %s: Azure's SDKs sign in with it instead of workload identity; remove it", quote(name), variable)
 			}
 			value, _ := e.Get("value").Text()
 			if slices.Contains([]string{contract.EnvFederatedTokenFile, "ARM_OIDC_TOKEN_FILE_PATH", "ARM_OIDC_TOKEN_FILE"}, variable) && ownToken(value) {
@@ -99,7 +99,7 @@ func (l *linter) environment(o manifest.Object, template manifest.Value) {
 func (l *linter) podIdentity(o manifest.Object) {
 	const label = "aadpodidbinding"
 	if strings.HasPrefix(o.APIVersion, "aadpodidentity.k8s.io/") {
-		l.find(rulePodIdentity, o, o.Value.Position(), "aad-pod-identity has ended, and workload identity does not read its %s: azwi podidentity detect writes what replaces it", o.Kind)
+		l.find(rulePodIdentity, o, o.Value.Position(), "aad-pod-identity is retired, and workload identity does not read its %s: azwi podidentity detect writes the replacement", o.Kind)
 		return
 	}
 	places, _, _ := l.podPlaces(o)
@@ -109,7 +109,7 @@ func (l *linter) podIdentity(o manifest.Object) {
 	}
 	for _, labels := range all {
 		if m := labels.Get(label); m.Exists() {
-			l.find(rulePodIdentity, o, m.KeyPosition(), "label %s is aad-pod-identity's and has no effect in workload identity: azwi podidentity detect writes what replaces it", label)
+			l.find(rulePodIdentity, o, m.KeyPosition(), "label %s is aad-pod-identity's and has no effect in workload identity: azwi podidentity detect writes the replacement", label)
 		}
 	}
 }
