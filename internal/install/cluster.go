@@ -27,6 +27,9 @@ type cluster struct {
 	*apiserver.Client
 	version     string // such as v1.37.2
 	apiVersions []string
+	// record is what this run has written, as run; nil before it has.
+	record *record
+	run    string
 }
 
 func connect(ctx context.Context, client *apiserver.Client) (*cluster, error) {

@@ -50,6 +50,9 @@ type fakeCluster struct {
 	writes, failAt, killAt int
 	// onWrite is called before each write with its number. Optional.
 	onWrite func(n int)
+	// onLook is called before the record is looked at, as each run does before it writes.
+	// Optional.
+	onLook func()
 	// rendered is what the chart gave for the values. It is only read.
 	rendered map[string][]Object
 }
@@ -112,7 +115,11 @@ func (f *fakeCluster) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	write := r.Method != http.MethodGet && r.Method != http.MethodPost && !r.URL.Query().Has("dryRun")
+	recordPath := strings.HasSuffix(r.URL.Path, "/configmaps/"+recordName)
+	if r.Method == http.MethodGet && recordPath && f.onLook != nil {
+		f.onLook()
+	}
+	write := r.Method != http.MethodGet && !r.URL.Query().Has("dryRun") && !strings.HasSuffix(r.URL.Path, "/selfsubjectaccessreviews")
 	if write {
 		f.writes++
 		if f.onWrite != nil {
@@ -169,7 +176,7 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		}
 		return http.StatusOK, status("")
 	}
-	if parts := strings.Split(path, "/namespaces/"); r.Method == http.MethodPatch && len(parts) == 2 {
+	if parts := strings.Split(path, "/namespaces/"); (r.Method == http.MethodPatch || r.Method == http.MethodPost) && len(parts) == 2 {
 		if name, _, in := strings.Cut(parts[1], "/"); in && f.objects["/api/v1/namespaces/"+name] == nil {
 			return http.StatusNotFound, status("there is no namespace " + name)
 		}
@@ -179,6 +186,17 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 	}
 	if f.invalid == path && r.Method != http.MethodGet {
 		return http.StatusUnprocessableEntity, status("refused by the test")
+	}
+	if r.Method == http.MethodPost {
+		var want map[string]any
+		if err := json.Unmarshal(body, &want); err != nil {
+			return http.StatusBadRequest, status(err.Error())
+		}
+		path += "/" + Object(want).Name()
+		if f.objects[path] != nil {
+			return http.StatusConflict, status(path + " already exists")
+		}
+		return http.StatusCreated, f.store(path, want)
 	}
 	o, there := f.objects[path]
 	switch r.Method {
@@ -207,6 +225,13 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 		}
 		return http.StatusOK, want
 	case http.MethodPatch:
+		var want Object
+		if json.Unmarshal(body, &want) == nil { // else it is a JSON patch, which has its own test
+			seen := want.metadata()["resourceVersion"]
+			if seen != nil && (!there || seen != Object(o).metadata()["resourceVersion"]) {
+				return http.StatusConflict, status("the object has been modified")
+			}
+		}
 		patched, err := f.patch(r, path, o, body)
 		if err != nil {
 			return http.StatusUnprocessableEntity, status(err.Error())
@@ -314,6 +339,9 @@ func immutable(o, want map[string]any) error {
 func (f *fakeCluster) store(path string, patched map[string]any) map[string]any {
 	f.version++
 	patched = with(patched, strconv.Itoa(f.version), "metadata", "resourceVersion")
+	if f.objects[path] == nil {
+		patched = with(patched, "uid-"+strconv.Itoa(f.version), "metadata", "uid")
+	}
 	if patched["kind"] == "Deployment" {
 		n, _ := lookup(patched, "spec", "replicas").(float64)
 		if f.broken[EngineWebhook] {
@@ -448,14 +476,23 @@ func (f *fakeCluster) checkServed(after string) {
 	}
 }
 
-// state is all that is there, but for versions.
+// state is all that is there, but for versions and the mark of a run.
 func (f *fakeCluster) state() map[string]any {
 	all := map[string]any{}
 	for path, o := range f.objects {
 		metadata := maps.Clone(Object(o).metadata())
 		delete(metadata, "resourceVersion")
+		delete(metadata, "uid")
 		o = maps.Clone(o)
 		o["metadata"] = metadata
+		if strings.HasSuffix(path, "/configmaps/"+recordName) {
+			var r map[string]any
+			if err := json.Unmarshal([]byte(Object(o).text("data", "record")), &r); err != nil {
+				f.t.Fatal(err)
+			}
+			delete(r, "run")
+			o["data"] = r
+		}
 		all[path] = o
 	}
 	return all

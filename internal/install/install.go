@@ -3,6 +3,7 @@ package install
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -322,10 +323,17 @@ func (p *plan) apply(ctx context.Context) error {
 		return err
 	}
 	r, err := p.change(ctx)
-	if err != nil {
-		return p.putBack(ctx, former, err)
+	if err == nil {
+		return p.finish(ctx, r)
 	}
-	return p.finish(ctx, r)
+	// What failed may have failed since another run has begun; then all is that one's.
+	if theirs := p.cluster.stillOurs(context.WithoutCancel(ctx)); errors.Is(theirs, ErrConcurrent) {
+		return theirs
+	}
+	if errors.Is(err, ErrConcurrent) {
+		return err
+	}
+	return p.putBack(ctx, former, err)
 }
 
 // change applies everything and sees it work. It removes nothing.
@@ -385,7 +393,7 @@ func (p *plan) finish(ctx context.Context, r *record) error {
 			p.config.Report("removed Helm's record of release " + r.Release)
 		}
 	}
-	r.Objects, r.Phase, r.TakeOver, r.Complete = refs(p.objects), "", nil, true
+	r.Objects, r.Phase, r.TakeOver, r.Complete, r.Run = refs(p.objects), "", nil, true, ""
 	if err := p.cluster.writeRecord(ctx, r); err != nil {
 		return fmt.Errorf("record what is installed: %w", err)
 	}
@@ -404,7 +412,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 		}
 	}
 	foreign := r.Objects
-	r.Objects, r.Complete = union(refs(p.objects), r.Objects), false
+	r.Objects, r.Complete, r.Run = union(refs(p.objects), r.Objects), false, rand.Text()
 	switch {
 	case p.switches():
 		r.Target, r.TargetValues, r.Phase = p.engine, p.values, PhaseTrial
@@ -569,7 +577,7 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 	if err := c.rehearseRemoval(ctx, append(objects, r.ref())); err != nil {
 		return err
 	}
-	r.Phase, r.Complete = PhaseUninstall, false
+	r.Phase, r.Complete, r.Run = PhaseUninstall, false, rand.Text()
 	if err := c.writeRecord(ctx, r); err != nil {
 		return fmt.Errorf("record what is being removed: %w", err)
 	}
@@ -587,7 +595,7 @@ func Uninstall(ctx context.Context, client *apiserver.Client, report func(string
 	}
 	// Last, so that what is interrupted can be run again. With its namespace it would
 	// go too, but later.
-	if _, err := c.remove(ctx, r.ref()); err != nil {
+	if err := c.removeRecord(ctx); err != nil {
 		return fmt.Errorf("remove azwi's record: %w", err)
 	}
 	return nil

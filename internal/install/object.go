@@ -10,7 +10,10 @@ import (
 // An Object is one Kubernetes object, as JSON has it.
 type Object map[string]any
 
-func (o Object) text(key string) string { s, _ := o[key].(string); return s }
+func (o Object) text(keys ...any) string {
+	s, _ := lookup(map[string]any(o), keys...).(string)
+	return s
+}
 
 func (o Object) metadata() map[string]any { m, _ := o["metadata"].(map[string]any); return m }
 

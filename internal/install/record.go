@@ -3,8 +3,11 @@ package install
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"strings"
 
 	"azwi/internal/apiserver"
 )
@@ -38,8 +41,13 @@ type record struct {
 	CreatedNamespace bool `json:"createdNamespace"`
 	// TakeOver is there until the objects of another owner are azwi's.
 	TakeOver *takenOver `json:"takeOver,omitempty"`
+	// Run tells the run of azwi that is under way from every other. It stays if that is
+	// killed.
+	Run string `json:"run,omitempty"`
 
 	namespace string
+	// uid and resourceVersion are the ConfigMap's, as last seen; empty: there is none yet.
+	uid, resourceVersion string
 	// older: a version before Serving wrote it, and did not get to its end.
 	older bool
 }
@@ -73,7 +81,7 @@ func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 	var found *record
 	err := c.list(ctx, "/api/v1/configmaps", url.Values{"labelSelector": {recordLabel + "=azwi"}}, func(raw json.RawMessage) error {
 		var configMap struct {
-			Metadata struct{ Name, Namespace string }
+			Metadata struct{ Name, Namespace, UID, ResourceVersion string }
 			Data     map[string]string
 		}
 		if err := json.Unmarshal(raw, &configMap); err != nil {
@@ -81,9 +89,9 @@ func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 		}
 		where := configMap.Metadata.Namespace + "/" + configMap.Metadata.Name
 		if found != nil {
-			return fmt.Errorf("there are two records of installations, in namespaces %s and %s: delete the ConfigMap %s that is out of date", found.namespace, configMap.Metadata.Namespace, recordName)
+			return fmt.Errorf("%w, in namespaces %s and %s: delete the ConfigMap %s that is out of date", errTwoRecords, found.namespace, configMap.Metadata.Namespace, recordName)
 		}
-		found = &record{namespace: configMap.Metadata.Namespace}
+		found = &record{namespace: configMap.Metadata.Namespace, uid: configMap.Metadata.UID, resourceVersion: configMap.Metadata.ResourceVersion}
 		if err := json.Unmarshal([]byte(configMap.Data["record"]), found); err != nil {
 			return fmt.Errorf("the record of the installation, ConfigMap %s, can't be read: %w", where, err)
 		}
@@ -125,21 +133,118 @@ func (r *record) probeNamespace() string {
 	return ""
 }
 
+// writeRecord creates the record, or changes it as it was last seen. If somebody else
+// was quicker the error wraps ErrConcurrent, and nothing is written.
 func (c *cluster) writeRecord(ctx context.Context, r *record) error {
-	raw, err := json.Marshal(r)
-	if err != nil {
+	if err := c.stillOurs(ctx); err != nil {
 		return err
 	}
 	path, err := r.ref().Path()
 	if err != nil {
 		return err
 	}
-	_, err = c.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true}, map[string]any{
+	object, err := r.object()
+	if err != nil {
+		return err
+	}
+	var written Object
+	if r.resourceVersion == "" {
+		// To apply would not tell whether somebody else has made it meanwhile.
+		_, err = c.Client.Do(ctx, apiserver.Request{
+			Method: http.MethodPost, Path: strings.TrimSuffix(path, "/"+recordName), Query: url.Values{"fieldManager": {manager}}, Body: object,
+		}, &written)
+	} else {
+		object["metadata"] = Merge(object.metadata(), map[string]any{"uid": r.uid, "resourceVersion": r.resourceVersion})
+		_, err = c.Client.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true}, object, &written)
+	}
+	if apiserver.IsStatus(err, http.StatusConflict) {
+		return fmt.Errorf("%w: wait until it ends, check the result with azwi status, and run this command again if it is still needed", ErrConcurrent)
+	}
+	if err != nil {
+		return err
+	}
+	created := r.resourceVersion == ""
+	r.uid, r.resourceVersion = written.text("metadata", "uid"), written.text("metadata", "resourceVersion")
+	c.run, c.record = r.Run, r
+	if !created {
+		return nil
+	}
+	// In another namespace, somebody else may have made one at the same time.
+	if _, err := c.readRecord(ctx); !errors.Is(err, errTwoRecords) {
+		return err
+	}
+	if err := c.removeRecord(ctx); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w, in another namespace: once it has ended, check the result with azwi status", ErrConcurrent)
+}
+
+func (r *record) object() (Object, error) {
+	raw, err := json.Marshal(r)
+	return Object{
 		"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"name": recordName, "namespace": r.namespace, "labels": map[string]string{
+		"metadata": map[string]any{"name": recordName, "namespace": r.namespace, "labels": map[string]any{
 			recordLabel: "azwi", "app.kubernetes.io/managed-by": "azwi",
 		}},
-		"data": map[string]string{"record": string(raw)},
-	}, nil)
+		"data": map[string]any{"record": string(raw)},
+	}, err
+}
+
+var errTwoRecords = errors.New("there are two records of installations")
+
+// ErrConcurrent says that another run of azwi changes the same installation. The run
+// that gets it has stopped.
+var ErrConcurrent = errors.New("another azwi install, upgrade or uninstall is changing this installation")
+
+// stillOurs is nil as long as nobody else has begun to change what this run changes:
+// of two runs the later one goes on, since the other may have been killed.
+func (c *cluster) stillOurs(ctx context.Context) error {
+	if c.record == nil {
+		return nil // nothing was written yet
+	}
+	now, err := c.get(ctx, c.record.ref())
+	if err != nil {
+		return err
+	}
+	var written struct{ Run string }
+	if now != nil {
+		if err := json.Unmarshal([]byte(now.text("data", "record")), &written); err != nil {
+			return fmt.Errorf("read the record of the installation again: %w", err)
+		}
+	}
+	if now == nil || written.Run != c.run {
+		return fmt.Errorf("%w: it started after this one, so this one stopped; once it has ended, check the result with azwi status", ErrConcurrent)
+	}
+	// Labels and the like are anybody's.
+	c.record.resourceVersion = now.text("metadata", "resourceVersion")
+	return nil
+}
+
+// removeRecord removes the record of this run, which may be gone with its namespace.
+func (c *cluster) removeRecord(ctx context.Context) error {
+	if now, err := c.get(ctx, c.record.ref()); now == nil || err != nil {
+		return err
+	}
+	_, err := c.remove(ctx, c.record.ref())
 	return err
+}
+
+// Do is the client's, but that it writes nothing once the installation is another run's.
+func (c *cluster) Do(ctx context.Context, r apiserver.Request, out any) (warnings []string, err error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost && !r.Query.Has("dryRun") {
+		if err := c.stillOurs(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.Client.Do(ctx, r, out)
+}
+
+// Apply is the client's, with the same restriction as Do.
+func (c *cluster) Apply(ctx context.Context, path string, how apiserver.Apply, object, out any) (warnings []string, err error) {
+	if !how.DryRun {
+		if err := c.stillOurs(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.Client.Apply(ctx, path, how, object, out)
 }

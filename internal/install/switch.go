@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -34,7 +35,7 @@ func (p *plan) try(ctx context.Context) error {
 		return nil
 	}
 	// Even if the user has just ended this.
-	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil {
+	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil && !errors.Is(undo, ErrConcurrent) {
 		p.config.Report(fmt.Sprintf("warning: the %s still ignores pods with the label %s, which only trial pods have; run azwi upgrade again: %v", p.found.Engine, trialLabel, undo))
 	}
 	return err
@@ -46,7 +47,7 @@ func (p *plan) trial(ctx context.Context) error {
 	if err := p.applyObject(ctx, p.objects[1]); err != nil {
 		return err
 	}
-	p.config.Report(fmt.Sprintf("testing the %s in namespace %s, where the %s ignores the test pods", p.engine, p.probe, p.found.Engine))
+	p.config.Report(fmt.Sprintf("testing the %s in namespace %s, where the %s ignores trial pods", p.engine, p.probe, p.found.Engine))
 	if err := p.cluster.mark(ctx, registrations(p.found.Engine), "DoesNotExist"); err != nil {
 		return fmt.Errorf("exclude trial pods from the %s: %w", p.found.Engine, err)
 	}

@@ -35,6 +35,13 @@ func (p *plan) rehearse(ctx context.Context) error {
 			return fmt.Errorf("nothing was changed, because the API server would refuse %s: %w", o.Ref(), err)
 		}
 	}
+	record, err := (&record{namespace: p.namespace}).object()
+	if err != nil {
+		return err
+	}
+	if err := p.rehearseObject(ctx, record); err != nil && !apiserver.IsNotFound(err) {
+		return fmt.Errorf("nothing was changed, because azwi could not record what it does: %w", err)
+	}
 	if f := p.found; f != nil && f.record != nil {
 		if err := p.cluster.rehearseRemoval(ctx, p.unwanted(f.record.Objects)); err != nil {
 			return err
@@ -135,14 +142,18 @@ func (p *plan) putBack(ctx context.Context, f *former, cause error) error {
 			failed = append(failed, fmt.Errorf("put back %s: %w", o.Ref(), err))
 		}
 	}
-	record := (&record{namespace: p.namespace}).ref()
 	slices.Reverse(f.created)
-	for _, ref := range append(f.created, record) {
+	for _, ref := range f.created {
 		if len(failed) > 0 {
 			break // what is new may be needed, and the record says how to go on
 		}
 		if _, err := p.cluster.remove(ctx, ref); err != nil {
 			failed = append(failed, fmt.Errorf("remove %s: %w", ref, err))
+		}
+	}
+	if len(failed) == 0 && p.cluster.record != nil {
+		if err := p.cluster.removeRecord(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("remove azwi's record: %w", err))
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
