@@ -112,6 +112,13 @@ e2e: kube ## Prove the whole product on a real node: images, install, pods (5 mi
 	@$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH)
 	@AZWI_E2E=1 go -C test test -count=1 -timeout=20m $(TESTFLAGS) ./e2e
 
+# Not part of .ci/run: it takes more time than all of that has left.
+.PHONY: adoption
+adoption: kube ## Prove on a real node that azwi takes the place of the real upstream, and back (25 minutes, root)
+	@.cache/bin/cluster check
+	@$(MAKE) --no-print-directory images ARCHS=$$(go env GOARCH)
+	@AZWI_E2E=1 AZWI_ADOPTION=1 go -C test test -count=1 -timeout=60m -v -run='^TestAdoption$$' $(TESTFLAGS) ./e2e
+
 .PHONY: test-clients
 test-clients: build ## Run the real Azure SDKs and az against the emulator
 	@$(if $(CLIENTS),$(CLIENTS),echo "There is no test/clients/run yet.")

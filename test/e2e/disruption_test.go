@@ -95,7 +95,7 @@ func (w *world) checkAll(t *testing.T, namespace string) {
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if err := injected(pod); err != nil {
+		if err := w.injected(pod); err != nil {
 			t.Error(err)
 		}
 		for _, s := range pod.Status.ContainerStatuses {
@@ -124,7 +124,7 @@ type creations struct {
 	// enough is closed after the first hundred, or at the end.
 	enough chan struct{}
 	made   int
-	err    error
+	err    error // ends them
 }
 
 // fewest is how many pods at least are created. How fast that goes is up to the
@@ -134,6 +134,17 @@ const fewest = 100
 // startCreating begins. Refusals are errors if none is allowed; a pod without its
 // identity always is.
 func (w *world) startCreating(ctx context.Context, noRefusals bool) *creations {
+	return w.createUntil(ctx, func(made int, err error) error {
+		if noRefusals || errors.Is(err, errNotInjected) {
+			return fmt.Errorf("after %d pods: %w", made, err)
+		}
+		return nil
+	})
+}
+
+// createUntil creates pods until stop. What fails is given to failed, whose error
+// ends it before.
+func (w *world) createUntil(ctx context.Context, failed func(made int, err error) error) *creations {
 	c := &creations{enough: make(chan struct{})}
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.done.Go(func() {
@@ -147,8 +158,8 @@ func (w *world) startCreating(ctx context.Context, noRefusals bool) *creations {
 				if c.made++; c.made == fewest {
 					done()
 				}
-			case noRefusals, errors.Is(err, errNotInjected):
-				c.err = fmt.Errorf("after %d pods: %w", c.made, err)
+			default:
+				c.err = failed(c.made, err)
 			}
 		}
 	})
@@ -168,14 +179,14 @@ func (w *world) rollingUpdate(t *testing.T) {
 	if _, err := w.kube.AppsV1().Deployments(system).Patch(t.Context(), deployment, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.waitRolledOut(t)
+	w.waitRolledOut(t, system)
 }
 
 // drain evicts the webhook's pods from the only node. The budget keeps the last one
 // until there is room for another.
 func (w *world) drain(t *testing.T) {
 	t.Helper()
-	pods := w.webhookPods(t)
+	pods := w.webhookPods(t, system)
 	if len(pods) != 2 {
 		t.Fatalf("%d webhook pods", len(pods))
 	}
@@ -191,14 +202,14 @@ func (w *world) drain(t *testing.T) {
 		return b.Status.DisruptionsAllowed > 0 && b.Status.ObservedGeneration == b.Generation, nil
 	})
 	w.eventually(t, func() error { return w.evict(t, pods[1]) })
-	w.waitRolledOut(t)
+	w.waitRolledOut(t, system)
 }
 
 // webhookPods are the names of those that are not ending: an update before takes its
 // time to end the former.
-func (w *world) webhookPods(t *testing.T) []string {
+func (w *world) webhookPods(t *testing.T, namespace string) []string {
 	t.Helper()
-	pods, err := w.kube.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{LabelSelector: "azure-workload-identity.io/system=true"})
+	pods, err := w.kube.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "azure-workload-identity.io/system=true"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,10 +223,10 @@ func (w *world) webhookPods(t *testing.T) []string {
 }
 
 // waitGone returns when there is none of the webhook's pods of these names any more.
-func (w *world) waitGone(t *testing.T, names []string) {
+func (w *world) waitGone(t *testing.T, namespace string, names []string) {
 	t.Helper()
 	w.eventually(t, func() error {
-		pods, err := w.kube.CoreV1().Pods(system).List(t.Context(), metav1.ListOptions{})
+		pods, err := w.kube.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}

@@ -34,11 +34,11 @@ func TestUpgradeFromUpstream(t *testing.T) {
 	before := w.snapshot(t)
 	w.importUpstream(t)
 	helm := w.helm(t)
-	if err := helm.install(t, "test/chart/testdata/upstream", map[string]any{"azureTenantID": w.values()["azureTenantID"]}); err != nil {
+	if err := helm.install(t, filepath.Join(w.root, "test", "chart", "testdata", "upstream"), map[string]any{"azureTenantID": w.values()["azureTenantID"]}); err != nil {
 		t.Fatal(err)
 	}
 	withdraw := w.grantStandIn(t)
-	w.waitRolledOut(t)
+	w.waitRolledOut(t, system)
 	w.waitInjecting(t)
 	withdraw()
 
@@ -49,16 +49,16 @@ func TestUpgradeFromUpstream(t *testing.T) {
 	}
 	running := w.waitPod(t, namespace, pod.Name, corev1.PodRunning)
 	secret := w.certificate(t)
-	old := w.webhookPods(t)
+	old := w.webhookPods(t, system)
 	creations := w.startCreating(t.Context(), true)
 	values := w.values()
 	values["image"] = map[string]any{"release": w.version}
 	values["proxy"] = map[string]any{"caConfigMap": caConfig, "image": map[string]any{"release": w.version}}
-	if err := helm.upgrade(t, "charts/workload-identity-webhook", values); err != nil {
+	if err := helm.upgrade(t, w.chart(), false, values); err != nil {
 		t.Fatal(err)
 	}
-	w.waitRolledOut(t)
-	w.waitGone(t, old) // until then they answer, with what they know
+	w.waitRolledOut(t, system)
+	w.waitGone(t, system, old) // until then they answer, with what they know
 	wantLog(t, w.run(t, namespace, w.pod("secret", workloadImage)), greeting)
 	if made, err := creations.stop(); err != nil || made == 0 {
 		t.Errorf("%d pods created meanwhile, then %v", made, err)
@@ -102,8 +102,15 @@ func (w *world) importUpstream(t *testing.T) {
 	if _, err := io.Copy(to, from); err != nil {
 		t.Fatal(err)
 	}
+	w.importManager(t, upstreamImage, binary)
+}
+
+// importManager gives the node an image of upstream's name with a program, which has
+// to be named manager.
+func (w *world) importManager(t *testing.T, reference, binary string) {
+	t.Helper()
 	image, err := images.Build(t.Context(), images.Spec{
-		Reference: upstreamImage, Title: "manager", Binary: binary, User: images.NonRoot, Licence: filepath.Join(w.root, "LICENSE"),
+		Reference: reference, Title: "manager", Binary: binary, User: images.NonRoot, Licence: filepath.Join(w.root, "LICENSE"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +157,9 @@ func (w *world) grantStandIn(t *testing.T) (withdraw func()) {
 	}
 }
 
+// chart is the product's.
+func (w *world) chart() string { return filepath.Join(w.root, "charts", "workload-identity-webhook") }
+
 // helm is Helm, as a user calls it.
 type helm struct {
 	world  *world
@@ -167,28 +177,39 @@ func (w *world) helm(t *testing.T) *helm {
 	return h
 }
 
-func (h *helm) install(t *testing.T, chart string, values map[string]any) error {
+// install installs the chart of a folder. Options change what Helm would do.
+func (h *helm) install(t *testing.T, dir string, values map[string]any, options ...func(*action.Install)) error {
 	t.Helper()
-	loaded, err := loader.LoadDir(filepath.Join(h.world.root, chart))
+	loaded, err := loader.LoadDir(dir)
 	if err != nil {
 		return err
 	}
 	i := action.NewInstall(h.config)
 	i.ReleaseName, i.Namespace, i.CreateNamespace, i.WaitStrategy = release, system, true, kube.HookOnlyStrategy
+	for _, option := range options {
+		option(i)
+	}
 	_, err = i.RunWithContext(t.Context(), loaded, values)
 	return err
 }
 
-func (h *helm) upgrade(t *testing.T, chart string, values map[string]any) error {
+func (h *helm) upgrade(t *testing.T, dir string, reuseValues bool, values map[string]any) error {
 	t.Helper()
-	loaded, err := loader.LoadDir(filepath.Join(h.world.root, chart))
+	loaded, err := loader.LoadDir(dir)
 	if err != nil {
 		return err
 	}
 	u := action.NewUpgrade(h.config)
-	u.Namespace, u.WaitStrategy = system, kube.HookOnlyStrategy
+	u.Namespace, u.ReuseValues, u.WaitStrategy = system, reuseValues, kube.HookOnlyStrategy
 	_, err = u.RunWithContext(t.Context(), release, loaded, values)
 	return err
+}
+
+func (h *helm) rollback(t *testing.T) error {
+	t.Helper()
+	r := action.NewRollback(h.config)
+	r.WaitStrategy = kube.HookOnlyStrategy
+	return r.Run(release)
 }
 
 // uninstall also removes the namespace, which helm uninstall leaves to the user.

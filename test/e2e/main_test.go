@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -53,6 +54,9 @@ type world struct {
 
 	installed bool
 	before    map[string]bool // the cluster's objects before anything was installed
+
+	// isToken also finds token volumes. Optional.
+	isToken func(corev1.Volume) bool
 }
 
 var shared struct {

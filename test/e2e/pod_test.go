@@ -82,14 +82,16 @@ func wantLog(t *testing.T, log, want string) {
 }
 
 // injected says what a pod lacks of its identity.
-func injected(pod *corev1.Pod) error {
+func (w *world) injected(pod *corev1.Pod) error {
 	env := pod.Spec.Containers[len(pod.Spec.Containers)-1].Env
 	for _, name := range []string{contract.EnvTenantID, contract.EnvAuthorityHost, contract.EnvFederatedTokenFile} {
 		if !slices.ContainsFunc(env, func(v corev1.EnvVar) bool { return v.Name == name }) {
 			return fmt.Errorf("%w: pod %s has no %s", errNotInjected, pod.Name, name)
 		}
 	}
-	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return strings.HasPrefix(v.Name, contract.VolumePrefix) }) {
+	if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return w.isToken != nil && w.isToken(v) || strings.HasPrefix(v.Name, contract.VolumePrefix)
+	}) {
 		return fmt.Errorf("%w: pod %s has no token volume", errNotInjected, pod.Name)
 	}
 	return nil
@@ -103,5 +105,5 @@ func (w *world) tryInjection(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
-	return injected(created)
+	return w.injected(created)
 }

@@ -59,9 +59,9 @@ func (w *world) waitPod(t *testing.T, namespace, name string, phase corev1.PodPh
 }
 
 // waitRolledOut returns when the webhook's Deployment is as it should be.
-func (w *world) waitRolledOut(t *testing.T) {
+func (w *world) waitRolledOut(t *testing.T, namespace string) {
 	t.Helper()
-	waitFor(t, w, w.kube.AppsV1().RESTClient(), "deployments", system, deployment, func(d *appsv1.Deployment) (bool, error) {
+	waitFor(t, w, w.kube.AppsV1().RESTClient(), "deployments", namespace, deployment, func(d *appsv1.Deployment) (bool, error) {
 		return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == *d.Spec.Replicas &&
 			d.Status.Replicas == *d.Spec.Replicas && d.Status.ReadyReplicas == *d.Spec.Replicas, nil
 	})
