@@ -160,8 +160,8 @@ bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better
 	@echo; echo "## azwi: size and start"
 	@go test -run='^$$' -bench=Version -benchtime=50x ./cmd/azwi -azwi=$(CURDIR)/$(BIN)/azwi
 	@echo; echo "## azwi federation: 3,000 credentials on 150 identities"
-	@go test -run='^$$' -bench=Plan -benchtime=5x ./internal/federation
-	@go test -run=TestApplyAtAzuresLimits -count=1 -v ./internal/federation | grep 'simulated'
+	@go test -run='^$$' -bench=Plan -benchtime=5x ./internal/identity/federation
+	@go test -run=TestApplyAtAzuresLimits -count=1 -v ./internal/identity/federation | grep 'simulated'
 	@echo; echo "## azwi wait against the emulator's replication"
 	@go test -count=1 -v -run='TestWaitFigures|TestWaitOverHTTP' ./emulator -figures | grep -v -e '^=== ' -e '^--- PASS'
 

@@ -33,7 +33,7 @@ import (
 	"azwi/emulator/internal/statefile"
 	"azwi/emulator/internal/sts"
 	"azwi/emulator/internal/vault"
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // What an emulator without a seed holds. The secret is public: it opens nothing

@@ -14,7 +14,7 @@ import (
 	"azwi/contract"
 	"azwi/emulator/internal/hosts"
 	"azwi/emulator/internal/journal"
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // A proxy is the HTTP proxy: it ends the TLS of CONNECT requests to Azure's

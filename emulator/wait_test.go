@@ -18,8 +18,8 @@ import (
 	"azwi/emulator/internal/directory"
 	"azwi/emulator/internal/random"
 	"azwi/emulator/internal/replication"
-	"azwi/internal/entra"
-	"azwi/internal/propagation"
+	"azwi/internal/identity/propagation"
+	"azwi/internal/token/entra"
 )
 
 var (

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/entra"
-	"azwi/internal/identitymap"
 	"azwi/internal/loglevel"
-	"azwi/internal/proxy"
-	"azwi/internal/redirect"
+	"azwi/internal/token/entra"
+	"azwi/internal/token/identitymap"
+	"azwi/internal/token/proxy"
+	"azwi/internal/token/redirect"
 )
 
 // options are the flags and environment of the sidecar and its probe, checked.

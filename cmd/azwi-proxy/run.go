@@ -16,14 +16,14 @@ import (
 	"syscall"
 	"time"
 
-	"azwi/internal/entra"
-	"azwi/internal/imds"
 	"azwi/internal/loglevel"
 	"azwi/internal/memlimit"
-	"azwi/internal/proxy"
-	"azwi/internal/redirect"
 	"azwi/internal/terminal"
 	"azwi/internal/token"
+	"azwi/internal/token/entra"
+	"azwi/internal/token/imds"
+	"azwi/internal/token/proxy"
+	"azwi/internal/token/redirect"
 	"azwi/internal/version"
 )
 

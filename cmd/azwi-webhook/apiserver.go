@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // connect finds the API server. Nothing is asked yet.
-func connect(kubeconfig string) (*apiserver.Client, error) {
-	return apiserver.Connect(apiserver.Config{
+func connect(kubeconfig string) (*kube.Client, error) {
+	return kube.Connect(kube.Config{
 		Kubeconfig: kubeconfig, Program: "azwi-webhook",
 		Timeout: -1, // each call has its own
 		// HTTP/1.1 is some 7% faster for one small read than a stream of HTTP/2, and
@@ -24,7 +24,7 @@ func connect(kubeconfig string) (*apiserver.Client, error) {
 
 // waitForNativeSidecar asks the API server's version until it answers, and
 // reports whether sidecars may be native. It fails only when ctx ends.
-func waitForNativeSidecar(ctx context.Context, api *apiserver.Client, logger *slog.Logger) (bool, error) {
+func waitForNativeSidecar(ctx context.Context, api *kube.Client, logger *slog.Logger) (bool, error) {
 	for {
 		native, err := nativeSidecar(ctx, api)
 		if err == nil {
@@ -39,7 +39,7 @@ func waitForNativeSidecar(ctx context.Context, api *apiserver.Client, logger *sl
 	}
 }
 
-func nativeSidecar(ctx context.Context, api *apiserver.Client) (bool, error) {
+func nativeSidecar(ctx context.Context, api *kube.Client) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return api.AtLeast(ctx, contract.NativeSidecarMinor)

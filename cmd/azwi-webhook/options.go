@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/inject"
+	"azwi/internal/admission/webhook"
 	"azwi/internal/loglevel"
-	"azwi/internal/settings"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/settings"
 	"azwi/internal/version"
-	"azwi/internal/webhook"
 )
 
 // options are the flags and environment of the process, checked.

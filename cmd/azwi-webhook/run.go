@@ -13,14 +13,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"azwi/internal/account"
-	"azwi/internal/authority"
-	"azwi/internal/inject"
+	"azwi/internal/admission/account"
+	"azwi/internal/admission/authority"
+	"azwi/internal/admission/webhook"
 	"azwi/internal/loglevel"
 	"azwi/internal/memlimit"
+	"azwi/internal/pod/inject"
 	"azwi/internal/terminal"
 	"azwi/internal/version"
-	"azwi/internal/webhook"
 )
 
 // run serves until SIGTERM or SIGINT and returns the exit code: 0 after a clean

@@ -51,12 +51,16 @@ func rules() []rule {
 		},
 		{name: "the emulator works without Kubernetes", whose: `^(emulator(/.*)?|cmd/azwi-emulator)$`, never: anyKubernetes},
 		{
-			name:  "packages on the token's way have no Kubernetes client",
-			whose: `^internal/(inject|identitymap|imds|token|entra|redirect|proxy)(/.*)?$`, never: kubernetesClient,
+			name:  "packages on the pod's and the token's way have no Kubernetes client",
+			whose: `^internal/(pod|token)(/.*)?$`, never: kubernetesClient,
+		},
+		{
+			name: "packages on the pod's and the token's way have no Azure client", whose: `^internal/(pod|token)(/.*)?$`,
+			never: `^github\.com/Azure/|` + anyOurs + `internal/azure(/|$)`,
 		},
 		{name: "the proxy links no Kubernetes module", whose: `^cmd/azwi-proxy$`, never: anyKubernetes},
 		{
-			name: "one package knows controller-runtime", whose: `.`, except: `^(internal/webhook|cmd/azwi-webhook)$`,
+			name: "one package knows controller-runtime", whose: `.`, except: `^(internal/admission/webhook|cmd/azwi-webhook)$`,
 			never: `^sigs\.k8s\.io/controller-runtime(/|$)`,
 		},
 	}
@@ -95,16 +99,16 @@ func TestImports(t *testing.T) {
 func TestRulesSeeViolations(t *testing.T) {
 	t.Parallel()
 	packages := []pkg{
-		{moduleRelative: "internal/inject", Deps: []string{"fmt", "k8s.io/client-go/rest"}},
-		{moduleRelative: "internal/inject/sub", Deps: []string{"k8s.io/apimachinery/pkg/types"}},
-		{moduleRelative: "internal/injector", Deps: []string{"k8s.io/client-go/rest"}},
+		{moduleRelative: "internal/pod/inject", Deps: []string{"fmt", "k8s.io/client-go/rest"}},
+		{moduleRelative: "internal/pod/inject/sub", Deps: []string{"k8s.io/apimachinery/pkg/types"}},
+		{moduleRelative: "internal/pod/injector", Deps: []string{"k8s.io/client-go/rest"}},
 	}
-	r := rule{name: "r", whose: `^internal/inject(/.*)?$`, never: `^k8s\.io/client-go(/|$)`}
+	r := rule{name: "r", whose: `^internal/pod/inject(/.*)?$`, never: `^k8s\.io/client-go(/|$)`}
 	checked, broken := r.check(packages)
-	if diff := cmp.Diff([]string{"internal/inject", "internal/inject/sub"}, checked); diff != "" {
+	if diff := cmp.Diff([]string{"internal/pod/inject", "internal/pod/inject/sub"}, checked); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"internal/inject needs k8s.io/client-go/rest"}, broken); diff != "" {
+	if diff := cmp.Diff([]string{"internal/pod/inject needs k8s.io/client-go/rest"}, broken); diff != "" {
 		t.Error(diff)
 	}
 	// Each of the real rules forbids something to somebody.

@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // SignInError reports whether err means that no token was to be had, and which

@@ -14,7 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // The values of --auth-method.

@@ -3,7 +3,7 @@ package azure
 import (
 	"strings"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // OneOrigin is a cloud whose services are all on one https origin, as the

@@ -21,10 +21,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/entra"
-	"azwi/internal/graph"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/graph"
+	"azwi/internal/token/entra"
 )
 
 const (

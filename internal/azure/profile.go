@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // A Subscription is one that az has signed in to.

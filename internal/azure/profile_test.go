@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"azwi/internal/azure"
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // As az writes it, with subscriptions of two clouds, each with its default.

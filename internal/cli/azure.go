@@ -16,10 +16,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/spf13/cobra"
 
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/entra"
-	"azwi/internal/graph"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/graph"
+	"azwi/internal/token/entra"
 )
 
 // azureOptions say who signs in to Azure, and to which cloud. The names are

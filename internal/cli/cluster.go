@@ -3,7 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // clusterOptions choose a cluster, with kubectl's flags.
@@ -16,6 +16,6 @@ func (o *clusterOptions) register(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("context", o.completeContexts)
 }
 
-func (o *clusterOptions) connect() (*apiserver.Client, error) {
-	return apiserver.Connect(apiserver.Config{Kubeconfig: o.kubeconfig, Context: o.context})
+func (o *clusterOptions) connect() (*kube.Client, error) {
+	return kube.Connect(kube.Config{Kubeconfig: o.kubeconfig, Context: o.context})
 }

@@ -9,12 +9,12 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"azwi/internal/apiserver"
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/federation"
-	"azwi/internal/permission"
-	"azwi/internal/serviceaccount"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/permission"
+	"azwi/internal/identity/federation"
+	"azwi/internal/identity/provision"
+	"azwi/internal/kube"
 	"azwi/internal/version"
 )
 
@@ -69,7 +69,7 @@ func (a *accountRun) prepare(ctx context.Context) error {
 		if account.ClientID == "" {
 			account.ClientID = newClientID
 		}
-		if _, _, err := serviceaccount.Ensure(ctx, a.cluster, account, true); err != nil {
+		if _, _, err := provision.Ensure(ctx, a.cluster, account, true); err != nil {
 			return a.adviseNamespace(err)
 		}
 	}
@@ -78,23 +78,23 @@ func (a *accountRun) prepare(ctx context.Context) error {
 	}
 	var needs []permission.Need
 	if a.runs(phaseApplication) || a.runs(phaseCredential) {
-		needs = serviceaccount.Needs(a.reference, a.identity, a.found)
+		needs = provision.Needs(a.reference, a.identity, a.found)
 	}
 	if a.runs(phaseRole) {
-		needs = append(needs, serviceaccount.RoleNeeds(a.o.scope, false)...)
+		needs = append(needs, provision.RoleNeeds(a.o.scope, false)...)
 	}
 	// It tells which right is missing, which roleErr does not.
 	return cmp.Or(a.checkPermissions(ctx, a.session, needs), roleErr)
 }
 
 // given is what the flags say of an application.
-func (a *accountRun) given() serviceaccount.Identity {
-	return serviceaccount.Identity{Kind: serviceaccount.KindApplication, ClientID: a.reference.ClientID, ObjectID: a.reference.ObjectID}
+func (a *accountRun) given() provision.Identity {
+	return provision.Identity{Kind: provision.KindApplication, ClientID: a.reference.ClientID, ObjectID: a.reference.ObjectID}
 }
 
 // suffices reports whether the phases can do with what is known of an
 // application, so that the caller need not be allowed to read it.
-func (a *accountRun) suffices(i serviceaccount.Identity) bool {
+func (a *accountRun) suffices(i provision.Identity) bool {
 	switch {
 	case a.runs(phaseApplication),
 		a.runs(phaseAccount) && i.ClientID == "",
@@ -123,9 +123,9 @@ func (a *accountRun) mayCreate() error {
 		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", a.reference)
 	case !a.reference.IsManaged() && (a.reference.ClientID != "" || a.reference.ObjectID != ""):
 		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", a.reference)
-	case !a.reference.IsManaged() && utf8.RuneCountInString(a.reference.Name) > serviceaccount.MaxApplicationName:
+	case !a.reference.IsManaged() && utf8.RuneCountInString(a.reference.Name) > provision.MaxApplicationName:
 		return fmt.Errorf("the application's default name (namespace, service account and a hash of the issuer) has %d characters, and Entra takes at most %d: give a shorter one with --aad-application-name",
-			utf8.RuneCountInString(a.reference.Name), serviceaccount.MaxApplicationName)
+			utf8.RuneCountInString(a.reference.Name), provision.MaxApplicationName)
 	case !a.runs(phaseApplication):
 		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", a.reference, phaseApplication)
 	}
@@ -159,7 +159,7 @@ func (a *accountRun) hasRoom(ctx context.Context) error {
 }
 
 func (a *accountRun) adviseNamespace(err error) error {
-	if apiserver.IsNotFound(err) {
+	if kube.IsNotFound(err) {
 		return fmt.Errorf("%w; create it: kubectl create namespace %s", err, a.o.namespace)
 	}
 	return err
@@ -210,7 +210,7 @@ func (a *accountRun) createPrincipal(ctx context.Context) error {
 	s := accountStep{Phase: phaseApplication, What: "its service principal", Outcome: outcomeUnchanged}
 	if a.o.dryRun {
 		if a.found {
-			id, err := a.steps.FindPrincipal(ctx, serviceaccount.Reference{}, a.identity)
+			id, err := a.steps.FindPrincipal(ctx, provision.Reference{}, a.identity)
 			if err != nil {
 				return err
 			}
@@ -225,7 +225,7 @@ func (a *accountRun) createPrincipal(ctx context.Context) error {
 	if a.identity.ClientID == "" {
 		return nil // --aad-application-object-id alone was given, with no right to read it
 	}
-	id, created, err := a.steps.EnsurePrincipal(ctx, a.identity, serviceaccount.Tags(a.o.namespace, a.o.name, version.String()))
+	id, created, err := a.steps.EnsurePrincipal(ctx, a.identity, provision.Tags(a.o.namespace, a.o.name, version.String()))
 	if err != nil {
 		return err
 	}
@@ -258,12 +258,12 @@ func (a *accountRun) need(ctx context.Context) error {
 	return nil
 }
 
-func (a *accountRun) account() serviceaccount.Account {
+func (a *accountRun) account() provision.Account {
 	tenant := a.session.tenant
 	if tenant == "" {
 		tenant = a.identity.TenantID
 	}
-	return serviceaccount.Account{
+	return provision.Account{
 		Namespace: a.o.namespace, Name: a.o.name, ClientID: a.identity.ClientID, TenantID: tenant, TokenExpiration: a.o.expiration,
 	}
 }
@@ -282,7 +282,7 @@ func (a *accountRun) annotate(ctx context.Context) error {
 	if account.ClientID == "" {
 		account.ClientID = newClientID // of a dry run
 	}
-	created, changes, err := serviceaccount.Ensure(ctx, a.cluster, account, a.o.dryRun)
+	created, changes, err := provision.Ensure(ctx, a.cluster, account, a.o.dryRun)
 	if err != nil {
 		return a.adviseNamespace(err)
 	}
@@ -318,7 +318,7 @@ func (a *accountRun) federate(ctx context.Context) error {
 	err := ensure()
 	if a.fresh && azure.NotFound(err) {
 		// An identity that was just created is not known everywhere yet.
-		err = serviceaccount.Spread(ctx, http.StatusNotFound, ensure)
+		err = provision.Spread(ctx, http.StatusNotFound, ensure)
 	}
 	if err != nil {
 		return err

@@ -6,11 +6,11 @@ import (
 	"fmt"
 
 	"azwi/contract"
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/federation"
-	"azwi/internal/permission"
-	"azwi/internal/serviceaccount"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/permission"
+	"azwi/internal/identity/federation"
+	"azwi/internal/identity/provision"
 )
 
 func (r *root) deleteAccount(ctx context.Context, o *accountOptions, phases []string) error {
@@ -45,10 +45,10 @@ func (a *accountRun) prepareDeletion(ctx context.Context) error {
 	}
 	var needs []permission.Need
 	if a.found && (a.runs(phaseCredential) || a.deletesIdentity()) {
-		needs = serviceaccount.DeletionNeeds(a.reference, a.identity, a.deletesIdentity())
+		needs = provision.DeletionNeeds(a.reference, a.identity, a.deletesIdentity())
 	}
 	if scope := a.roleScope(); a.runs(phaseRole) && scope != "" {
-		needs = append(needs, serviceaccount.RoleNeeds(scope, true)...)
+		needs = append(needs, provision.RoleNeeds(scope, true)...)
 	}
 	return a.checkPermissions(ctx, a.session, needs)
 }
@@ -131,7 +131,7 @@ func (a *accountRun) unfederate(ctx context.Context) error {
 	s := accountStep{Phase: phaseCredential, What: "credential for " + contract.Subject(a.o.namespace, a.o.name), Outcome: outcomeAbsent}
 	absent := false
 	if a.reference.ObjectID != "" && !a.found {
-		a.identity = serviceaccount.Identity{Kind: serviceaccount.KindApplication, ObjectID: a.reference.ObjectID}
+		a.identity = provision.Identity{Kind: provision.KindApplication, ObjectID: a.reference.ObjectID}
 	} else {
 		var err error
 		if absent, err = a.unfound(ctx); err != nil {
@@ -170,7 +170,7 @@ func (a *accountRun) deleteServiceAccount(ctx context.Context) error {
 		return a.clusterErr
 	}
 	s := accountStep{Phase: phaseAccount, What: a.report.ServiceAccount, Outcome: outcomeAbsent}
-	deleted, err := serviceaccount.Delete(ctx, a.cluster, a.o.namespace, a.o.name, a.o.dryRun)
+	deleted, err := provision.Delete(ctx, a.cluster, a.o.namespace, a.o.name, a.o.dryRun)
 	if err != nil {
 		return err
 	}

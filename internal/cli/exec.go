@@ -22,10 +22,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/entra"
-	"azwi/internal/imds"
-	"azwi/internal/proxy"
 	"azwi/internal/token"
+	"azwi/internal/token/entra"
+	"azwi/internal/token/imds"
+	"azwi/internal/token/proxy"
 )
 
 func newExecCommand(r *root) *cobra.Command {

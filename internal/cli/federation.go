@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/federation"
-	"azwi/internal/permission"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/permission"
+	"azwi/internal/identity/federation"
 )
 
 func newFederationCommand(r *root) *cobra.Command {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"azwi/internal/document/documenttest"
-	"azwi/internal/federation"
+	"azwi/internal/identity/federation"
 )
 
 var update = flag.Bool("update", false, "write the schemas again")

@@ -8,8 +8,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
-	"azwi/internal/apiserver"
-	"azwi/internal/federation"
+	"azwi/internal/identity/federation"
+	"azwi/internal/kube"
 )
 
 // wait waits until tokens are issued for what was added or changed, cluster by
@@ -85,8 +85,8 @@ func readableKubeconfig(name string) error {
 const clusterTimeout = 15 * time.Second
 
 // clusterOf connects to the file's cluster, and makes sure that it is that one.
-func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluster) (*apiserver.Client, error) {
-	api, err := apiserver.Connect(apiserver.Config{Kubeconfig: kubeconfig, Context: cluster.Context})
+func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluster) (*kube.Client, error) {
+	api, err := kube.Connect(kube.Config{Kubeconfig: kubeconfig, Context: cluster.Context})
 	if err != nil {
 		return nil, err
 	}

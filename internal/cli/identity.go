@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"azwi/internal/arm"
-	"azwi/internal/serviceaccount"
+	"azwi/internal/azure/arm"
+	"azwi/internal/identity/provision"
 )
 
 // identityOptions choose one application or managed identity.
@@ -32,29 +32,29 @@ func (o *identityOptions) given() bool {
 }
 
 // reference checks the flags together. It is empty if none is given.
-func (o *identityOptions) reference(session *azureSession) (serviceaccount.Reference, error) {
+func (o *identityOptions) reference(session *azureSession) (provision.Reference, error) {
 	a := o.application
 	if o.managed == "" {
 		if o.resourceGroup != "" {
-			return serviceaccount.Reference{}, errors.New("--resource-group is that of a managed identity: give --managed-identity as well")
+			return provision.Reference{}, errors.New("--resource-group is that of a managed identity: give --managed-identity as well")
 		}
-		return serviceaccount.Reference{Name: a.name, ClientID: a.clientID, ObjectID: a.objectID}, nil
+		return provision.Reference{Name: a.name, ClientID: a.clientID, ObjectID: a.objectID}, nil
 	}
 	if a.name != "" || a.clientID != "" || a.objectID != "" {
-		return serviceaccount.Reference{}, errors.New("give either --managed-identity or --aad-application-..., not both")
+		return provision.Reference{}, errors.New("give either --managed-identity or --aad-application-..., not both")
 	}
 	if strings.Contains(o.managed, "/") {
 		if o.resourceGroup != "" {
-			return serviceaccount.Reference{}, errors.New("--managed-identity is a resource ID, which has its resource group: leave --resource-group out")
+			return provision.Reference{}, errors.New("--managed-identity is a resource ID, which has its resource group: leave --resource-group out")
 		}
 		id, err := arm.ParseIdentityID(o.managed)
-		return serviceaccount.Reference{Managed: id}, err
+		return provision.Reference{Managed: id}, err
 	}
 	switch {
 	case o.resourceGroup == "":
-		return serviceaccount.Reference{}, errors.New("--resource-group is required with the name of a managed identity; or give its resource ID")
+		return provision.Reference{}, errors.New("--resource-group is required with the name of a managed identity; or give its resource ID")
 	case session.subscription == "":
-		return serviceaccount.Reference{}, errors.New("--subscription-id is required with the name of a managed identity; or give its resource ID")
+		return provision.Reference{}, errors.New("--subscription-id is required with the name of a managed identity; or give its resource ID")
 	}
-	return serviceaccount.Reference{Managed: arm.IdentityID{Subscription: session.subscription, ResourceGroup: o.resourceGroup, Name: o.managed}}, nil
+	return provision.Reference{Managed: arm.IdentityID{Subscription: session.subscription, ResourceGroup: o.resourceGroup, Name: o.managed}}, nil
 }

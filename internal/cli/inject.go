@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/account"
-	"azwi/internal/inject"
-	"azwi/internal/injector"
+	"azwi/internal/admission/account"
 	"azwi/internal/loglevel"
-	"azwi/internal/settings"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/injector"
+	"azwi/internal/pod/settings"
 	"azwi/internal/version"
 )
 

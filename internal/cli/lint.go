@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"azwi/internal/inject"
-	"azwi/internal/lint"
-	"azwi/internal/manifest"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/lint"
+	"azwi/internal/pod/manifest"
 )
 
 // lintOptions are the flags of azwi lint.

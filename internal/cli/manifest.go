@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"azwi/internal/manifest"
-	kinds "azwi/internal/workload"
+	"azwi/internal/pod/manifest"
+	kinds "azwi/internal/pod/workload"
 )
 
 // manifestOptions are the flags of all commands that read manifests.

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/internal/azure"
-	"azwi/internal/permission"
-	"azwi/internal/serviceaccount"
+	"azwi/internal/azure/permission"
+	"azwi/internal/identity/provision"
 )
 
 func newPermissionsCommand(r *root) *cobra.Command {
@@ -72,7 +72,7 @@ func (r *root) runPermissionsCheck(ctx context.Context, o permissionOptions) err
 		}
 	}
 	if o.scope != "" {
-		needs = append(needs, serviceaccount.RoleNeeds(o.scope, o.remove)...)
+		needs = append(needs, provision.RoleNeeds(o.scope, o.remove)...)
 	}
 	report, err := session.checker().Check(ctx, needs)
 	if err != nil {
@@ -86,14 +86,14 @@ func (r *root) runPermissionsCheck(ctx context.Context, o permissionOptions) err
 
 // identityNeeds are those of creating the identity if it does not exist, else of
 // writing its credentials; or of deleting all.
-func identityNeeds(ctx context.Context, session *azureSession, reference serviceaccount.Reference, remove bool) ([]permission.Need, error) {
-	identity, found := serviceaccount.Identity{}, false
-	if reference != (serviceaccount.Reference{}) {
+func identityNeeds(ctx context.Context, session *azureSession, reference provision.Reference, remove bool) ([]permission.Need, error) {
+	identity, found := provision.Identity{}, false
+	if reference != (provision.Reference{}) {
 		var err error
 		identity, found, err = session.steps().Find(ctx, reference)
 		if azure.Forbidden(err) {
 			// What may not be read may exist; the check says the rest.
-			identity, found, err = serviceaccount.Identity{ObjectID: reference.ObjectID}, true, nil
+			identity, found, err = provision.Identity{ObjectID: reference.ObjectID}, true, nil
 		}
 		if err != nil {
 			return nil, err
@@ -101,15 +101,15 @@ func identityNeeds(ctx context.Context, session *azureSession, reference service
 	}
 	switch {
 	case !remove:
-		return serviceaccount.Needs(reference, identity, found), nil
+		return provision.Needs(reference, identity, found), nil
 	case !found:
 		return nil, fmt.Errorf("there is no %s", reference)
 	}
-	return serviceaccount.DeletionNeeds(reference, identity, true), nil
+	return provision.DeletionNeeds(reference, identity, true), nil
 }
 
-func (s *azureSession) steps() serviceaccount.Azure {
-	return serviceaccount.Azure{Graph: s.graph, ARM: s.arm}
+func (s *azureSession) steps() provision.Azure {
+	return provision.Azure{Graph: s.graph, ARM: s.arm}
 }
 
 func (s *azureSession) checker() *permission.Checker {

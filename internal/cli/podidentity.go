@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
-	"azwi/internal/identitymap"
+	"azwi/internal/kube"
 	"azwi/internal/migrate"
-	"azwi/internal/settings"
+	"azwi/internal/pod/settings"
+	"azwi/internal/token/identitymap"
 	"azwi/internal/version"
 )
 
@@ -143,8 +143,8 @@ func detect(ctx context.Context, o detectOptions, r *root) error {
 }
 
 // namespaceThere is the error if a namespace that was named is known not to exist.
-func namespaceThere(ctx context.Context, api *apiserver.Client, name string) error {
-	if name == "" || !apiserver.IsNotFound(api.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(name), nil)) {
+func namespaceThere(ctx context.Context, api *kube.Client, name string) error {
+	if name == "" || !kube.IsNotFound(api.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(name), nil)) {
 		return nil
 	}
 	return api.NoNamespace(ctx, name)

@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 	"azwi/internal/loglevel"
-	"azwi/internal/policy"
-	"azwi/internal/settings"
+	"azwi/internal/pod/policy"
+	"azwi/internal/pod/settings"
 	"azwi/internal/version"
 )
 
@@ -156,7 +156,7 @@ func verifyPolicy(ctx context.Context, o policyOptions, cluster clusterOptions, 
 	for _, object := range objects {
 		var installed map[string]any
 		err := api.Get(ctx, object.Path(), &installed)
-		if apiserver.IsNotFound(err) {
+		if kube.IsNotFound(err) {
 			differences = append(differences, object.Kind+" "+object.Metadata.Name+": not installed")
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"azwi/internal/apiserver"
 	"azwi/internal/azure"
+	"azwi/internal/kube"
 	"azwi/internal/terminal"
 	"azwi/internal/version"
 )
@@ -102,7 +102,7 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	coded, ok := errors.AsType[*exitError](err)
 	if !ok {
 		coded = &exitError{ExitError, err}
-		if azure.Forbidden(err) || apiserver.IsForbidden(err) {
+		if azure.Forbidden(err) || kube.IsForbidden(err) {
 			coded.code = ExitNotPermitted
 		}
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
-	"azwi/internal/arm"
 	"azwi/internal/azure"
-	"azwi/internal/federation"
+	"azwi/internal/azure/arm"
+	"azwi/internal/identity/federation"
+	"azwi/internal/identity/provision"
 	"azwi/internal/install"
-	"azwi/internal/serviceaccount"
+	"azwi/internal/kube"
 )
 
 // The phases of azwi serviceaccount, by upstream's names and in the order of
@@ -253,8 +253,8 @@ func (o *accountOptions) checkNames(account, role bool) error {
 			problems = append(problems, fmt.Errorf("--azure-scope: %w", err))
 		}
 	}
-	if n := utf8.RuneCountInString(o.identity.application.name); n > serviceaccount.MaxApplicationName {
-		problems = append(problems, fmt.Errorf("--aad-application-name has %d characters: Entra takes at most %d", n, serviceaccount.MaxApplicationName))
+	if n := utf8.RuneCountInString(o.identity.application.name); n > provision.MaxApplicationName {
+		problems = append(problems, fmt.Errorf("--aad-application-name has %d characters: Entra takes at most %d", n, provision.MaxApplicationName))
 	}
 	if o.createManaged && !strings.Contains(o.identity.managed, "/") && o.identity.managed != "" {
 		if err := arm.CheckIdentityName(o.identity.managed); err != nil {
@@ -281,8 +281,8 @@ type accountStep struct {
 	What    string `json:"what"`
 	Outcome string `json:"outcome"`
 	// ID is the object's ID in Azure.
-	ID      string                  `json:"id,omitempty"`
-	Changes []serviceaccount.Change `json:"changes,omitempty"`
+	ID      string             `json:"id,omitempty"`
+	Changes []provision.Change `json:"changes,omitempty"`
 }
 
 // The outcomes of an accountStep.
@@ -297,11 +297,11 @@ const (
 // An accountReport is what create and delete print; docs/schema/serviceaccount.json
 // has its schema.
 type accountReport struct {
-	DryRun         bool                     `json:"dryRun"`
-	ServiceAccount string                   `json:"serviceAccount,omitempty"`
-	Issuer         string                   `json:"issuer,omitempty"`
-	Identity       *serviceaccount.Identity `json:"identity,omitempty"`
-	Steps          []accountStep            `json:"steps"`
+	DryRun         bool                `json:"dryRun"`
+	ServiceAccount string              `json:"serviceAccount,omitempty"`
+	Issuer         string              `json:"issuer,omitempty"`
+	Identity       *provision.Identity `json:"identity,omitempty"`
+	Steps          []accountStep       `json:"steps"`
 }
 
 // An accountRun is one run of create or delete.
@@ -310,17 +310,17 @@ type accountRun struct {
 	o       *accountOptions
 	phases  []string
 	session *azureSession
-	steps   serviceaccount.Azure
+	steps   provision.Azure
 	// credentials reads and writes those of the identity.
 	credentials *federation.Client
 	// cluster is nil with clusterErr if there is none.
-	cluster    *apiserver.Client
+	cluster    *kube.Client
 	clusterErr error
 	// clusterIssuer is empty until it was asked for, audience until needIssuer.
 	clusterIssuer string
 	audience      string
-	reference     serviceaccount.Reference
-	identity      serviceaccount.Identity
+	reference     provision.Reference
+	identity      provision.Identity
 	// role is the resource ID of the role's definition; empty until it was looked up.
 	role string
 	// found says that the identity exists, fresh that this run made it.
@@ -417,7 +417,7 @@ func (a *accountRun) noteIdentity() {
 	}
 }
 
-// federated is the identity as internal/federation has it.
+// federated is the identity as internal/identity/federation has it.
 func (a *accountRun) federated() federation.Identity {
 	i := federation.Identity{Name: a.identity.Name, ApplicationID: a.identity.ObjectID}
 	if a.identity.ObjectID == "" {

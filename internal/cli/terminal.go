@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"azwi/internal/federation"
+	"azwi/internal/identity/federation"
 	"azwi/internal/terminal"
 )
 

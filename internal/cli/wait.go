@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"azwi/internal/apiserver"
-	"azwi/internal/entra"
-	"azwi/internal/propagation"
+	"azwi/internal/identity/propagation"
+	"azwi/internal/kube"
+	"azwi/internal/token/entra"
 	"azwi/internal/version"
 )
 
@@ -244,7 +244,7 @@ func (o *waitOptions) check() error {
 // waitUntilUsable exchanges tokens of the targets until that works steadily.
 // Where no token can be requested (the cluster may be nil) it warns and goes on;
 // out of time is ExitTimeout.
-func (r *root) waitUntilUsable(ctx context.Context, o waitOptions, api *apiserver.Client, cloud entra.Cloud, targets []waitTarget) error {
+func (r *root) waitUntilUsable(ctx context.Context, o waitOptions, api *kube.Client, cloud entra.Cloud, targets []waitTarget) error {
 	if !o.wait || len(targets) == 0 {
 		return nil
 	}

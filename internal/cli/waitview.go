@@ -6,9 +6,9 @@ import (
 	"sync"
 	"time"
 
-	"azwi/internal/entra"
-	"azwi/internal/propagation"
+	"azwi/internal/identity/propagation"
 	"azwi/internal/terminal"
+	"azwi/internal/token/entra"
 )
 
 // A waitView tells people how waiting goes on: a line that counts down on a

@@ -8,9 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"azwi/internal/entra"
-	"azwi/internal/propagation"
+	"azwi/internal/identity/propagation"
 	"azwi/internal/terminal"
+	"azwi/internal/token/entra"
 )
 
 // A screen is written by one goroutine and read by another.

@@ -14,11 +14,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
-	"azwi/internal/entra"
+	"azwi/internal/identity/propagation"
 	"azwi/internal/install"
+	"azwi/internal/kube"
 	"azwi/internal/oidc"
-	"azwi/internal/propagation"
+	"azwi/internal/token/entra"
 )
 
 // workloadOptions say whose tokens a command works with: those of service
@@ -172,7 +172,7 @@ func (o *workloadOptions) fromFile(getenv func(string) string, cloud entra.Cloud
 }
 
 // ofAccount reads the annotations of a service account, unless the flags say all.
-func (o *workloadOptions) ofAccount(ctx context.Context, getenv func(string) string, api *apiserver.Client, namespace, name string) (workload, error) {
+func (o *workloadOptions) ofAccount(ctx context.Context, getenv func(string) string, api *kube.Client, namespace, name string) (workload, error) {
 	w := workload{account: namespace + "/" + name, clientID: o.clientID, tenantID: o.tenantID}
 	if w.clientID == "" || w.tenantID == "" {
 		var object struct {
@@ -180,7 +180,7 @@ func (o *workloadOptions) ofAccount(ctx context.Context, getenv func(string) str
 		}
 		err := api.Account(ctx, namespace, name, &object)
 		// Who may request tokens need not be one who may read accounts.
-		if err != nil && (!apiserver.IsForbidden(err) || w.clientID == "" || getenv(contract.EnvTenantID) == "") {
+		if err != nil && (!kube.IsForbidden(err) || w.clientID == "" || getenv(contract.EnvTenantID) == "") {
 			return workload{}, accountAdvice(err, w.account, "read it: give --client-id and --tenant-id, or ask for the verb get on serviceaccounts")
 		}
 		annotations := object.Metadata.Annotations
@@ -198,7 +198,7 @@ func (o *workloadOptions) ofAccount(ctx context.Context, getenv func(string) str
 
 // requested asks the API server for tokens, and for a new one when half of the
 // old one's life is over.
-func requested(api *apiserver.Client, namespace, name, audience string, lifetime time.Duration) assertions {
+func requested(api *kube.Client, namespace, name, audience string, lifetime time.Duration) assertions {
 	var mu sync.Mutex
 	var token string
 	var expires, renew time.Time
@@ -214,7 +214,7 @@ func requested(api *apiserver.Client, namespace, name, audience string, lifetime
 		case err == nil:
 			token, expires, renew = fresh, until, now.Add(until.Sub(now)/2)
 			return token, expires, nil
-		case now.Before(expires) && !apiserver.IsNotFound(err) && !apiserver.IsForbidden(err):
+		case now.Before(expires) && !kube.IsNotFound(err) && !kube.IsForbidden(err):
 			return token, expires, nil // the API server may come back
 		}
 		err = accountAdvice(err, namespace+"/"+name, "request its tokens: ask for the verb create on serviceaccounts/token, or use --token-file")
@@ -226,18 +226,18 @@ func requested(api *apiserver.Client, namespace, name, audience string, lifetime
 // account.
 func accountAdvice(err error, account, permission string) error {
 	switch {
-	case apiserver.IsNotFound(err):
+	case kube.IsNotFound(err):
 		return fmt.Errorf("service account %s does not exist: create it, or check --service-account and --context", account)
-	case apiserver.IsForbidden(err):
+	case kube.IsForbidden(err):
 		return &exitError{ExitNotPermitted, fmt.Errorf("%w\nservice account %s: you may not %s", err, account, permission)}
-	case apiserver.IsStatus(err, http.StatusUnauthorized):
+	case kube.IsStatus(err, http.StatusUnauthorized):
 		return fmt.Errorf("%w\nthe cluster does not accept your sign-in: renew it, or check --kubeconfig and --context", err)
 	}
 	return clusterAdvice(err)
 }
 
 func clusterAdvice(err error) error {
-	if _, answered := errors.AsType[*apiserver.StatusError](err); answered || errors.Is(err, context.Canceled) {
+	if _, answered := errors.AsType[*kube.StatusError](err); answered || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w\nthe cluster can't be reached: check --kubeconfig and --context; --token-file works without a cluster", err)

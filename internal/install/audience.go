@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // Audience returns the audience of the tokens that pods of this cluster get for Entra: what the
 // installed webhook or policy was set to, whoever installed it, else
 // contract.DefaultAudience. A caller who may not read the installation gets the default.
-func Audience(ctx context.Context, client *apiserver.Client) (string, error) {
+func Audience(ctx context.Context, client *kube.Client) (string, error) {
 	namespace := contract.SystemNamespace
 	var webhook struct {
 		Webhooks []struct {
@@ -78,7 +78,7 @@ func policyAudience() *regexp.Regexp {
 
 // readable passes errors on, but for those that say that there is nothing to be read.
 func readable(err error) error {
-	if status, ok := errors.AsType[*apiserver.StatusError](err); ok {
+	if status, ok := errors.AsType[*kube.StatusError](err); ok {
 		switch status.Code {
 		case http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized:
 			return nil

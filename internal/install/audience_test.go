@@ -5,8 +5,8 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"azwi/internal/apiserver"
 	"azwi/internal/install"
+	"azwi/internal/kube"
 )
 
 func TestAudience(t *testing.T) {
@@ -60,7 +60,7 @@ func TestAudience(t *testing.T) {
 				w.WriteHeader(test.code)
 			}))
 			t.Cleanup(server.Close)
-			got, err := install.Audience(t.Context(), &apiserver.Client{HTTP: server.Client(), Host: server.URL})
+			got, err := install.Audience(t.Context(), &kube.Client{HTTP: server.Client(), Host: server.URL})
 			if got != test.want || (err != nil) != test.fails {
 				t.Errorf("%q, %v", got, err)
 			}

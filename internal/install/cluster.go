@@ -11,7 +11,7 @@ import (
 	"strconv"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // manager owns in server-side apply what this package applies.
@@ -24,7 +24,7 @@ const (
 
 // A cluster is the API server and what it can do.
 type cluster struct {
-	*apiserver.Client
+	*kube.Client
 	version     string // such as v1.37.2
 	apiVersions []string
 	// record is what this run has written, as run; nil before it has.
@@ -32,7 +32,7 @@ type cluster struct {
 	run    string
 }
 
-func connect(ctx context.Context, client *apiserver.Client) (*cluster, error) {
+func connect(ctx context.Context, client *kube.Client) (*cluster, error) {
 	c := &cluster{Client: client}
 	var version struct{ GitVersion string }
 	if err := c.Get(ctx, "/version", &version); err != nil {
@@ -69,7 +69,7 @@ func minor(version string) (int, error) {
 func (c *cluster) find(ctx context.Context, path string) (Object, error) {
 	var o Object
 	err := c.Get(ctx, path, &o)
-	if apiserver.IsNotFound(err) {
+	if kube.IsNotFound(err) {
 		return nil, nil
 	}
 	return o, err
@@ -91,7 +91,7 @@ func (c *cluster) list(ctx context.Context, path string, query url.Values, each 
 			Metadata struct{ Continue string }
 			Items    []json.RawMessage
 		}
-		if _, err := c.Do(ctx, apiserver.Request{Method: http.MethodGet, Path: path, Query: query}, &page); err != nil {
+		if _, err := c.Do(ctx, kube.Request{Method: http.MethodGet, Path: path, Query: query}, &page); err != nil {
 			return err
 		}
 		for _, item := range page.Items {
@@ -112,8 +112,8 @@ func (c *cluster) remove(ctx context.Context, ref Ref) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = c.Do(ctx, apiserver.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"propagationPolicy": {"Background"}}}, nil)
-	if apiserver.IsNotFound(err) {
+	_, err = c.Do(ctx, kube.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"propagationPolicy": {"Background"}}}, nil)
+	if kube.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err

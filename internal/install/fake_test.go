@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 const tenantID = "11111111-1111-1111-1111-111111111111"
@@ -95,8 +95,8 @@ func deepCopy(t *testing.T, o map[string]any) map[string]any {
 	return c
 }
 
-func (f *fakeCluster) client() *apiserver.Client {
-	return &apiserver.Client{Host: "https://fake", HTTP: &http.Client{Transport: f}}
+func (f *fakeCluster) client() *kube.Client {
+	return &kube.Client{Host: "https://fake", HTTP: &http.Client{Transport: f}}
 }
 
 var errKilled = errors.New("killed")

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // Engine names.
@@ -29,7 +29,7 @@ const oldest = 29
 
 // Config says what to install.
 type Config struct {
-	Client *apiserver.Client
+	Client *kube.Client
 	// Version is the images'. Required.
 	Version string
 	// Namespace to install into. Default: where it is installed already, else
@@ -487,7 +487,7 @@ func (p *plan) applyObject(ctx context.Context, o Object) error {
 	if err != nil {
 		return err
 	}
-	warnings, err := p.cluster.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true}, o, nil)
+	warnings, err := p.cluster.Apply(ctx, path, kube.Apply{Manager: manager, Force: true}, o, nil)
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", o.Ref(), err)
 	}
@@ -553,7 +553,7 @@ func union(a, b []Ref) []Ref {
 }
 
 // Uninstall removes all that azwi installed, and the namespace if azwi made it.
-func Uninstall(ctx context.Context, client *apiserver.Client, report func(string)) error {
+func Uninstall(ctx context.Context, client *kube.Client, report func(string)) error {
 	c, err := connect(ctx, client)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // probeAccount is the service account of the pods that are created without being
@@ -72,7 +72,7 @@ func (c *cluster) probe(ctx context.Context, namespace, account string, trial bo
 		},
 	}
 	var created struct{ Spec podSpec }
-	_, err = c.Do(ctx, apiserver.Request{
+	_, err = c.Do(ctx, kube.Request{
 		Method: http.MethodPost, Path: "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods",
 		Query: url.Values{"dryRun": {"All"}}, Body: pod,
 	}, &created)

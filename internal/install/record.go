@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"strings"
 
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 const (
@@ -150,14 +150,14 @@ func (c *cluster) writeRecord(ctx context.Context, r *record) error {
 	var written Object
 	if r.resourceVersion == "" {
 		// To apply would not tell whether somebody else has made it meanwhile.
-		_, err = c.Client.Do(ctx, apiserver.Request{
+		_, err = c.Client.Do(ctx, kube.Request{
 			Method: http.MethodPost, Path: strings.TrimSuffix(path, "/"+recordName), Query: url.Values{"fieldManager": {manager}}, Body: object,
 		}, &written)
 	} else {
 		object["metadata"] = Merge(object.metadata(), map[string]any{"uid": r.uid, "resourceVersion": r.resourceVersion})
-		_, err = c.Client.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true}, object, &written)
+		_, err = c.Client.Apply(ctx, path, kube.Apply{Manager: manager, Force: true}, object, &written)
 	}
-	if apiserver.IsStatus(err, http.StatusConflict) {
+	if kube.IsStatus(err, http.StatusConflict) {
 		return fmt.Errorf("%w: wait until it ends, check the result with azwi status, and run this command again if it is still needed", ErrConcurrent)
 	}
 	if err != nil {
@@ -230,7 +230,7 @@ func (c *cluster) removeRecord(ctx context.Context) error {
 }
 
 // Do is the client's, but that it writes nothing once the installation is another run's.
-func (c *cluster) Do(ctx context.Context, r apiserver.Request, out any) (warnings []string, err error) {
+func (c *cluster) Do(ctx context.Context, r kube.Request, out any) (warnings []string, err error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && !r.Query.Has("dryRun") {
 		if err := c.stillOurs(ctx); err != nil {
 			return nil, err
@@ -240,7 +240,7 @@ func (c *cluster) Do(ctx context.Context, r apiserver.Request, out any) (warning
 }
 
 // Apply is the client's, with the same restriction as Do.
-func (c *cluster) Apply(ctx context.Context, path string, how apiserver.Apply, object, out any) (warnings []string, err error) {
+func (c *cluster) Apply(ctx context.Context, path string, how kube.Apply, object, out any) (warnings []string, err error) {
 	if !how.DryRun {
 		if err := c.stillOurs(ctx); err != nil {
 			return nil, err

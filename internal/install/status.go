@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // Status is how an installation is.
@@ -75,14 +75,14 @@ const soon = 7 * 24 * time.Hour
 
 // ReadStatus asks the API server all that a Status has. It is nil if nothing is
 // installed. version is this program's.
-func ReadStatus(ctx context.Context, client *apiserver.Client, version string, now time.Time) (*Status, error) {
+func ReadStatus(ctx context.Context, client *kube.Client, version string, now time.Time) (*Status, error) {
 	c, err := connect(ctx, client)
 	if err != nil {
 		return nil, err
 	}
 	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}, Problems: []string{}, Unknown: []string{}}
 	found, err := c.discover(ctx)
-	if apiserver.IsForbidden(err) {
+	if kube.IsForbidden(err) {
 		s.unknown("what is installed", err)
 		found, err = c.discoverDeployment(ctx)
 	}
@@ -110,7 +110,7 @@ func ReadStatus(ctx context.Context, client *apiserver.Client, version string, n
 func (c *cluster) discoverDeployment(ctx context.Context) (*Installation, error) {
 	found := &Installation{Owner: OwnerUnknown, Namespace: DefaultNamespace}
 	deployment, err := c.find(ctx, deploymentPath(DefaultNamespace))
-	if apiserver.IsForbidden(err) || err == nil && deployment == nil {
+	if kube.IsForbidden(err) || err == nil && deployment == nil {
 		return found, nil
 	}
 	if err != nil {
@@ -184,9 +184,9 @@ func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Sta
 	var d deploymentStatus
 	err := c.Get(ctx, deploymentPath(found.Namespace), &d)
 	switch {
-	case apiserver.IsNotFound(err) && !required:
+	case kube.IsNotFound(err) && !required:
 		return
-	case apiserver.IsNotFound(err):
+	case kube.IsNotFound(err):
 		s.problem("the Deployment %s is gone: labelled pods can't be created", deploymentName)
 		return
 	case err != nil:
@@ -219,7 +219,7 @@ func (c *cluster) certificateStatus(ctx context.Context, found *Installation, bu
 	}
 	var o struct{ Data map[string][]byte }
 	err := c.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(found.Namespace)+"/secrets/"+url.PathEscape(secret), &o)
-	if apiserver.IsNotFound(err) {
+	if kube.IsNotFound(err) {
 		return // it is kept elsewhere, as with a webhook that runs elsewhere
 	}
 	if err != nil {
@@ -259,7 +259,7 @@ func (c *cluster) certificateStatus(ctx context.Context, found *Installation, bu
 func (c *cluster) injectionStatus(ctx context.Context, found *Installation, s *Status) {
 	namespace, account := found.Namespace, "default"
 	for _, name := range []string{probeAccount, contract.WebhookServiceAccount} {
-		if o, err := c.find(ctx, apiserver.AccountPath(namespace, name)); err == nil && o != nil {
+		if o, err := c.find(ctx, kube.AccountPath(namespace, name)); err == nil && o != nil {
 			account = name
 			break
 		}
@@ -291,7 +291,7 @@ var errMayNotCreatePods = errors.New("you may not create pods")
 func (c *cluster) mayCreatePods(ctx context.Context, namespace string) error {
 	const group = "authorization.k8s.io/v1"
 	var review struct{ Status struct{ Allowed bool } }
-	_, err := c.Do(ctx, apiserver.Request{
+	_, err := c.Do(ctx, kube.Request{
 		Method: http.MethodPost, Path: "/apis/" + group + "/selfsubjectaccessreviews",
 		Body: map[string]any{
 			"apiVersion": group, "kind": "SelfSubjectAccessReview",
@@ -329,7 +329,7 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 	for _, o := range objects {
 		differences, err := c.differences(ctx, o)
 		switch {
-		case apiserver.IsForbidden(err):
+		case kube.IsForbidden(err):
 			refused, refusal = refused+1, err
 		case err != nil:
 			s.unknown("drift of "+o.Ref().String(), err)
@@ -359,7 +359,7 @@ func (c *cluster) differences(ctx context.Context, o Object) ([]string, error) {
 		return []string{o.Ref().String() + " is gone"}, nil
 	}
 	var applied Object
-	if _, err := c.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true, DryRun: true}, o, &applied); err != nil {
+	if _, err := c.Apply(ctx, path, kube.Apply{Manager: manager, Force: true, DryRun: true}, o, &applied); err != nil {
 		return nil, err
 	}
 	var lines []string

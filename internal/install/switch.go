@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // trialLabel is on the pods by which an engine is tried. While it is, the serving
@@ -189,7 +189,7 @@ func (c *cluster) patchSelectors(ctx context.Context, registrations []Ref, name 
 		}
 		// Not if somebody changes it in between.
 		patch = append(patch, map[string]any{"op": "test", "path": "/metadata/resourceVersion", "value": o.metadata()["resourceVersion"]})
-		if _, err := c.Do(ctx, apiserver.Request{
+		if _, err := c.Do(ctx, kube.Request{
 			Method: http.MethodPatch, Path: path, ContentType: "application/json-patch+json",
 			Query: url.Values{"fieldManager": {manager}}, Body: patch,
 		}, nil); err != nil {

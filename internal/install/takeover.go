@@ -10,7 +10,7 @@ import (
 
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // foreign lists the objects of an installation that is not azwi's: those that
@@ -67,7 +67,7 @@ func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, erro
 // takeOver takes over an installation made with Helm or kubectl.
 func (c *cluster) takeOver(ctx context.Context, r *record) error {
 	for _, ref := range r.TakeOver.Objects {
-		if err := c.adopt(ctx, ref); err != nil && !apiserver.IsNotFound(err) {
+		if err := c.adopt(ctx, ref); err != nil && !kube.IsNotFound(err) {
 			return fmt.Errorf("take over %s: %w", ref, err)
 		}
 	}
@@ -80,7 +80,7 @@ func (c *cluster) forgetRelease(ctx context.Context, r *record) error {
 	if r.TakeOver == nil || r.TakeOver.Owner != OwnerHelm {
 		return nil
 	}
-	_, err := c.Do(ctx, apiserver.Request{
+	_, err := c.Do(ctx, kube.Request{
 		Method: http.MethodDelete, Path: "/api/v1/namespaces/" + url.PathEscape(r.namespace) + "/secrets",
 		Query: url.Values{"labelSelector": {"owner=helm,name=" + r.Release}},
 	}, nil)
@@ -117,7 +117,7 @@ func (c *cluster) adopt(ctx context.Context, ref Ref) error {
 		}
 		metadata["managedFields"] = fields
 	}
-	_, err = c.Do(ctx, apiserver.Request{
+	_, err = c.Do(ctx, kube.Request{
 		Method: http.MethodPatch, Path: path, ContentType: "application/merge-patch+json",
 		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": metadata},
 	}, nil)

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"azwi/internal/apiserver"
+	"azwi/internal/kube"
 )
 
 // takesOver reports whether this run begins to take over what is another's.
@@ -27,11 +27,11 @@ func (p *plan) adopting() bool {
 func (p *plan) rehearse(ctx context.Context) error {
 	for _, o := range p.objects {
 		err := p.rehearseObject(ctx, o)
-		if apiserver.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
+		if kube.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
 			return fmt.Errorf("nothing was changed: --probe-namespace: %w", p.cluster.NoNamespace(ctx, p.probe))
 		}
 		// What the object needs is not there yet: its namespace, or a binding's role.
-		if err != nil && !apiserver.IsNotFound(err) {
+		if err != nil && !kube.IsNotFound(err) {
 			return fmt.Errorf("nothing was changed, because the API server would refuse %s: %w", o.Ref(), err)
 		}
 	}
@@ -39,7 +39,7 @@ func (p *plan) rehearse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.rehearseObject(ctx, record); err != nil && !apiserver.IsNotFound(err) {
+	if err := p.rehearseObject(ctx, record); err != nil && !kube.IsNotFound(err) {
 		return fmt.Errorf("nothing was changed, because azwi could not record what it does: %w", err)
 	}
 	if f := p.found; f != nil && f.record != nil {
@@ -63,8 +63,8 @@ func (c *cluster) rehearseRemoval(ctx context.Context, objects []Ref) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.Do(ctx, apiserver.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"dryRun": {"All"}}}, nil)
-		if err != nil && !apiserver.IsNotFound(err) {
+		_, err = c.Do(ctx, kube.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"dryRun": {"All"}}}, nil)
+		if err != nil && !kube.IsNotFound(err) {
 			return fmt.Errorf("nothing was changed, because the API server would not remove %s: %w", ref, err)
 		}
 	}
@@ -85,13 +85,13 @@ func (p *plan) rehearseObject(ctx context.Context, o Object) error {
 			// By the time it is applied, azwi has the fields of the others.
 			want := maps.Clone(o)
 			want["metadata"] = with(o.metadata(), have.metadata()["resourceVersion"], "resourceVersion")
-			_, err = p.cluster.Do(ctx, apiserver.Request{
+			_, err = p.cluster.Do(ctx, kube.Request{
 				Method: http.MethodPut, Path: path, Query: url.Values{"dryRun": {"All"}, "fieldManager": {manager}}, Body: want,
 			}, nil)
 			return err
 		}
 	}
-	_, err = p.cluster.Apply(ctx, path, apiserver.Apply{Manager: manager, Force: true, DryRun: true}, o, nil)
+	_, err = p.cluster.Apply(ctx, path, kube.Apply{Manager: manager, Force: true, DryRun: true}, o, nil)
 	return err
 }
 
@@ -185,7 +185,7 @@ func (c *cluster) restore(ctx context.Context, was Object) error {
 	case "MutatingWebhookConfiguration":
 		want["webhooks"] = withBundles(was["webhooks"], now["webhooks"])
 	}
-	if _, err := c.Do(ctx, apiserver.Request{
+	if _, err := c.Do(ctx, kube.Request{
 		Method: http.MethodPut, Path: path, Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: want,
 	}, nil); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (c *cluster) restore(ctx context.Context, was Object) error {
 	if !ok {
 		return nil
 	}
-	_, err = c.Do(ctx, apiserver.Request{
+	_, err = c.Do(ctx, kube.Request{
 		Method: http.MethodPatch, Path: path, ContentType: "application/merge-patch+json",
 		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": map[string]any{"managedFields": owners}},
 	}, nil)

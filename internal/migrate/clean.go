@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"azwi/contract"
-	"azwi/internal/workload"
+	"azwi/internal/pod/workload"
 )
 
 // clean removes what the API server and its controllers added to an object, so that

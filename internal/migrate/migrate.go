@@ -15,10 +15,10 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
-	"azwi/internal/identitymap"
-	"azwi/internal/inject"
-	"azwi/internal/workload"
+	"azwi/internal/kube"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/workload"
+	"azwi/internal/token/identitymap"
 )
 
 // Config of Detect.
@@ -94,7 +94,7 @@ func Detect(ctx context.Context, c Config) (*Plan, error) {
 		c.ProxyPort = contract.DefaultProxyPort
 	}
 	all, err := readIdentities(ctx, c.API, c.Namespace)
-	if apiserver.IsNotFound(err) {
+	if kube.IsNotFound(err) {
 		return nil, errors.New("this cluster does not know AzureIdentity and AzureIdentityBinding: aad-pod-identity is not installed in it")
 	}
 	if err != nil {
@@ -162,7 +162,7 @@ func (d *detection) findOwners(ctx context.Context) error {
 			}
 			return err
 		})
-		if apiserver.IsForbidden(err) && kind.Kind != "Pod" {
+		if kube.IsForbidden(err) && kind.Kind != "Pod" {
 			d.note("%s can't be listed, so those that have no pods now are not found: %v", kind.Plural, err)
 			continue
 		}
@@ -206,7 +206,7 @@ func (d *detection) climb(ctx context.Context, kind workload.Kind, o object) err
 		}
 		var raw json.RawMessage
 		err := d.config.API.Get(ctx, up.Path(namespace, text(ref, "name")), &raw)
-		if apiserver.IsNotFound(err) {
+		if kube.IsNotFound(err) {
 			return nil // on its way out
 		}
 		if err != nil {
@@ -432,8 +432,8 @@ func (d *detection) account(ctx context.Context, o owner, identity Identity) (*A
 
 func (d *detection) liveAccount(ctx context.Context, namespace, name string) (object, error) {
 	var raw json.RawMessage
-	err := d.config.API.Get(ctx, apiserver.AccountPath(namespace, name), &raw)
-	if apiserver.IsNotFound(err) {
+	err := d.config.API.Get(ctx, kube.AccountPath(namespace, name), &raw)
+	if kube.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -441,7 +441,7 @@ func (d *detection) liveAccount(ctx context.Context, namespace, name string) (ob
 	}
 	live, err := decode(raw)
 	if m := child(live, "metadata"); err == nil && (text(m, "namespace") != namespace || text(m, "name") != name) {
-		err = apiserver.ErrOther
+		err = kube.ErrOther
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read service account %s/%s: %w", namespace, name, err)

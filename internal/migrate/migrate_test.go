@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"azwi/internal/apiserver"
-	"azwi/internal/inject"
+	"azwi/internal/kube"
 	"azwi/internal/migrate"
+	"azwi/internal/pod/inject"
 )
 
 // answers are an API server's, by path without query.
@@ -23,7 +23,7 @@ func (a answers) Get(_ context.Context, path string, out any) error {
 		body, ok = `{"items":[]}`, true
 	}
 	if !ok {
-		return &apiserver.StatusError{Code: 404}
+		return &kube.StatusError{Code: 404}
 	}
 	if raw, ok := out.(*json.RawMessage); ok {
 		*raw = json.RawMessage(body)

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // The cache file. Times are by the wall clock, as nothing else survives a

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"azwi/internal/entra"
 	"azwi/internal/token"
+	"azwi/internal/token/entra"
 )
 
 // fill runs a source until its file is written, and returns the file.

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // A Key names one access token.

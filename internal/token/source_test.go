@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"azwi/internal/entra"
 	"azwi/internal/token"
+	"azwi/internal/token/entra"
 )
 
 const day = 24 * time.Hour

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
-	"azwi/internal/inject"
-	"azwi/internal/inject/injecttest"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/inject/injecttest"
 	"azwi/test/handlers"
 )
 

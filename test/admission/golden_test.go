@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
+	"azwi/internal/pod/inject/injecttest"
 	"azwi/test/handlers"
 )
 
@@ -21,7 +21,7 @@ import (
 func TestGoldens(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
-	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	cases, err := injecttest.Cases("../../internal/pod/inject/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

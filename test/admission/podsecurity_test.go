@@ -14,7 +14,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
+	"azwi/internal/pod/inject/injecttest"
 	"azwi/test/handlers"
 	"azwi/test/product"
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
-	"azwi/internal/authority"
+	"azwi/internal/admission/authority"
 	"azwi/test/product"
 )
 

@@ -21,8 +21,8 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
-	"azwi/internal/authority"
+	"azwi/internal/admission/authority"
+	"azwi/internal/kube"
 	"azwi/test/cluster"
 	"azwi/test/process"
 	"azwi/test/product"
@@ -284,7 +284,7 @@ func (s *site) startReplica(t *testing.T, config authority.Config) *replica {
 	if err := s.WriteKubeconfig(kubeconfig, s.namespace); err != nil {
 		t.Fatal(err)
 	}
-	api, err := apiserver.Connect(apiserver.Config{Kubeconfig: kubeconfig, Timeout: -1, Protocols: []string{"http/1.1"}})
+	api, err := kube.Connect(kube.Config{Kubeconfig: kubeconfig, Timeout: -1, Protocols: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

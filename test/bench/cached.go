@@ -17,9 +17,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"azwi/contract"
-	"azwi/internal/account"
-	"azwi/internal/inject"
-	"azwi/internal/webhook"
+	"azwi/internal/admission/account"
+	"azwi/internal/admission/webhook"
+	"azwi/internal/pod/inject"
 )
 
 // cacheArgument makes this binary the alternative that was decided against: our

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"azwi/contract"
-	"azwi/internal/inject"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/policy"
 	"azwi/test/product"
 )
 

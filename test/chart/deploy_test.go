@@ -13,8 +13,8 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	"azwi/contract"
-	"azwi/internal/entra"
 	"azwi/internal/install"
+	"azwi/internal/token/entra"
 )
 
 // TestDeploy: once envsubst has filled the manifests in, the API server takes every

@@ -13,7 +13,7 @@ import (
 
 	"azwi/internal/cli"
 	"azwi/internal/install"
-	"azwi/internal/policy"
+	"azwi/internal/pod/policy"
 	"azwi/internal/version"
 )
 

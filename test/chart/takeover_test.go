@@ -15,14 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
-	"azwi/internal/apiserver"
 	"azwi/internal/install"
+	"azwi/internal/kube"
 	"azwi/test/cluster"
 )
 
-func client(t *testing.T, c *cluster.Cluster) *apiserver.Client {
+func client(t *testing.T, c *cluster.Cluster) *kube.Client {
 	t.Helper()
-	connected, err := apiserver.Connect(apiserver.Config{Kubeconfig: c.Kubeconfig})
+	connected, err := kube.Connect(kube.Config{Kubeconfig: c.Kubeconfig})
 	if err != nil {
 		t.Fatal(err)
 	}

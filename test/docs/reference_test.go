@@ -221,14 +221,14 @@ func metricHelp(t *testing.T) (names []string, help map[string]string) {
 	t.Helper()
 	help = map[string]string{}
 	add := func(name, text string) { names, help[name] = append(names, name), text }
-	raw, err := os.ReadFile(filepath.Join(root, "internal/webhook/metrics.go"))
+	raw, err := os.ReadFile(filepath.Join(root, "internal/admission/webhook/metrics.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range metric.FindAllSubmatch(raw, -1) {
 		add(string(m[1]), string(m[2]))
 	}
-	raw, err = os.ReadFile(filepath.Join(root, "internal/proxy/metrics.go"))
+	raw, err = os.ReadFile(filepath.Join(root, "internal/token/proxy/metrics.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

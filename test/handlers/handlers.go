@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/account"
-	"azwi/internal/inject"
-	"azwi/internal/webhook"
+	"azwi/internal/admission/account"
+	"azwi/internal/admission/webhook"
+	"azwi/internal/pod/inject"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )

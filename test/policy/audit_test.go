@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 )
 
 // TestAudited: the audit log tells which engine, of which version, admitted a pod.

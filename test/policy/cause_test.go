@@ -10,9 +10,9 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
 
 	"azwi/contract"
-	"azwi/internal/inject"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 	"azwi/test/handlers"
 )
 

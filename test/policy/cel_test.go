@@ -20,8 +20,8 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 )
 
 // TestExpressions compiles every expression of the policies, for the settings of
@@ -30,7 +30,7 @@ import (
 // the API server's budget, for a plain pod and for the largest that is likely.
 func TestExpressions(t *testing.T) {
 	t.Parallel()
-	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	cases, err := injecttest.Cases("../../internal/pod/inject/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apiserver/pkg/admission/plugin/cel"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 	"azwi/test/handlers"
 )
 
@@ -21,7 +21,7 @@ import (
 // ordinary pod after it.
 func TestComplete(t *testing.T) {
 	t.Parallel()
-	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	cases, err := injecttest.Cases("../../internal/pod/inject/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"azwi/internal/inject"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 	"azwi/test/handlers"
 )
@@ -30,7 +30,7 @@ import (
 func TestGoldens(t *testing.T) {
 	t.Parallel()
 	c := control.Start(t)
-	cases, err := injecttest.Cases("../../internal/inject/testdata")
+	cases, err := injecttest.Cases("../../internal/pod/inject/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"azwi/internal/policy"
+	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 	"azwi/test/product"
 )

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 )
 
 // TestOddPods: values that nobody should write end in a denial that names them, by

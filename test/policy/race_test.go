@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 )
 

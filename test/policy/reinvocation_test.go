@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
-	"azwi/internal/inject/injecttest"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject/injecttest"
+	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 	"azwi/test/handlers"
 	"azwi/test/product"

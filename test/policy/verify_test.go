@@ -8,7 +8,7 @@ import (
 
 	"azwi/contract"
 	"azwi/internal/cli"
-	"azwi/internal/policy"
+	"azwi/internal/pod/policy"
 	"azwi/test/product"
 )
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"azwi/contract"
-	"azwi/internal/policy"
+	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 )
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // A Service is one of the emulated services.

@@ -19,7 +19,7 @@ import (
 	"azwi/emulator/internal/directory"
 	"azwi/emulator/internal/hosts"
 	"azwi/emulator/internal/issuer"
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 	"azwi/emulator/internal/issuer"
 	"azwi/emulator/internal/random"
 	"azwi/emulator/internal/replication"
-	"azwi/internal/entra"
+	"azwi/internal/token/entra"
 )
 
 // maxForm bounds the body of a token request, in bytes.

@@ -18,8 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
-	"azwi/internal/entra"
 	"azwi/internal/install"
+	"azwi/internal/token/entra"
 )
 
 const chartDir = "charts/workload-identity-webhook"
@@ -110,7 +110,7 @@ func hostsByName() map[string]string {
 // cloudHosts has the token service of each cloud by its names, in capital letters.
 func cloudHosts() ([]byte, error) {
 	text, err := yaml.Marshal(hostsByName())
-	return append([]byte("# Made by make generate from internal/entra.\n"), text...), err
+	return append([]byte("# Made by make generate from internal/token/entra.\n"), text...), err
 }
 
 // manifests are made from the chart as it lies there.

@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"azwi/contract"
-	"azwi/internal/inject"
-	"azwi/internal/policy"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/policy"
 )
 
 // A choice is a value of the chart that changes the policies' shape: what is

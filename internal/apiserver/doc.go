@@ -1,7 +1,0 @@
-// Package apiserver is the one way to a Kubernetes API server: it reads the
-// kubeconfig as kubectl does, or the pod's own service account, and sends and
-// receives objects as JSON. Objects are the caller's own structs or maps, so that
-// no field is lost that this build does not know, and no schema is linked.
-//
-// It keeps nothing and decides nothing.
-package apiserver

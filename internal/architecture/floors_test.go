@@ -1,0 +1,99 @@
+package architecture
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// floors are the house, from the top. A package imports those of floors below its own,
+// and of its own neighbourhood; neighbourhoods on one floor don't know each other.
+func floors() [][]string {
+	return [][]string{
+		{"cmd"},
+		{"internal/cli"},
+		{"internal/install", "internal/migrate"},
+		{"internal/identity", "internal/admission"},
+		{"internal/pod"},
+		{"internal/azure", "internal/kube"}, // signing in to Azure needs an assertion
+		{"internal/token"},
+		{
+			"internal/connlimit", "internal/document", "internal/memlimit", "internal/oidc", "internal/plainfile",
+			"internal/spelling", "internal/loglevel",
+		},
+		{"internal/terminal", "internal/version", "charts"},
+		{"contract"},
+	}
+}
+
+// outside are packages that are no part of the house.
+func outside(name string) bool {
+	return name == "internal/architecture" || name == "emulator" || strings.HasPrefix(name, "emulator/") || name == "cmd/azwi-emulator"
+}
+
+// home returns the floor and the neighbourhood of a package.
+func home(name string) (floor int, neighbourhood string) {
+	for i, floor := range floors() {
+		for _, n := range floor {
+			if name == n || strings.HasPrefix(name, n+"/") {
+				return i, n
+			}
+		}
+	}
+	return -1, ""
+}
+
+// wrongWay returns the imports that lead up, or to a neighbour, and packages that have
+// no place.
+func wrongWay(packages []pkg) []string {
+	var wrong []string
+	for _, p := range packages {
+		if outside(p.moduleRelative) {
+			continue
+		}
+		from, neighbourhood := home(p.moduleRelative)
+		if from < 0 {
+			wrong = append(wrong, p.moduleRelative+" is on no floor")
+			continue
+		}
+		for _, imported := range p.Imports {
+			name, ours := strings.CutPrefix(imported, module+"/")
+			if !ours || outside(name) {
+				continue
+			}
+			to, other := home(name)
+			if other != neighbourhood && to <= from {
+				wrong = append(wrong, fmt.Sprintf("%s (floor %d) imports %s (floor %d)", p.moduleRelative, from, name, to))
+			}
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	t.Parallel()
+	for _, w := range wrongWay(list(t, root)) {
+		t.Error(w)
+	}
+}
+
+func TestWrongWaysAreSeen(t *testing.T) {
+	t.Parallel()
+	got := wrongWay([]pkg{
+		{moduleRelative: "internal/pod/inject", Imports: []string{"fmt", "azwi/internal/pod/manifest", "azwi/contract", "azwi/internal/cli"}},
+		{moduleRelative: "internal/azure/arm", Imports: []string{"azwi/internal/kube", "azwi/internal/token/entra"}},
+		{moduleRelative: "internal/elsewhere", Imports: []string{"azwi/contract"}},
+	})
+	want := []string{
+		"internal/azure/arm (floor 5) imports internal/kube (floor 5)",
+		"internal/elsewhere is on no floor",
+		"internal/pod/inject (floor 4) imports internal/cli (floor 1)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,28 @@
+package arm_test
+
+import (
+	"testing"
+
+	"azwi/internal/azure/arm"
+)
+
+func TestCheckScope(t *testing.T) {
+	t.Parallel()
+	const sub = "/subscriptions/33333333-0000-4000-8000-000000000003"
+	for scope, want := range map[string]bool{
+		"/": true, sub: true, sub + "/resourceGroups/web": true, sub + "/resourcegroups/Web_1.(x)-y": true,
+		sub + "/resourceGroups/web/providers/Microsoft.KeyVault/vaults/v":                                    true,
+		sub + "/resourceGroups/web/providers/Microsoft.Storage/storageAccounts/a/blobServices/default":       true,
+		sub + "/providers/Microsoft.X/things/a":                                                              true,
+		sub + "/resourceGroups/web/providers/Microsoft.X/things/a/providers/Microsoft.Insights/components/b": true,
+		"/providers/Microsoft.Management/managementGroups/root":                                              true,
+		"": false, "x": false, "/x": false, sub[1:]: false, sub + "/": false, "/subscriptions/ID": false, "/subscriptions/<ID>": false,
+		sub + "/resourceGroups": false, sub + "/resourceGroups/": false, sub + "/resourceGroups/a b ": false, sub + "/groups/web": false,
+		sub + "/resourceGroups/web/providers/Microsoft.KeyVault/vaults": false, "https://management.azure.com" + sub: false, sub + "?x": false,
+		sub + "/resourceGroups/we\nb": false, sub + "/resourceGroups/{name}/x": false, "//": false,
+	} {
+		if err := arm.CheckScope(scope); (err == nil) != want {
+			t.Errorf("%q: %v", scope, err)
+		}
+	}
+}

@@ -1,0 +1,331 @@
+package federation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"azwi/internal/azure"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/graph"
+)
+
+// MaxCredentials is how many federated credentials an application or a managed
+// identity holds at most.
+// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
+const MaxCredentials = 20
+
+// Config of a Client.
+type Config struct {
+	// Graph and ARM are required, each if there are identities of its kind.
+	Graph *graph.Client
+	ARM   *arm.Client
+	// Waiting is told before a refused request waits for another try. Optional.
+	Waiting func(identity Identity, why error, delay time.Duration)
+}
+
+// A Client reads and writes the credentials of identities. It is safe for
+// concurrent use: writes to one identity follow each other, as Azure wants it, and
+// are tried again when Azure is busy. Time is package time's.
+type Client struct {
+	config Config
+	mu     sync.Mutex
+	turns  map[string]chan struct{}
+}
+
+// NewClient makes a client. It sends nothing.
+func NewClient(c Config) *Client {
+	if c.Waiting == nil {
+		c.Waiting = func(Identity, error, time.Duration) {}
+	}
+	return &Client{config: c, turns: map[string]chan struct{}{}}
+}
+
+// List returns an identity's credentials, sorted by issuer, subject and name.
+func (c *Client) List(ctx context.Context, identity Identity) ([]Credential, error) {
+	var all []Credential
+	err := c.retry(ctx, identity, func(ctx context.Context) (err error) {
+		all, err = c.list(ctx, identity)
+		return err
+	})
+	slices.SortFunc(all, func(a, b Credential) int { return cmp.Or(compare(a, b), strings.Compare(a.Name, b.Name)) })
+	return all, explain(identity, err)
+}
+
+func (c *Client) list(ctx context.Context, identity Identity) ([]Credential, error) {
+	if !identity.IsApplication() {
+		found, err := c.config.ARM.Credentials(ctx, identity.ManagedIdentity)
+		if err != nil {
+			return nil, err
+		}
+		all := make([]Credential, len(found))
+		for i, f := range found {
+			all[i] = Credential{Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Audience: f.Audience}
+		}
+		return all, nil
+	}
+	found, err := c.config.Graph.Credentials(ctx, identity.ApplicationID)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Credential, len(found))
+	for i, f := range found {
+		all[i] = Credential{Name: f.Name, Issuer: f.Issuer, Subject: f.Subject, Description: f.Description, id: f.ID}
+		if len(f.Audiences) > 0 {
+			all[i].Audience = f.Audiences[0]
+		}
+	}
+	return all, nil
+}
+
+// Put creates the credential, or changes the listed one of that name.
+func (c *Client) Put(ctx context.Context, identity Identity, credential Credential) error {
+	return c.inTurn(ctx, identity, func() error { return c.put(ctx, identity, credential) })
+}
+
+// Delete removes a listed credential. One that is gone is no error.
+func (c *Client) Delete(ctx context.Context, identity Identity, credential Credential) error {
+	return c.inTurn(ctx, identity, func() error {
+		err := c.retry(ctx, identity, func(ctx context.Context) error {
+			if identity.IsApplication() {
+				return c.config.Graph.DeleteCredential(ctx, identity.ApplicationID, credential.id)
+			}
+			return c.config.ARM.DeleteCredential(ctx, identity.ManagedIdentity, credential.Name)
+		})
+		if azure.NotFound(err) {
+			return nil
+		}
+		return explain(identity, err)
+	})
+}
+
+// An Outcome is what Ensure did.
+type Outcome string
+
+// The outcomes of Ensure.
+const (
+	Unchanged Outcome = "unchanged"
+	Created   Outcome = "created"
+	Updated   Outcome = "updated"
+)
+
+// Ensure makes sure that a credential does what want says, and returns the one
+// that does: it may have another name. With dryRun it only tells what it would
+// do.
+func (c *Client) Ensure(ctx context.Context, identity Identity, want Credential, dryRun bool) (Credential, Outcome, error) {
+	var outcome Outcome
+	err := c.inTurn(ctx, identity, func() error {
+		existing, err := c.List(ctx, identity)
+		if err != nil {
+			return err
+		}
+		found, ok := Find(existing, want)
+		switch {
+		case ok && found.Equivalent(want):
+			want, outcome = found, Unchanged
+			return nil
+		case ok:
+			want.Name, want.Description, want.id, outcome = found.Name, found.Description, found.id, Updated
+		case len(existing) >= MaxCredentials:
+			return &LimitError{Identity: identity, Have: len(existing), Adding: 1}
+		default:
+			outcome = Created
+		}
+		if dryRun {
+			return nil
+		}
+		return c.put(ctx, identity, want)
+	})
+	return want, outcome, err
+}
+
+func (c *Client) put(ctx context.Context, identity Identity, credential Credential) error {
+	err := c.retry(ctx, identity, func(ctx context.Context) error {
+		if !identity.IsApplication() {
+			return c.config.ARM.PutCredential(ctx, identity.ManagedIdentity, arm.Credential{
+				Name: credential.Name, Issuer: credential.Issuer, Subject: credential.Subject, Audience: credential.Audience,
+			})
+		}
+		out := graph.Credential{
+			Name: credential.Name, Issuer: credential.Issuer, Subject: credential.Subject,
+			Audiences: []string{credential.Audience}, Description: credential.Description,
+		}
+		if credential.id != "" {
+			return c.config.Graph.UpdateCredential(ctx, identity.ApplicationID, credential.id, out)
+		}
+		return c.config.Graph.CreateCredential(ctx, identity.ApplicationID, out)
+	})
+	if status, _ := azure.StatusOf(err); credential.id == "" && (status == http.StatusConflict || status == http.StatusBadRequest) {
+		// The answer to an earlier try may have been lost, or somebody else was as quick.
+		if existing, listErr := c.List(ctx, identity); listErr == nil {
+			if found, ok := Find(existing, credential); ok && found.Equivalent(credential) {
+				return nil
+			}
+		}
+	}
+	return explain(identity, err)
+}
+
+// inTurn lets writes to one identity follow each other.
+func (c *Client) inTurn(ctx context.Context, identity Identity, write func() error) error {
+	c.mu.Lock()
+	turn := c.turns[identity.key()]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		c.turns[identity.key()] = turn
+	}
+	c.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-turn }()
+	return write()
+}
+
+// How long a request waits for another try at least and at most where Azure does
+// not say, and in all. With Azure's limit of one write in four seconds per
+// identity, and others that write as well, a few refusals are nothing unusual.
+const (
+	firstDelay = time.Second
+	maxDelay   = 30 * time.Second
+	patience   = 5 * time.Minute
+)
+
+// retry sends a request again as long as that may help.
+func (c *Client) retry(ctx context.Context, identity Identity, send func(context.Context) error) error {
+	// Here and not in the SDK, which does not know which conflicts pass.
+	once := policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	delay, waited := firstDelay, time.Duration(0)
+	for {
+		err := send(once)
+		if err == nil || ctx.Err() != nil || !passes(err) {
+			return err
+		}
+		wait := retryAfter(err)
+		if wait == 0 {
+			wait = delay
+			delay = min(2*delay, maxDelay)
+		}
+		// Not all that were refused together again together.
+		wait += rand.N(min(wait, maxDelay)/4 + 1)
+		if waited += wait; waited > patience {
+			return err
+		}
+		c.config.Waiting(identity, err, wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// passes reports whether the same write may work later.
+func passes(err error) bool {
+	status, code := azure.StatusOf(err)
+	switch status {
+	case 0:
+		// A lost connection is worth another try; a refusal to sign in, or an answer that
+		// is not accepted, is not.
+		_, final := errors.AsType[interface {
+			error
+			NonRetriable()
+		}](err)
+		_, network := errors.AsType[net.Error](err)
+		return !final && (network || errors.Is(err, io.ErrUnexpectedEOF))
+	case http.StatusConflict:
+		return code == arm.ConcurrentWrites
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// retryAfter is how long Azure says to wait, or 0.
+func retryAfter(err error) time.Duration {
+	answer, ok := errors.AsType[*azcore.ResponseError](err)
+	if !ok || answer.RawResponse == nil {
+		return 0
+	}
+	text := answer.RawResponse.Header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+		return min(time.Duration(seconds)*time.Second, patience)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, min(time.Until(at), patience))
+	}
+	return 0
+}
+
+// A LimitError says that an identity can't hold the credentials.
+type LimitError struct {
+	Identity Identity
+	// Have is how many there are, Adding and Removing what was wanted.
+	Have, Adding, Removing int
+}
+
+func (e *LimitError) Error() string {
+	removing := ""
+	if e.Removing > 0 {
+		removing = fmt.Sprintf(", %d to remove", e.Removing)
+	}
+	return fmt.Sprintf("%s can't hold that: it has %d federated credentials, %d to add%s, and %d is Azure's limit; "+
+		"remove unused ones (azwi federation prune), spread the service accounts over more identities, or, on AKS, use an identity binding",
+		e.Identity, e.Have, e.Adding, removing, MaxCredentials)
+}
+
+// explain says what to do about a refusal that Azure explains badly.
+func explain(identity Identity, err error) error {
+	if err == nil {
+		return nil
+	}
+	status, code := azure.StatusOf(err)
+	advice := ""
+	switch {
+	case status == http.StatusNotFound && identity.IsApplication():
+		advice = "there is no such application in this tenant: correct its ID, or sign in to its tenant"
+	case status == http.StatusNotFound:
+		advice = "there is no such managed identity: correct its resource ID, or create it (az identity create)"
+	case status == http.StatusForbidden && identity.IsApplication():
+		advice = "not permitted: become the application's owner, or get the role Cloud Application Administrator or the permission Application.ReadWrite.OwnedBy"
+	case status == http.StatusForbidden:
+		advice = "not permitted: get the role Managed Identity Contributor on it"
+	case status == http.StatusMethodNotAllowed:
+		advice = "its region has no federated credentials: create an identity in another region"
+	case code == arm.ConcurrentWrites:
+		advice = "another caller keeps changing its federated credentials: run the command again later"
+	case status == http.StatusTooManyRequests:
+		advice = "Azure keeps refusing because of too many requests: run the command again later"
+	default:
+		return fmt.Errorf("%s: %w", identity, err)
+	}
+	return &refusal{identity.String() + ": " + advice, err}
+}
+
+// A refusal has a text that fits on a line, and Azure's answer for whoever looks
+// at the status.
+type refusal struct {
+	text string
+	err  error
+}
+
+func (r *refusal) Error() string { return r.text }
+func (r *refusal) Unwrap() error { return r.err }
