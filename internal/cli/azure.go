@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
+	"azwi/internal/httpsurl"
 	"azwi/internal/token/entra"
 )
 
@@ -107,9 +107,8 @@ func checkEndpoint(name, endpoint string) error {
 	if endpoint == "" {
 		return nil
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s %s: want an https URL without user, query and fragment", name, strconv.Quote(endpoint))
+	if _, err := httpsurl.Parse(endpoint); err != nil {
+		return fmt.Errorf("%s %s: %w", name, strconv.Quote(endpoint), err)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/permission"
+	"azwi/internal/guid"
 	"azwi/internal/identity/federation"
 )
 
@@ -484,10 +484,9 @@ func (f *federationRun) find(ctx context.Context, s selection) ([]federation.Tar
 		}
 		add(id)
 	}
-	guid := regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	for _, text := range s.applications {
 		application := federation.Application{Name: text}
-		if guid.MatchString(text) {
+		if guid.Valid(text) {
 			application = federation.Application{ClientID: text}
 		}
 		target, err := f.client.Application(ctx, application)

@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
+	"azwi/internal/guid"
 	"azwi/internal/kube"
 	"azwi/internal/migrate"
 	"azwi/internal/pod/settings"
-	"azwi/internal/token/identitymap"
 	"azwi/internal/version"
 )
 
@@ -179,7 +179,7 @@ func (o *detectOptions) config(getenv func(string) string) (migrate.Config, erro
 		mistakes = append(mistakes, errors.New("--output-dir is required: the folder to write the manifests to"))
 	}
 	mistakes = append(mistakes, checkOutput(o.output))
-	if o.tenantID != "" && !identitymap.IsGUID(o.tenantID) {
+	if o.tenantID != "" && !guid.Valid(o.tenantID) {
 		mistakes = append(mistakes, fmt.Errorf("--tenant-id %q: want the tenant's ID, a GUID", o.tenantID))
 	}
 	if o.proxyPort < 1 || o.proxyPort > 65535 {

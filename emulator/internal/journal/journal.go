@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"azwi/internal/jwt"
 )
 
 const (
@@ -227,11 +228,7 @@ func redactJSON(v any) any {
 
 // claims reads the harmless claims of an assertion without verifying it.
 func claims(raw string) map[string]any {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	payload, err := jwt.Payload(raw)
 	if err != nil {
 		return nil
 	}

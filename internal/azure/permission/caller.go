@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"azwi/internal/oidc"
+	"azwi/internal/jwt"
 )
 
 // A Caller is who is signed in, as far as the directory is concerned.
@@ -36,7 +36,7 @@ const (
 // the token may ask anyhow, and Graph decides in the end.
 // Source: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 func readCaller(token string) (Caller, error) {
-	payload, err := oidc.Payload(token)
+	payload, err := jwt.Payload(token)
 	if err != nil {
 		return Caller{}, fmt.Errorf("the access token of Graph: %w", err)
 	}

@@ -4,14 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"azwi/internal/azure/arm"
 	"azwi/internal/document"
+	"azwi/internal/guid"
+	"azwi/internal/httpsurl"
 	"azwi/internal/spelling"
 )
 
@@ -210,9 +210,8 @@ func (a Application) check(at string, fail fail) {
 	if given != 1 {
 		fail(at, "give one of name, clientID and objectID")
 	}
-	guid := regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	for field, value := range map[string]string{"clientID": a.ClientID, "objectID": a.ObjectID} {
-		if value != "" && !guid.MatchString(value) {
+		if value != "" && !guid.Valid(value) {
 			fail(at+"."+field, "%q is not a GUID", value)
 		}
 	}
@@ -331,7 +330,7 @@ func ValidAudience(audience string) bool {
 
 // IssuerProblem says what is wrong with an issuer, or nothing.
 func IssuerProblem(issuer string) string {
-	u, err := url.Parse(issuer)
+	_, err := httpsurl.Parse(issuer)
 	switch {
 	case issuer == "":
 		return "the issuer is missing: kubectl get --raw /.well-known/openid-configuration shows it"
@@ -339,7 +338,7 @@ func IssuerProblem(issuer string) string {
 		return "Azure refuses an issuer with space around it"
 	case utf8.RuneCountInString(issuer) > MaxField:
 		return fmt.Sprintf("an issuer has at most %d characters", MaxField)
-	case err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+	case err != nil:
 		return fmt.Sprintf("%q is not an issuer: use an https URL without query and fragment", issuer)
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/guid"
 	"azwi/internal/token/identitymap"
 )
 
@@ -157,7 +158,7 @@ func (in *injection) readIdentities() *Denial {
 			contract.ProxyIdentitiesAnnotation, quote(id)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
 	}
 	for _, client := range in.allowed {
-		if !IsGUID(client) {
+		if !guid.Valid(client) {
 			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
 				"annotation %s has %s: allowed are client IDs, GUIDs separated by semicolons",
 				contract.ProxyAllowedClientIDsAnnotation, quote(client)), Subject{Key: contract.ProxyAllowedClientIDsAnnotation}}

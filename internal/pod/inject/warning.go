@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/guid"
 	"azwi/internal/spelling"
-	"azwi/internal/token/identitymap"
 )
 
 // Reasons of warnings.
@@ -68,7 +68,7 @@ func (in *injection) ownClientIDWarnings() []Warning {
 			return
 		}
 		for _, e := range c.Env {
-			if e.Name != contract.EnvClientID || e.ValueFrom != nil || strings.Contains(e.Value, "$(") || IsGUID(e.Value) || e.Value != "" && e.Value == in.clientID() {
+			if e.Name != contract.EnvClientID || e.ValueFrom != nil || strings.Contains(e.Value, "$(") || guid.Valid(e.Value) || e.Value != "" && e.Value == in.clientID() {
 				continue
 			}
 			ws = append(ws, Warning{ReasonOwnClientID, fmt.Sprintf(
@@ -84,7 +84,7 @@ func (in *injection) clientIDWarnings() []Warning {
 	id := in.clientID()
 	account := quote(in.account.Namespace + "/" + in.account.Name)
 	if id != "" {
-		if IsGUID(id) {
+		if guid.Valid(id) {
 			return nil
 		}
 		return []Warning{{ReasonClientIDNotGUID, fmt.Sprintf(
@@ -104,9 +104,6 @@ func (in *injection) clientIDWarnings() []Warning {
 		"service account %s has no annotation %s: %s is not set, so the application must name its identity itself",
 		account, contract.ClientIDAnnotation, contract.EnvClientID), Subject{}}}
 }
-
-// IsGUID reports whether s is a GUID as Entra writes client IDs.
-func IsGUID(s string) bool { return identitymap.IsGUID(s) }
 
 // keyWarnings finds keys that look like ours but are not, and keys of ours on the
 // wrong object.

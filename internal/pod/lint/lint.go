@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/guid"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
 	"azwi/internal/pod/workload"
@@ -440,7 +441,7 @@ func isOurs(key string) bool { return strings.HasPrefix(key, contract.Prefix) }
 func (l *linter) account(o manifest.Object, metadata manifest.Value) {
 	a := l.metadata(o, metadata)
 	annotations := metadata.Get("annotations")
-	if tenant, ok := a.Annotations[contract.TenantIDAnnotation]; ok && tenant != "" && !inject.IsGUID(tenant) && (!inject.IsTenant(tenant) || !strings.Contains(tenant, ".")) {
+	if tenant, ok := a.Annotations[contract.TenantIDAnnotation]; ok && tenant != "" && !guid.Valid(tenant) && (!inject.IsTenant(tenant) || !strings.Contains(tenant, ".")) {
 		l.find(ruleTenantID, o, annotations.Get(contract.TenantIDAnnotation).Position(),
 			"annotation %s is %s: use the tenant's ID, a GUID, or a domain of it", contract.TenantIDAnnotation, quote(tenant))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"azwi/internal/jwt"
 	"azwi/internal/plainfile"
 )
 
@@ -42,14 +43,8 @@ func parseAssertion(raw []byte) (assertion, problem string) {
 	if s == "" {
 		return "", "is empty"
 	}
-	segments := strings.Split(s, ".")
-	if len(segments) != 3 {
+	if jwt.Check(s) != nil {
 		return "", "holds no JWT"
-	}
-	for _, segment := range segments {
-		if segment == "" || strings.Trim(segment, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return "", "holds no JWT"
-		}
 	}
 	return s, ""
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"azwi/internal/httpsurl"
 )
 
 // ExchangerConfig says which token endpoint to use, and how to reach it.
@@ -64,8 +66,8 @@ func NewExchanger(c ExchangerConfig) (*Exchanger, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	authority, err := url.Parse(c.AuthorityHost)
-	if err != nil || authority.Scheme != "https" || authority.Host == "" || authority.User != nil || authority.RawQuery != "" || authority.Fragment != "" {
+	authority, err := httpsurl.Parse(c.AuthorityHost)
+	if err != nil {
 		return nil, fmt.Errorf("authority host %q: it must be a URL such as https://login.microsoftonline.com/", c.AuthorityHost)
 	}
 	t, err := newTransport(c)

@@ -1,7 +1,6 @@
 package entra
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -10,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"azwi/contract"
+	"azwi/internal/jwt"
 )
 
 // Presented is what an exchange presented: the claims of the assertion by which
@@ -22,11 +22,7 @@ type Presented struct {
 
 func presented(r ExchangeRequest) Presented {
 	p := Presented{ClientID: r.ClientID, TenantID: r.TenantID}
-	segments := strings.Split(r.Assertion, ".")
-	if len(segments) != 3 {
-		return p
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(segments[1])
+	raw, err := jwt.Payload(r.Assertion)
 	if err != nil {
 		return p
 	}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"azwi/internal/httpsurl"
 )
 
 // A TokenProxy is the custom token endpoint of AKS identity bindings: it stands
@@ -35,8 +37,8 @@ func (p TokenProxy) parse() (*url.URL, error) {
 		}
 		return nil, nil
 	}
-	u, err := url.Parse(p.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	u, err := httpsurl.Parse(p.URL)
+	if err != nil {
 		return nil, errors.New("AZURE_KUBERNETES_TOKEN_PROXY must be an https URL without user, query and fragment")
 	}
 	if p.CAFile != "" && p.CAData != "" {

@@ -3,6 +3,8 @@ package identitymap
 import (
 	"fmt"
 	"strings"
+
+	"azwi/internal/guid"
 )
 
 // An Identity is what tokens are asked for.
@@ -71,7 +73,7 @@ func ParsePair(pair string) (id string, identity Identity, err error) {
 		problem = "write ID=CLIENT_ID or ID=CLIENT_ID@TENANT"
 	case len(id) > MaxID || strings.Trim(id, alphanumeric+"._~()/:@+-") != "":
 		problem = fmt.Sprintf("the ID before the equals sign must be an object, resource or client ID of at most %d letters, digits and characters of ._~()/:@+-", MaxID)
-	case !IsGUID(clientID):
+	case !guid.Valid(clientID):
 		problem = "the client ID after the equals sign must be a GUID: write ID=CLIENT_ID or ID=CLIENT_ID@TENANT"
 	case hasTenant && !IsTenant(tenant):
 		problem = "the tenant after the @ must be a tenant ID or a domain name"
@@ -85,27 +87,6 @@ const (
 	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	hexadecimal  = "0123456789abcdefABCDEF"
 )
-
-// IsGUID reports whether s is a GUID as Entra writes client IDs: the common form
-// with hyphens, in upper or lower case.
-func IsGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		switch i {
-		case 8, 13, 18, 23:
-			if s[i] != '-' {
-				return false
-			}
-		default:
-			if strings.IndexByte(hexadecimal, s[i]) < 0 {
-				return false
-			}
-		}
-	}
-	return true
-}
 
 // IsTenant reports whether s may be a tenant's ID or domain. Azure's SDKs allow the
 // same characters; one that begins with a dot would be a path.
