@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
-	"azwi/internal/token/entra"
+	"azwi/internal/finding"
 )
 
 // SignInError reports whether err means that no token was to be had, and which
@@ -94,28 +94,8 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // Resource Manager; empty if nothing is known.
 func Advice(err error) string {
 	if code, ok := SignInError(err); ok {
-		return entra.Explain(code).Advice
+		return finding.Explain(code).Advice
 	}
 	status, code := StatusOf(err)
-	switch {
-	case code == "AuthorizationFailed" || code == "LinkedAuthorizationFailed":
-		return "the signed-in caller lacks a role at this scope: azwi permissions check says which would do; a role that was just granted takes some minutes"
-	case code == "Authorization_RequestDenied":
-		return "the signed-in caller may not write this application: azwi permissions check says what would do"
-	case code == "SubscriptionNotFound":
-		return "check --subscription-id and --azure-env; a subscription without a role for the caller is not found either"
-	case code == "ResourceGroupNotFound":
-		return "check --resource-group, or create it: az group create --name GROUP --location LOCATION"
-	case code == "InvalidAuthenticationTokenTenant":
-		return "the subscription belongs to another tenant than the caller signed in to: give that one's --tenant-id"
-	case code == "InvalidAuthenticationTokenAudience":
-		return "the token is for another cloud: check --azure-env and --resource-manager-audience"
-	case code == "RoleAssignmentLimitExceeded":
-		return "the subscription has no room for another role assignment: remove some, or assign to a group"
-	case status == http.StatusMethodNotAllowed:
-		return "if this is about federated credentials: the managed identity's region does not support them; create it in another"
-	case status == http.StatusTooManyRequests:
-		return "Azure throttles these requests: run this command again in a few minutes; it does not repeat completed steps"
-	}
-	return ""
+	return finding.AzureAdvice(status, code)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/lint"
 	"azwi/internal/pod/manifest"
@@ -65,7 +66,7 @@ Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 	complete(c, "token-path", "v1.6.0", "v1.5.1", "both")
 	var names []string
 	for _, rule := range lint.Rules() {
-		names = append(names, rule.Name+"\t"+rule.Summary)
+		names = append(names, string(rule.Code)+"\t"+rule.Title)
 	}
 	complete(c, "disable", names...)
 	return c
@@ -74,7 +75,7 @@ Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 func lintManifests(o lintOptions, r *root) error {
 	if o.rules {
 		for _, rule := range lint.Rules() {
-			r.Out.Printf("%-24s %-8s %s\n", rule.Name, rule.Severity, rule.Summary)
+			r.Out.Printf("%-24s %-8s %s\n", rule.Code, rule.Severity, rule.Title)
 		}
 		return nil
 	}
@@ -85,7 +86,7 @@ func lintManifests(o lintOptions, r *root) error {
 	if err := config.Layout.UnmarshalText([]byte(o.layout)); err != nil {
 		return fmt.Errorf("--token-path: %w", err)
 	}
-	var failOn lint.Severity
+	var failOn finding.Severity
 	if o.failOn != "none" {
 		if err := failOn.UnmarshalText([]byte(o.failOn)); err != nil {
 			return fmt.Errorf("--fail-on: %w, or none", err)
@@ -200,11 +201,11 @@ func someOf[T any](all []T) string {
 
 // tally counts findings, for people.
 func tally(found []lint.Finding) string {
-	count := map[lint.Severity]int{}
+	count := map[finding.Severity]int{}
 	for _, f := range found {
 		count[f.Severity]++
 	}
-	return fmt.Sprintf("errors: %d, warnings: %d, notes: %d", count[lint.Error], count[lint.Warning], count[lint.Info])
+	return fmt.Sprintf("errors: %d, warnings: %d, notes: %d", count[finding.Error], count[finding.Warning], count[finding.Info])
 }
 
 // lintReport is azwi lint --output json; docs/schema/lint.json describes it.
@@ -215,8 +216,8 @@ type lintReport struct {
 }
 
 type lintFinding struct {
-	Rule     string        `json:"rule"`
-	Severity lint.Severity `json:"severity"`
+	Rule     string           `json:"rule"`
+	Severity finding.Severity `json:"severity"`
 	lintPlace
 	Object  *lintObject `json:"object,omitempty"`
 	Message string      `json:"message"`
@@ -247,13 +248,13 @@ func (r *root) writeFindings(form string, found []lint.Finding, others []string)
 			if n := len(f.Also); n > 0 {
 				also = fmt.Sprintf(" (%d more: %s)", n, someOf(f.Also))
 			}
-			r.Out.Printf("%s: %s: %s%s%s [%s]\n", f.Position, f.Severity, object, f.Message, also, f.Rule)
+			r.Out.Printf("%s: %s: %s%s%s [%s]\n", f.Position, f.Severity, object, f.Text(), also, f.Code())
 		}
 		return nil
 	case "json":
 		report := lintReport{Findings: []lintFinding{}, Unchecked: others}
 		for _, f := range found {
-			one := lintFinding{Rule: f.Rule, Severity: f.Severity, lintPlace: lintPlace(f.Position), Message: f.Message}
+			one := lintFinding{Rule: string(f.Code()), Severity: f.Severity, lintPlace: lintPlace(f.Position), Message: f.Text()}
 			for _, p := range f.Also {
 				one.Also = append(one.Also, lintPlace(p))
 			}
@@ -270,10 +271,10 @@ func (r *root) writeFindings(form string, found []lint.Finding, others []string)
 		// https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 		value := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 		property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
-		commands := map[lint.Severity]string{lint.Error: "error", lint.Warning: "warning", lint.Info: "notice"}
+		commands := map[finding.Severity]string{finding.Error: "error", finding.Warning: "warning", finding.Info: "notice"}
 		for _, f := range found {
 			r.Out.Printf("::%s file=%s,line=%d,col=%d,title=azwi lint%s::%s\n", commands[f.Severity],
-				property.Replace(f.Position.File), f.Position.Line, f.Position.Column, property.Replace(": "+f.Rule), value.Replace(f.Message))
+				property.Replace(f.Position.File), f.Position.Line, f.Position.Column, property.Replace(": "+string(f.Code())), value.Replace(f.Text()))
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/identity/propagation"
 	"azwi/internal/terminal"
 	"azwi/internal/token/entra"
@@ -112,7 +113,7 @@ func because(err error) string {
 	switch {
 	case !ok:
 		return " (no answer)"
-	case answer.Code != 0 && answer.Class() == entra.Replication:
+	case answer.Code != 0 && answer.Class() == finding.Replication:
 		return fmt.Sprintf(" (not known everywhere yet: AADSTS%d)", answer.Code)
 	case answer.Code != 0:
 		return fmt.Sprintf(" (AADSTS%d)", answer.Code)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/identity/propagation"
 	"azwi/internal/install"
 	"azwi/internal/kube"
@@ -257,7 +258,7 @@ func tokenAdvice(err error, w workload, assertion string) error {
 		text = append(text, "what to do: "+advice)
 	}
 	claims, decodeErr := oidc.DecodeClaims(assertion)
-	if answer.Class() == entra.Replication && decodeErr == nil {
+	if answer.Class() == finding.Replication && decodeErr == nil {
 		text = append(text, fmt.Sprintf("the service account's token has issuer %v, subject %v, audience %v", claims["iss"], claims["sub"], audiences(claims["aud"])))
 	}
 	text = append(text, fmt.Sprintf("identity %s, tenant %s", w.clientID, w.tenantID))

@@ -328,10 +328,10 @@ func (d *detection) injectProxy(o owner, account *Account) error {
 		Annotations: map[string]string{contract.ClientIDAnnotation: account.Identity.ClientID},
 	}, d.config.Settings)
 	if result.Denial != nil {
-		return errors.New(result.Denial.Message)
+		return errors.New(result.Denial.Text())
 	}
 	for _, w := range result.Warnings {
-		d.note("%s %s/%s: %s", o.kind.Kind, o.namespace, o.name, w.Message)
+		d.note("%s %s/%s: %s", o.kind.Kind, o.namespace, o.name, w.Text())
 	}
 	if !d.config.ProxyContainers {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -175,7 +176,7 @@ type Token struct {
 // An Error says why there is no token.
 type Error struct {
 	// Class says whether trying again may help.
-	Class entra.Class
+	Class finding.Class
 	// RetryAfter is when it may: nothing is asked before. 0 if Class is Permanent.
 	RetryAfter time.Duration
 	// Err is the cause; an *entra.Error if Entra answered.
@@ -227,7 +228,7 @@ func (s *Source) find(k Key) (Token, *flight, error) {
 			return Token{}, nil, err
 		}
 	}
-	busy := &Error{Class: entra.Transient, RetryAfter: busyPause, Err: ErrBusy}
+	busy := &Error{Class: finding.Transient, RetryAfter: busyPause, Err: ErrBusy}
 	if s.waiting >= s.config.MaxWaiters {
 		return Token{}, nil, busy
 	}
@@ -322,15 +323,15 @@ func (s *Source) refused(k Key, e *entry, now time.Duration) error {
 }
 
 func (s *Source) missError(m *miss, now time.Duration) *Error {
-	class := entra.Replication
+	class := finding.Replication
 	if now-m.since >= s.config.ReplicationGrace {
-		class = entra.Permanent
+		class = finding.Permanent
 	}
 	return newError(m.err, class, m.next-now)
 }
 
-func newError(err error, class entra.Class, wait time.Duration) *Error {
-	if class == entra.Permanent {
+func newError(err error, class finding.Class, wait time.Duration) *Error {
+	if class == finding.Permanent {
 		wait = 0
 	}
 	return &Error{Class: class, RetryAfter: wait, Err: err}
@@ -338,11 +339,11 @@ func newError(err error, class entra.Class, wait time.Duration) *Error {
 
 // classOf judges an error; what is not Entra's is the network's or the token
 // file's, and passes.
-func classOf(err error) entra.Class {
+func classOf(err error) finding.Class {
 	if answer, ok := errors.AsType[*entra.Error](err); ok {
 		return answer.Class()
 	}
-	return entra.Transient
+	return finding.Transient
 }
 
 // renew begins the exchange of an entry whose token is good, or puts it off if too
@@ -462,7 +463,7 @@ func (s *Source) fail(e *entry, err error, now time.Duration) (*Error, time.Dura
 	case e.good(now):
 		// Before it is too late there is one more try.
 		wait = min(s.spread(backoff(minRefreshPause, maxRefreshPause, e.failures)), max((e.expires-now)/2, minPause))
-	case class == entra.Permanent:
+	case class == finding.Permanent:
 		wait = permanentPause
 	default:
 		wait = s.spread(backoff(minPause, maxPause, e.failures))
@@ -472,7 +473,7 @@ func (s *Source) fail(e *entry, err error, now time.Duration) (*Error, time.Dura
 	}
 	out := newError(err, class, wait)
 	e.err, e.pause = err, now+wait
-	if class == entra.Replication {
+	if class == finding.Replication {
 		m := s.noteMiss(e.key.identity(), err, now)
 		e.err = nil // the miss speaks for it
 		out, wait = s.missError(m, now), max(wait, m.next-now)

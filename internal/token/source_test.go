@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/token"
 	"azwi/internal/token/entra"
 )
@@ -287,7 +288,7 @@ func TestReplicationGrace(t *testing.T) {
 				for second := range 120 {
 					for _, resource := range []string{"r", "q"} {
 						e := refused(t, s, key(resource))
-						if e.Class != entra.Replication || e.RetryAfter <= 0 || e.RetryAfter > 15*time.Second {
+						if e.Class != finding.Replication || e.RetryAfter <= 0 || e.RetryAfter > 15*time.Second {
 							t.Fatalf("at %d s: class %s, retry after %s", second, e.Class, e.RetryAfter)
 						}
 					}
@@ -303,7 +304,7 @@ func TestReplicationGrace(t *testing.T) {
 				}
 				before := c.count()
 				for range 120 {
-					if e := refused(t, s, key("r")); e.Class != entra.Permanent || e.RetryAfter != 0 {
+					if e := refused(t, s, key("r")); e.Class != finding.Permanent || e.RetryAfter != 0 {
 						t.Fatalf("after the grace: class %s, retry after %s", e.Class, e.RetryAfter)
 					}
 					pass(time.Second)
@@ -354,7 +355,7 @@ func TestGraceCanBeSwitchedOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{err: aadsts(700213, 401)}
 		s := source(t, token.Config{Exchange: c.exchange, ReplicationGrace: -1})
-		if e := refused(t, s, key("r")); e.Class != entra.Permanent {
+		if e := refused(t, s, key("r")); e.Class != finding.Permanent {
 			t.Errorf("class %s", e.Class)
 		}
 	})
@@ -370,7 +371,7 @@ func TestPermanentErrorsAreRememberedForAMinute(t *testing.T) {
 				c := &cloud{err: aadsts(code, 401)}
 				s := source(t, token.Config{Exchange: c.exchange})
 				for range 59 {
-					if e := refused(t, s, key("r")); e.Class != entra.Permanent {
+					if e := refused(t, s, key("r")); e.Class != finding.Permanent {
 						t.Fatalf("class %s", e.Class)
 					}
 					pass(time.Second)
@@ -393,7 +394,7 @@ func TestThrottlingIsObeyed(t *testing.T) {
 		s := source(t, token.Config{Exchange: c.exchange})
 		for second := range 60 {
 			e := refused(t, s, key("r"))
-			if left := time.Duration(20-second%20) * time.Second; e.Class != entra.Transient || e.RetryAfter != left {
+			if left := time.Duration(20-second%20) * time.Second; e.Class != finding.Transient || e.RetryAfter != left {
 				t.Fatalf("at %d s: class %s, retry after %s, want %s", second, e.Class, e.RetryAfter, left)
 			}
 			pass(time.Second)
@@ -417,7 +418,7 @@ func TestOutageBeforeTheFirstToken(t *testing.T) {
 		c := &cloud{err: entra.ErrAssertion}
 		s := source(t, token.Config{Exchange: c.exchange})
 		for range 600_000 / 10 {
-			if e := refused(t, s, key("r")); e.Class != entra.Transient || e.RetryAfter <= 0 || e.RetryAfter > 30*time.Second {
+			if e := refused(t, s, key("r")); e.Class != finding.Transient || e.RetryAfter <= 0 || e.RetryAfter > 30*time.Second {
 				t.Fatalf("class %s, retry after %s", e.Class, e.RetryAfter)
 			}
 			pass(10 * time.Millisecond)
@@ -610,7 +611,7 @@ func TestExchangesAreLimitedInAll(t *testing.T) {
 				for i := range 9500 {
 					go func() {
 						if _, err := s.Get(t.Context(), key(fmt.Sprint(i))); errors.Is(err, token.ErrBusy) {
-							if e, ok := errors.AsType[*token.Error](err); !ok || e.Class != entra.Transient || e.RetryAfter <= 0 {
+							if e, ok := errors.AsType[*token.Error](err); !ok || e.Class != finding.Transient || e.RetryAfter <= 0 {
 								t.Errorf("%+v", e)
 							}
 							busy.Add(1)
@@ -668,24 +669,24 @@ func TestGraceBeginsAnewOnceTheCredentialWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cloud{err: aadsts(700213, 401), life: time.Hour}
 		s := source(t, token.Config{Exchange: c.exchange})
-		miss := func(resource string, want entra.Class) {
+		miss := func(resource string, want finding.Class) {
 			t.Helper()
 			if e := refused(t, s, key(resource)); e.Class != want {
 				t.Errorf("%s at %s: class %s, want %s", resource, time.Since(start()), e.Class, want)
 			}
 		}
-		miss("a", entra.Replication)
+		miss("a", finding.Replication)
 		pass(10 * time.Minute)
-		miss("a", entra.Permanent)
+		miss("a", finding.Permanent)
 		pass(time.Minute)
 		c.set(nil, 0)
 		if _, err := s.Get(t.Context(), key("a")); err != nil {
 			t.Fatal(err)
 		}
 		c.set(aadsts(700213, 401), 0)
-		miss("b", entra.Replication)
+		miss("b", finding.Replication)
 		pass(10 * time.Minute)
-		miss("b", entra.Permanent)
+		miss("b", finding.Permanent)
 	})
 }
 

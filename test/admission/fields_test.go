@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/inject/injecttest"
 	"azwi/test/handlers"
@@ -23,9 +24,9 @@ type field struct {
 	value string // YAML, merged into the spec, the container or the security context
 	note  string // why injection does not look at it, or what it does
 	// denied is why a pod with the field gets no proxy. Empty: it is admitted, in both modes.
-	denied inject.Reason
+	denied finding.Code
 	// warned is what its creator is told.
-	warned inject.Reason
+	warned finding.Code
 }
 
 const (
@@ -47,14 +48,14 @@ func podFields() []field {
 		{name: "terminationGracePeriodSeconds", value: `terminationGracePeriodSeconds: 0`, note: elsewhere},
 		{name: "activeDeadlineSeconds", value: `activeDeadlineSeconds: 1`, note: elsewhere},
 		{name: "dnsPolicy", value: "dnsPolicy: None\ndnsConfig: {nameservers: [10.0.0.1]}", note: "the proxy resolves Entra's name as the application does"},
-		{name: "nodeSelector", value: `nodeSelector: {kubernetes.io/os: windows}`, denied: inject.ReasonProxyWindows},
-		{name: "nodeSelector", value: `nodeSelector: {type: virtual-kubelet}`, warned: inject.ReasonVirtualNode},
+		{name: "nodeSelector", value: `nodeSelector: {kubernetes.io/os: windows}`, denied: finding.CodeProxyWindows},
+		{name: "nodeSelector", value: `nodeSelector: {type: virtual-kubelet}`, warned: finding.CodeVirtualNode},
 		{name: "nodeSelector", value: `nodeSelector: {kubernetes.io/os: linux}`, note: elsewhere},
 		{name: "serviceAccountName", value: `{}`, note: "whose identity it is"},
 		{name: "serviceAccount", value: `serviceAccount: default`, note: "the API server makes serviceAccountName of it"},
 		{name: "automountServiceAccountToken", value: `automountServiceAccountToken: false`, note: "the API server's own token"},
 		{name: "nodeName", value: `nodeName: a`, note: elsewhere},
-		{name: "hostNetwork", value: `hostNetwork: true`, denied: inject.ReasonHostNetwork},
+		{name: "hostNetwork", value: `hostNetwork: true`, denied: finding.CodeHostNetwork},
 		{name: "hostPID", value: `hostPID: true`, note: ofKernel},
 		{name: "hostIPC", value: `hostIPC: true`, note: ofKernel},
 		{name: "shareProcessNamespace", value: `shareProcessNamespace: true`, note: ofKernel},
@@ -62,10 +63,10 @@ func podFields() []field {
 		{name: "imagePullSecrets", value: `imagePullSecrets: [{name: a}]`, note: "serve the proxy's image too"},
 		{name: "hostname", value: `hostname: a`, note: names},
 		{name: "subdomain", value: `subdomain: a`, note: names},
-		{name: "affinity", value: `affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [windows]}]}]}}}`, denied: inject.ReasonProxyWindows},
+		{name: "affinity", value: `affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/os, operator: In, values: [windows]}]}]}}}`, denied: finding.CodeProxyWindows},
 		{name: "affinity", value: `affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In, values: [a]}]}]}}}`, note: elsewhere},
 		{name: "schedulerName", value: `schedulerName: a`, note: elsewhere},
-		{name: "tolerations", value: `tolerations: [{key: virtual-kubelet.io/provider, operator: Exists}]`, warned: inject.ReasonVirtualNode},
+		{name: "tolerations", value: `tolerations: [{key: virtual-kubelet.io/provider, operator: Exists}]`, warned: finding.CodeVirtualNode},
 		{name: "tolerations", value: `tolerations: [{operator: Exists}]`, note: elsewhere},
 		{name: "hostAliases", value: `hostAliases: [{ip: 10.0.0.1, hostnames: [a]}]`, note: names},
 		{name: "priorityClassName", value: `priorityClassName: system-node-critical`, note: elsewhere},
@@ -78,7 +79,7 @@ func podFields() []field {
 		{name: "overhead", value: `{}`, note: "the runtime class's, not the author's"},
 		{name: "topologySpreadConstraints", value: `topologySpreadConstraints: [{maxSkew: 1, topologyKey: a, whenUnsatisfiable: DoNotSchedule}]`, note: elsewhere},
 		{name: "setHostnameAsFQDN", value: `setHostnameAsFQDN: true`, note: names},
-		{name: "os", value: `os: {name: windows}`, denied: inject.ReasonProxyWindows},
+		{name: "os", value: `os: {name: windows}`, denied: finding.CodeProxyWindows},
 		{name: "os", value: `os: {name: linux}`, note: "as if it were not there"},
 		{name: "hostUsers", value: `hostUsers: false`, note: "the network namespace belongs to the pod's user namespace, so NET_ADMIN suffices"},
 		{name: "schedulingGates", value: `schedulingGates: [{name: a}]`, note: elsewhere},
@@ -117,11 +118,11 @@ func containerFields() []field {
 		{name: "command", value: `command: [a]`, note: ofOne},
 		{name: "args", value: `args: [$(AZURE_CLIENT_ID)]`, note: "expand whatever the order of variables"},
 		{name: "workingDir", value: `workingDir: /a`, note: ofOne},
-		{name: "ports", value: `ports: [{containerPort: 8000}]`, warned: inject.ReasonPortTaken},
+		{name: "ports", value: `ports: [{containerPort: 8000}]`, warned: finding.CodePortTaken},
 		{name: "ports", value: `ports: [{containerPort: 80, hostPort: 80}]`, note: ofOne},
 		{name: "envFrom", value: `envFrom: [{configMapRef: {name: a}}]`, note: "ours go before it"},
 		{name: "env", value: `env: [{name: A, value: $(AZURE_CLIENT_ID)}]`, note: "ours go before it (env-reference)"},
-		{name: "env", value: `env: [{name: AZURE_CLIENT_ID, value: ""}]`, warned: inject.ReasonOwnClientID},
+		{name: "env", value: `env: [{name: AZURE_CLIENT_ID, value: ""}]`, warned: finding.CodeOwnClientID},
 		{name: "env", value: `env: [{name: AZURE_CLIENT_ID, valueFrom: {fieldRef: {fieldPath: "metadata.annotations['a']"}}}]`, note: "the author's choice"},
 		{name: "resources", value: `resources: {limits: {cpu: 1, memory: 1Gi}}`, note: ofOne},
 		{name: "resizePolicy", value: `resizePolicy: [{resourceName: cpu, restartPolicy: NotRequired}]`, note: ofOne},
@@ -194,14 +195,14 @@ func TestFields(t *testing.T) {
 					map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: mode})
 				offline := handlers.Parse(t, raw).Inject(account, settings)
 				switch {
-				case f.denied != "" && (offline.Denial == nil || offline.Denial.Reason != f.denied || err == nil || !strings.Contains(err.Error(), offline.Denial.Message)):
+				case f.denied != "" && (offline.Denial == nil || offline.Denial.Code() != f.denied || err == nil || !strings.Contains(err.Error(), offline.Denial.Text())):
 					t.Errorf("%s.%s, %s: got %v, want the denial %s", of.name, f.value, mode, err, f.denied)
 				case f.denied == "" && err != nil:
 					t.Errorf("%s.%s, %s: %v", of.name, f.value, mode, err)
 				}
 				told := false
 				for _, w := range offline.Warnings {
-					told = told || w.Reason == f.warned && strings.Contains(strings.Join(warnings, "\n"), w.Message)
+					told = told || w.Code() == f.warned && strings.Contains(strings.Join(warnings, "\n"), w.Text())
 				}
 				if f.warned != "" && !told {
 					t.Errorf("%s.%s, %s: warnings are %q, want %s", of.name, f.value, mode, warnings, f.warned)

@@ -39,8 +39,8 @@ func TestGoldens(t *testing.T) {
 			warnings, err := c.Admin.Do(t.Context(), "POST", "/api/v1/namespaces/"+namespace+"/pods?fieldValidation=Ignore", g.Pod, &created)
 			offline := handlers.Parse(t, g.Pod).Inject(account, g.Settings)
 			if offline.Denial != nil {
-				if statusCode(err) != http.StatusBadRequest || !strings.Contains(err.Error(), offline.Denial.Message) {
-					t.Fatalf("got %v, want the denial %q", err, offline.Denial.Message)
+				if statusCode(err) != http.StatusBadRequest || !strings.Contains(err.Error(), offline.Denial.Text()) {
+					t.Fatalf("got %v, want the denial %q", err, offline.Denial.Text())
 				}
 				return
 			}
@@ -50,7 +50,7 @@ func TestGoldens(t *testing.T) {
 			warnings = slices.DeleteFunc(warnings, func(w string) bool { return strings.HasPrefix(w, "spec.") }) // its own
 			var want []string
 			for _, w := range offline.Warnings {
-				want = append(want, w.Message)
+				want = append(want, w.Text())
 			}
 			if diff := cmp.Diff(want, warnings); diff != "" {
 				t.Errorf("warnings -want +got:\n%s", diff)

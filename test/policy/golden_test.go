@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/inject/injecttest"
 	"azwi/internal/pod/policy"
@@ -55,8 +56,8 @@ func TestGoldens(t *testing.T) {
 			}
 			offline := handlers.Parse(t, g.Pod).Inject(account, g.Settings)
 			if offline.Denial != nil {
-				if byPolicy.code != http.StatusUnprocessableEntity || !strings.HasSuffix(byPolicy.message, ": "+offline.Denial.Message) {
-					t.Errorf("denial by policy: %d %q, want %q", byPolicy.code, byPolicy.message, offline.Denial.Message)
+				if byPolicy.code != http.StatusUnprocessableEntity || !strings.HasSuffix(byPolicy.message, ": "+offline.Denial.Text()) {
+					t.Errorf("denial by policy: %d %q, want %q", byPolicy.code, byPolicy.message, offline.Denial.Text())
 				}
 				return
 			}
@@ -92,7 +93,7 @@ func waitVisible(t *testing.T, c *cluster.Cluster, account inject.Account) {
 
 // split tells the warnings about the account, which any pod of it gets, from those
 // about the pod.
-func split(t *testing.T, all []inject.Warning, account inject.Account, settings inject.Settings) (ofAccount, ofPod []inject.Warning) {
+func split(t *testing.T, all []finding.Finding, account inject.Account, settings inject.Settings) (ofAccount, ofPod []finding.Finding) {
 	t.Helper()
 	pod := handlers.Parse(t, []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":[{"name":"app","env":[{"name":"AZURE_CLIENT_ID","value":"22222222-2222-2222-2222-222222222222"}]}]}}`))
 	about := pod.Inject(account, settings).Warnings
@@ -106,15 +107,15 @@ func split(t *testing.T, all []inject.Warning, account inject.Account, settings 
 	return ofAccount, ofPod
 }
 
-func compareWarnings(t *testing.T, what string, got []string, want []inject.Warning) {
+func compareWarnings(t *testing.T, what string, got []string, want []finding.Finding) {
 	t.Helper()
 	got = slices.DeleteFunc(got, func(w string) bool { return strings.HasPrefix(w, "spec.") }) // the API server's own
 	if len(got) != len(want) {
 		t.Fatalf("%d warnings about the %s by policy, want %d: %q", len(got), what, len(want), got)
 	}
 	for i, w := range want {
-		if !strings.HasSuffix(got[i], ": "+w.Message) {
-			t.Errorf("warning %q, want %q", got[i], w.Message)
+		if !strings.HasSuffix(got[i], ": "+w.Text()) {
+			t.Errorf("warning %q, want %q", got[i], w.Text())
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"azwi/internal/admission/account"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 )
 
@@ -127,7 +128,7 @@ func (h *Handler) admit(ctx context.Context, req *request, outline inject.Outlin
 	if err != nil {
 		h.Logger.Warn("pod can't be read", "namespace", req.Namespace, "pod", req.Name, "error", err)
 		if limit, ok := errors.AsType[*inject.LimitError](err); ok {
-			return deny(http.StatusBadRequest, "BadRequest", limit.Error()), outcome{"denied", string(inject.ReasonPodTooLarge)}, nil
+			return deny(http.StatusBadRequest, "BadRequest", limit.Error()), outcome{"denied", string(finding.CodePodTooLarge)}, nil
 		}
 		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"malformed", "pod"}, nil
 	}
@@ -152,17 +153,17 @@ func (h *Handler) admit(ctx context.Context, req *request, outline inject.Outlin
 func (h *Handler) inject(log *slog.Logger, pod *inject.Pod, sa inject.Account) (response, outcome) {
 	res := pod.Inject(sa, h.Settings)
 	for _, warning := range res.Warnings {
-		h.Metrics.warn(warning.Reason)
-		log.Info("warned", "reason", warning.Reason, "warning", warning.Message)
+		h.Metrics.warn(warning.Code())
+		log.Info("warned", "reason", warning.Code(), "warning", warning.Text())
 	}
 	if res.Denial != nil {
-		log.Info("denied", "reason", res.Denial.Reason, "message", res.Denial.Message)
-		return deny(http.StatusBadRequest, "BadRequest", res.Denial.Message), outcome{"denied", string(res.Denial.Reason)}
+		log.Info("denied", "reason", res.Denial.Code(), "message", res.Denial.Text())
+		return deny(http.StatusBadRequest, "BadRequest", res.Denial.Text()), outcome{"denied", string(res.Denial.Code())}
 	}
 	answer, err := patchResponse(res)
 	if errors.Is(err, errPatchTooLarge) {
-		log.Info("denied", "reason", inject.ReasonPodTooLarge, "message", err.Error())
-		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"denied", string(inject.ReasonPodTooLarge)}
+		log.Info("denied", "reason", finding.CodePodTooLarge, "message", err.Error())
+		return deny(http.StatusBadRequest, "BadRequest", err.Error()), outcome{"denied", string(finding.CodePodTooLarge)}
 	}
 	if err != nil {
 		log.Error("failed", "error", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"azwi/internal/pod/inject"
+	"azwi/internal/finding"
 )
 
 // mostNamespaces bounds the label namespace: every value costs some forty series.
@@ -113,5 +113,5 @@ func (m *Metrics) ObserveCertificate(notAfter time.Time) { m.certificate.Set(flo
 // certificate: secret or configuration.
 func (m *Metrics) ObserveWrite(object string) { m.writes.WithLabelValues(object).Inc() }
 
-func (m *Metrics) count(o outcome)           { m.admissions.WithLabelValues(o.kind, o.reason).Inc() }
-func (m *Metrics) warn(reason inject.Reason) { m.warnings.WithLabelValues(string(reason)).Inc() }
+func (m *Metrics) count(o outcome)          { m.admissions.WithLabelValues(o.kind, o.reason).Inc() }
+func (m *Metrics) warn(reason finding.Code) { m.warnings.WithLabelValues(string(reason)).Inc() }

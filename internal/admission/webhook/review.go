@@ -144,15 +144,15 @@ func patchResponse(res inject.Result) (response, error) {
 		a.Patch, a.PatchType = patch, "JSONPatch"
 	}
 	for _, w := range res.Warnings {
-		a.Warnings = append(a.Warnings, w.Message)
+		a.Warnings = append(a.Warnings, w.Text())
 		if a.AuditAnnotations == nil {
 			a.AuditAnnotations = map[string]string{}
 		}
-		reason := string(w.Reason)
+		reason := string(w.Code())
 		if before := a.AuditAnnotations[reason]; before != "" {
-			a.AuditAnnotations[reason] = before + "; " + w.Message
+			a.AuditAnnotations[reason] = before + "; " + w.Text()
 		} else {
-			a.AuditAnnotations[reason] = w.Message
+			a.AuditAnnotations[reason] = w.Text()
 		}
 	}
 	return a, nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -356,9 +357,9 @@ func (t *wait) outcome(ctx context.Context, err error) outcome {
 		return faulted
 	}
 	switch answer.Class() {
-	case entra.Transient:
+	case finding.Transient:
 		return faulted
-	case entra.Replication:
+	case finding.Replication:
 		return missed
 	}
 	if (answer.Code == 700016 || answer.Code == 7000229) && t.target.New && t.config.Now().Sub(t.target.Written) < newIdentity {

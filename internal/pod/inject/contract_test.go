@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/inject/injecttest"
 )
@@ -94,8 +95,8 @@ func TestContract(t *testing.T) {
 		annotations map[string]string
 		account     map[string]string // annotations beside client-id
 		settings    func(*inject.Settings)
-		denied      inject.Reason
-		warned      inject.Reason
+		denied      finding.Code
+		warned      finding.Code
 		check       func(seen) (got, want any)
 	}
 	appEnv := func(key, want string) func(seen) (any, any) {
@@ -127,19 +128,19 @@ func TestContract(t *testing.T) {
 		{name: "use label absent", labels: map[string]string{}, check: appEnv(contract.EnvClientID, "")},
 		{name: "client-id", check: appEnv(contract.EnvClientID, clientID)},
 		{name: "client-id absent: not injected, warned", account: map[string]string{contract.ClientIDAnnotation: ""},
-			warned: inject.ReasonClientIDMissing, check: func(s seen) (any, any) {
+			warned: finding.CodeClientIDMissing, check: func(s seen) (any, any) {
 				_, set := s.container("app").env()[contract.EnvClientID]
 				return set, false
 			}},
 		{name: "client-id no GUID: warned, never refused", account: map[string]string{contract.ClientIDAnnotation: "000-0000-0000-0000"},
-			warned: inject.ReasonClientIDNotGUID, check: appEnv(contract.EnvClientID, "000-0000-0000-0000")},
+			warned: finding.CodeClientIDNotGUID, check: appEnv(contract.EnvClientID, "000-0000-0000-0000")},
 		{name: "tenant-id default", check: appEnv(contract.EnvTenantID, tenantID)},
 		{name: "tenant-id of the account", account: map[string]string{contract.TenantIDAnnotation: "other"}, check: appEnv(contract.EnvTenantID, "other")},
 		{name: "expiration default", check: expiration(3600)},
 		{name: "expiration lowest", annotations: map[string]string{contract.TokenExpirationAnnotation: "3600"}, check: expiration(3600)},
 		{name: "expiration highest", annotations: map[string]string{contract.TokenExpirationAnnotation: "86400"}, check: expiration(86400)},
-		{name: "expiration below", annotations: map[string]string{contract.TokenExpirationAnnotation: "3599"}, denied: inject.ReasonTokenExpiration},
-		{name: "expiration above", annotations: map[string]string{contract.TokenExpirationAnnotation: "86401"}, denied: inject.ReasonTokenExpiration},
+		{name: "expiration below", annotations: map[string]string{contract.TokenExpirationAnnotation: "3599"}, denied: finding.CodeTokenExpiration},
+		{name: "expiration above", annotations: map[string]string{contract.TokenExpirationAnnotation: "86401"}, denied: finding.CodeTokenExpiration},
 		{name: "expiration of pod before account", annotations: map[string]string{contract.TokenExpirationAnnotation: "4000"},
 			account: map[string]string{contract.TokenExpirationAnnotation: "5000"}, check: expiration(4000)},
 		{name: "skip-containers", annotations: map[string]string{contract.SkipContainersAnnotation: "; app ;setup;"}, check: func(s seen) (any, any) {
@@ -153,7 +154,7 @@ func TestContract(t *testing.T) {
 		{name: "inject-proxy-sidecar absent", check: func(s seen) (any, any) { return s.order(), "setup app other" }},
 		{name: "inject-proxy-sidecar false", annotations: map[string]string{contract.InjectProxyAnnotation: "false"},
 			check: func(s seen) (any, any) { return s.order(), "setup app other" }},
-		{name: "inject-proxy-sidecar no boolean", annotations: map[string]string{contract.InjectProxyAnnotation: "enabled"}, warned: inject.ReasonProxyNotBoolean,
+		{name: "inject-proxy-sidecar no boolean", annotations: map[string]string{contract.InjectProxyAnnotation: "enabled"}, warned: finding.CodeProxyNotBoolean,
 			check: func(s seen) (any, any) { return s.order(), "azwi-proxy-init azwi-proxy setup app other" }},
 		{name: "proxy, native sidecar", annotations: proxy, check: func(s seen) (any, any) { return s.order(), "azwi-proxy-init azwi-proxy setup app other" }},
 		{name: "proxy, native sidecar restarts", annotations: proxy, check: func(s seen) (any, any) { return s.container("azwi-proxy").RestartPolicy, "Always" }},
@@ -166,8 +167,8 @@ func TestContract(t *testing.T) {
 		{name: "proxy-sidecar-port", annotations: with(proxy, contract.ProxyPortAnnotation, "65535"), check: func(s seen) (any, any) {
 			return []any{s.container("azwi-proxy").Args[0], s.container("azwi-proxy-init").env()["PROXY_PORT"]}, []any{"--proxy-port=65535", "65535"}
 		}},
-		{name: "proxy-sidecar-port below", annotations: with(proxy, contract.ProxyPortAnnotation, "0"), denied: inject.ReasonProxyPort},
-		{name: "proxy-sidecar-port above", annotations: with(proxy, contract.ProxyPortAnnotation, "65536"), denied: inject.ReasonProxyPort},
+		{name: "proxy-sidecar-port below", annotations: with(proxy, contract.ProxyPortAnnotation, "0"), denied: finding.CodeProxyPort},
+		{name: "proxy-sidecar-port above", annotations: with(proxy, contract.ProxyPortAnnotation, "65536"), denied: finding.CodeProxyPort},
 		{name: "proxy log level", annotations: proxy, settings: func(s *inject.Settings) { s.Proxy.LogLevel = "debug" },
 			check: func(s seen) (any, any) { return s.container("azwi-proxy").Args[1], "--log-level=debug" }},
 		{name: "proxy post-start probe", annotations: proxy, check: func(s seen) (any, any) {
@@ -210,7 +211,7 @@ func TestContract(t *testing.T) {
 			raw, _ := json.Marshal(s.container("azwi-proxy").SecurityContext)
 			return string(raw), `{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"privileged":false,"readOnlyRootFilesystem":true,"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}}`
 		}},
-		{name: "unknown mode", annotations: with(proxy, contract.ProxyModeAnnotation, "x"), denied: inject.ReasonProxyMode},
+		{name: "unknown mode", annotations: with(proxy, contract.ProxyModeAnnotation, "x"), denied: finding.CodeProxyMode},
 		{name: "requests and limits", annotations: proxy, check: func(s seen) (any, any) {
 			var missing []string
 			for _, name := range []string{"azwi-proxy", "azwi-proxy-init"} {
@@ -280,16 +281,16 @@ func TestContract(t *testing.T) {
 			}
 			res := mustInject(t, raw, account, settings)
 
-			var denied inject.Reason
+			var denied finding.Code
 			if res.Denial != nil {
-				denied = res.Denial.Reason
+				denied = res.Denial.Code()
 			}
 			if denied != r.denied {
 				t.Fatalf("denied %q, want %q", denied, r.denied)
 			}
-			var warned inject.Reason
+			var warned finding.Code
 			for _, w := range res.Warnings {
-				warned = w.Reason
+				warned = w.Code()
 			}
 			if warned != r.warned {
 				t.Errorf("warned %q, want %q", warned, r.warned)
@@ -316,7 +317,7 @@ func TestProxyOnHostNetworkIsDenied(t *testing.T) {
 	raw := []byte(`{"metadata":{"labels":{"azure.workload.identity/use":"true"},"annotations":{"azure.workload.identity/inject-proxy-sidecar":"true"}},
 		"spec":{"hostNetwork":true,"initContainers":[{"name":"azwi-proxy-init"},{"name":"azwi-proxy"}],"containers":[{"name":"app"}]}}`)
 	res := mustInject(t, raw, inject.Account{}, injecttest.Settings())
-	if res.Denial == nil || res.Denial.Reason != inject.ReasonHostNetwork {
+	if res.Denial == nil || res.Denial.Code() != finding.CodeHostNetwork {
 		t.Fatalf("got %+v", res)
 	}
 }
@@ -358,8 +359,8 @@ func TestWarningsFitTheAPIServer(t *testing.T) {
 		t.Errorf("got %d warnings: %+v", len(res.Warnings), res.Warnings)
 	}
 	for _, w := range res.Warnings {
-		if len(w.Message) > 256 {
-			t.Errorf("%d bytes: %s", len(w.Message), w.Message)
+		if len(w.Text()) > 256 {
+			t.Errorf("%d bytes: %s", len(w.Text()), w.Text())
 		}
 	}
 }

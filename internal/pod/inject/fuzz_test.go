@@ -40,7 +40,7 @@ func FuzzInject(f *testing.F) {
 		}}
 		settings := fuzzSettings(choice)
 		res := pod.Inject(account, settings)
-		if res.Denial != nil && (len(res.Patch) > 0 || res.Denial.Message == "") {
+		if res.Denial != nil && (len(res.Patch) > 0 || res.Denial.Text() == "") {
 			t.Fatalf("a denial with a patch or without a message: %+v", res)
 		}
 		if len(res.Patch) == 0 {

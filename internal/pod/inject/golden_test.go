@@ -45,7 +45,7 @@ func outcome(t *testing.T, c *injecttest.Case) string {
 	res := mustInject(t, c.Pod, c.Account, c.Settings)
 	var out strings.Builder
 	if res.Denial != nil {
-		fmt.Fprintf(&out, "denied %s: %s\n", res.Denial.Reason, res.Denial.Message)
+		fmt.Fprintf(&out, "denied %s: %s\n", res.Denial.Code(), res.Denial.Text())
 	}
 	for _, op := range res.Patch {
 		line, err := json.Marshal(op)
@@ -55,7 +55,7 @@ func outcome(t *testing.T, c *injecttest.Case) string {
 		fmt.Fprintf(&out, "%s\n", line)
 	}
 	for _, w := range res.Warnings {
-		fmt.Fprintf(&out, "warning %s: %s\n", w.Reason, w.Message)
+		fmt.Fprintf(&out, "warning %s: %s\n", w.Code(), w.Text())
 	}
 	if out.Len() == 0 {
 		return "unchanged\n"

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 )
 
 // A Result is what to do with a pod.
@@ -13,52 +14,10 @@ type Result struct {
 	// Patch is the change as a JSON patch. Empty: leave the pod as it is.
 	Patch []Op
 	// Warnings are for the pod's creator; the pod is created all the same.
-	Warnings []Warning
+	Warnings []finding.Finding
 	// Denial is not nil where the pod must not be created.
-	Denial *Denial
+	Denial *finding.Finding
 }
-
-// A Denial refuses a pod.
-type Denial struct {
-	// Reason is one of the constants below: stable, for metrics.
-	Reason Reason
-	// Message names the key, its value and what is allowed.
-	Message string
-	Subject
-}
-
-// A Warning tells the pod's creator of a likely mistake.
-type Warning struct {
-	Reason  Reason
-	Message string
-	Subject
-}
-
-// A Subject is what a denial or a warning is about, for those who show where it
-// is written. What does not apply is empty.
-type Subject struct {
-	// Key of the label or annotation.
-	Key string
-	// Container is the name of one of the pod's.
-	Container string
-}
-
-// Reason is a stable word for a denial or a warning.
-type Reason string
-
-// Reasons of denials.
-const (
-	ReasonTokenExpiration Reason = "token-expiration"
-	ReasonProxyPort       Reason = "proxy-port"
-	ReasonHostNetwork     Reason = "proxy-host-network"
-	ReasonProxyImage      Reason = "proxy-image"
-	ReasonProxyUID        Reason = "proxy-uid"
-	ReasonProxyMode       Reason = "proxy-mode"
-	ReasonProxyIdentity   Reason = "proxy-identities"
-	ReasonProxyResources  Reason = "proxy-resources"
-	ReasonProxyWindows    Reason = "proxy-windows"
-	ReasonOtherAccount    Reason = "other-account"
-)
 
 // Inject decides what to change in the pod, whose service account is account. A
 // pod that has not opted in is left alone.
@@ -73,7 +32,7 @@ func (p *Pod) Inject(account Account, settings Settings) Result {
 		skip:     p.skipped(),
 		custom:   p.customTokenEndpoint(settings),
 	}
-	var proxyWarning *Warning
+	var proxyWarning *finding.Finding
 	if in.proxy, proxyWarning = p.wantsProxy(); in.proxy {
 		in.proxyMode = p.annotation(contract.ProxyModeAnnotation, in.settings.Proxy.Mode)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 )
 
 // Limits of a pod that Parse reads, far above what pods have. Those of containers
@@ -22,9 +23,6 @@ const (
 	MostName            = 253      // bytes of a name, as in Kubernetes
 )
 
-// ReasonPodTooLarge is that of a LimitError.
-const ReasonPodTooLarge Reason = "pod-too-large"
-
 // A LimitError is Parse's for a pod that is beyond a limit.
 type LimitError struct {
 	// What there is too much of, in plural.
@@ -35,10 +33,10 @@ type LimitError struct {
 	Most int
 }
 
-func (e *LimitError) Error() string {
-	return fmt.Sprintf("the pod has %d %s: workload identity is injected into pods with at most %d; make the pod smaller, or remove its label %s",
-		e.Count, e.What, e.Most, contract.UseLabel)
-}
+func (e *LimitError) Error() string { return e.Finding().Text() }
+
+// Finding is what to tell the pod's author.
+func (e *LimitError) Finding() finding.Finding { return finding.PodTooLarge(e.What, e.Count, e.Most) }
 
 // An Outline is what can be said of a pod without decoding it, in little memory
 // whatever is in it.

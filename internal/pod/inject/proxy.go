@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 )
 
 type newContainer struct {
@@ -289,15 +290,13 @@ func podUID() envVar {
 }
 
 // proxyWarnings tell of what keeps a container's requests from the proxy.
-func (in *injection) proxyWarnings() []Warning {
+func (in *injection) proxyWarnings() []finding.Finding {
 	if !in.proxy {
 		return nil
 	}
 	ws := in.sidecarWarnings()
 	if in.addsInit() && in.upstreamImages() {
-		return append(ws, Warning{ReasonUpstreamImages, fmt.Sprintf(
-			"%s differs from %s: taken for upstream's images, so the init container is privileged; set both to azwi's proxy image to avoid that",
-			contract.EnvProxyInitImage, contract.EnvProxyImage), Subject{}})
+		return append(ws, finding.UpstreamImages())
 	}
 	if in.proxyMode != contract.ProxyModeEnv {
 		return ws
@@ -307,33 +306,27 @@ func (in *injection) proxyWarnings() []Warning {
 			return
 		}
 		if setsEndpoint(c) && !isOurEndpoint(c) {
-			ws = append(ws, Warning{ReasonOwnEndpoint, fmt.Sprintf(
-				"container %s sets %s or one of its kind itself, so it does not use the proxy", quote(c.Name), contract.EnvIdentityEndpoint), Subject{Container: c.Name}})
+			ws = append(ws, finding.OwnEndpoint(c.Name))
 		}
 		if c.detours() {
-			ws = append(ws, Warning{ReasonHTTPProxy, fmt.Sprintf(
-				"container %s has HTTP_PROXY without 127.0.0.1 in NO_PROXY: some clients will not reach the identity proxy", quote(c.Name)), Subject{Container: c.Name}})
+			ws = append(ws, finding.HTTPProxy(c.Name))
 		}
 	})
 	return ws
 }
 
 // sidecarWarnings tell of what the sidecar does to the pod.
-func (in *injection) sidecarWarnings() []Warning {
-	var ws []Warning
+func (in *injection) sidecarWarnings() []finding.Finding {
+	var ws []finding.Finding
 	in.pod.containers(func(_ string, _ int, c podContainer) {
 		if c.Name != contract.ProxyContainer && slices.ContainsFunc(c.Ports, func(p podPort) bool {
 			return p.ContainerPort == in.proxyPort && (p.Protocol == "" || p.Protocol == "TCP")
 		}) {
-			ws = append(ws, Warning{ReasonPortTaken, fmt.Sprintf(
-				"container %s declares port %d, which the proxy listens on: set annotation %s to another port", quote(c.Name), in.proxyPort, contract.ProxyPortAnnotation),
-				Subject{Container: c.Name}})
+			ws = append(ws, finding.PortTaken(c.Name, in.proxyPort))
 		}
 	})
 	if policy := in.pod.spec.RestartPolicy; !in.settings.Proxy.NativeSidecar && (policy == "Never" || policy == "OnFailure") {
-		ws = append(ws, Warning{ReasonNeverCompletes, fmt.Sprintf(
-			"the pod has restartPolicy %s, but never completes: before Kubernetes 1.%d the proxy is an ordinary container, which keeps running",
-			quote(policy), contract.NativeSidecarMinor), Subject{Key: contract.InjectProxyAnnotation}})
+		ws = append(ws, finding.NeverCompletes(policy))
 	}
 	return ws
 }

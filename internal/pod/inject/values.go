@@ -2,19 +2,19 @@ package inject
 
 import (
 	"errors"
-	"fmt"
 	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/guid"
 	"azwi/internal/token/identitymap"
 )
 
 // readValues reads the annotations that can be wrong enough to refuse the pod.
-func (in *injection) readValues() *Denial {
+func (in *injection) readValues() *finding.Finding {
 	if d := in.readExpiration(); d != nil {
 		return d
 	}
@@ -25,23 +25,16 @@ func (in *injection) readValues() *Denial {
 		return nil
 	}
 	if in.pod.spec.HostNetwork {
-		return &Denial{ReasonHostNetwork, fmt.Sprintf(
-			"annotation %s asks for the proxy, but the pod has hostNetwork: true: the redirect would change the node's own network; use one or the other",
-			contract.InjectProxyAnnotation), Subject{Key: contract.InjectProxyAnnotation}}
+		return new(finding.HostNetwork())
 	}
 	if in.pod.onWindows() {
-		return &Denial{ReasonProxyWindows, fmt.Sprintf(
-			"annotation %s asks for the proxy, which does not run on Windows, but the pod is for Windows nodes: remove the annotation and use an SDK that supports workload identity",
-			contract.InjectProxyAnnotation), Subject{Key: contract.InjectProxyAnnotation}}
+		return new(finding.ProxyWindows())
 	}
 	if in.settings.Proxy.Image == "" {
-		return &Denial{ReasonProxyImage, fmt.Sprintf(
-			"annotation %s asks for the proxy, but no proxy image is configured: set %s to REGISTRY/%s:TAG, which azwi install --image-registry does",
-			contract.InjectProxyAnnotation, contract.EnvProxyImage, contract.ProxyImageName), Subject{Key: contract.InjectProxyAnnotation}}
+		return new(finding.ProxyImage())
 	}
 	if in.proxyMode != contract.ProxyModeRedirect && in.proxyMode != contract.ProxyModeEnv {
-		return &Denial{ReasonProxyMode, fmt.Sprintf("annotation %s is %s: allowed are %s and %s",
-			contract.ProxyModeAnnotation, quote(in.proxyMode), contract.ProxyModeRedirect, contract.ProxyModeEnv), Subject{Key: contract.ProxyModeAnnotation}}
+		return new(finding.ProxyMode(in.proxyMode))
 	}
 	if d := in.readProxyPort(); d != nil {
 		return d
@@ -60,7 +53,7 @@ func (in *injection) readValues() *Denial {
 
 // checkAccount refuses a pod that has another account's client ID: one whose account
 // was changed after an earlier pass, by a webhook or policy that comes later.
-func (in *injection) checkAccount() *Denial {
+func (in *injection) checkAccount() *finding.Finding {
 	former, marked := in.pod.metadata.Annotations[contract.InjectedForAnnotation]
 	if !marked || former == in.account.Name {
 		return nil
@@ -70,10 +63,7 @@ func (in *injection) checkAccount() *Denial {
 	if !injected {
 		return nil
 	}
-	return &Denial{ReasonOtherAccount, fmt.Sprintf(
-		"%s was set for service account %s, but the pod runs as %s: whatever changes the account must run before workload identity is injected; "+
-			"in a copied pod remove the variable and annotation %s",
-		contract.EnvClientID, quote(former), quote(in.account.Name), contract.InjectedForAnnotation), Subject{Key: contract.InjectedForAnnotation}}
+	return new(finding.OtherAccount(former, in.account.Name))
 }
 
 // A Quantity names the annotations for the proxy's request and limit of a resource.
@@ -88,14 +78,13 @@ func Quantities() []Quantity {
 }
 
 // readQuantities checks the annotations for the requests and limits of the proxy.
-func (in *injection) readQuantities() *Denial {
+func (in *injection) readQuantities() *finding.Finding {
 	annotations := in.pod.metadata.Annotations
 	for _, q := range Quantities() {
 		for _, key := range []string{q.Request, q.Limit} {
 			value, ok := annotations[key]
 			if _, valid := parseQuantity(value); ok && !valid {
-				return &Denial{ReasonProxyResources, fmt.Sprintf(
-					"annotation %s is %s: allowed is a quantity such as 100m or 64Mi", key, quote(value)), Subject{Key: key}}
+				return new(finding.ProxyQuantity(key, value))
 			}
 		}
 	}
@@ -103,9 +92,7 @@ func (in *injection) readQuantities() *Denial {
 		request, requested := parseQuantity(annotations[q.Request])
 		limit, limited := parseQuantity(annotations[q.Limit])
 		if requested && limited && request.Cmp(limit) > 0 {
-			return &Denial{ReasonProxyResources, fmt.Sprintf(
-				"annotation %s is %s: allowed is at most the limit, which annotation %s sets to %s",
-				q.Request, quote(annotations[q.Request]), q.Limit, quote(annotations[q.Limit])), Subject{Key: q.Request}}
+			return new(finding.ProxyRequestAboveLimit(q.Request, annotations[q.Request], q.Limit, annotations[q.Limit]))
 		}
 	}
 	return nil
@@ -137,14 +124,12 @@ func parseQuantity(s string) (*big.Rat, bool) {
 
 // readIdentities reads the lists that become the sidecar's arguments, and refuses
 // those that would keep it from starting.
-func (in *injection) readIdentities() *Denial {
+func (in *injection) readIdentities() *finding.Finding {
 	in.identities = list(in.pod.metadata.Annotations[contract.ProxyIdentitiesAnnotation])
 	in.allowed = list(in.pod.metadata.Annotations[contract.ProxyAllowedClientIDsAnnotation])
 	for _, pair := range in.identities {
 		if _, _, err := identitymap.ParsePair(pair); err != nil {
-			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
-				"annotation %s has %s: allowed are ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
-				contract.ProxyIdentitiesAnnotation, quote(pair)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
+			return new(finding.ProxyIdentity(pair))
 		}
 	}
 	if _, err := identitymap.Parse(in.identities); err != nil {
@@ -153,15 +138,11 @@ func (in *injection) readIdentities() *Denial {
 		if e, ok := errors.AsType[*identitymap.Error](err); ok {
 			id, _, _ = strings.Cut(strings.ToLower(e.Pair), "=")
 		}
-		return &Denial{ReasonProxyIdentity, fmt.Sprintf(
-			"annotation %s gives %s two client IDs or tenants: keep one of them",
-			contract.ProxyIdentitiesAnnotation, quote(id)), Subject{Key: contract.ProxyIdentitiesAnnotation}}
+		return new(finding.ProxyIdentityTwice(id))
 	}
 	for _, client := range in.allowed {
 		if !guid.Valid(client) {
-			return &Denial{ReasonProxyIdentity, fmt.Sprintf(
-				"annotation %s has %s: allowed are client IDs, GUIDs separated by semicolons",
-				contract.ProxyAllowedClientIDsAnnotation, quote(client)), Subject{Key: contract.ProxyAllowedClientIDsAnnotation}}
+			return new(finding.ProxyAllowedClientID(client))
 		}
 	}
 	return nil
@@ -181,12 +162,12 @@ func list(value string) []string {
 	return items
 }
 
-func (in *injection) readExpiration() *Denial {
+func (in *injection) readExpiration() *finding.Finding {
 	in.expiration = contract.DefaultTokenExpiration
-	where := "the pod"
+	account := ""
 	value := in.pod.metadata.Annotations[contract.TokenExpirationAnnotation]
 	if value == "" {
-		where = fmt.Sprintf("service account %s/%s", in.account.Namespace, in.account.Name)
+		account = in.account.Namespace + "/" + in.account.Name
 		value = in.account.Annotations[contract.TokenExpirationAnnotation]
 	}
 	if value == "" {
@@ -194,15 +175,13 @@ func (in *injection) readExpiration() *Denial {
 	}
 	seconds, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || seconds < contract.MinTokenExpiration || seconds > contract.MaxTokenExpiration {
-		return &Denial{ReasonTokenExpiration, fmt.Sprintf(
-			"annotation %s of %s is %s: allowed is a whole number of seconds from %d to %d",
-			contract.TokenExpirationAnnotation, where, quote(value), contract.MinTokenExpiration, contract.MaxTokenExpiration), Subject{Key: contract.TokenExpirationAnnotation}}
+		return new(finding.TokenExpiration(account, value))
 	}
 	in.expiration = seconds
 	return nil
 }
 
-func (in *injection) readProxyPort() *Denial {
+func (in *injection) readProxyPort() *finding.Finding {
 	in.proxyPort = contract.DefaultProxyPort
 	value, ok := in.pod.metadata.Annotations[contract.ProxyPortAnnotation]
 	if !ok {
@@ -210,8 +189,7 @@ func (in *injection) readProxyPort() *Denial {
 	}
 	port, err := strconv.ParseInt(value, 10, 32)
 	if err != nil || port < 1 || port > 65535 {
-		return &Denial{ReasonProxyPort, fmt.Sprintf(
-			"annotation %s is %s: allowed is a port from 1 to 65535", contract.ProxyPortAnnotation, quote(value)), Subject{Key: contract.ProxyPortAnnotation}}
+		return new(finding.ProxyPort(value))
 	}
 	in.proxyPort = port
 	return nil
@@ -219,17 +197,15 @@ func (in *injection) readProxyPort() *Denial {
 
 // checkProxyUID refuses containers that run as the proxy's user: their requests
 // would pass by the redirect and reach the node's identity.
-func (in *injection) checkProxyUID() *Denial {
-	var denial *Denial
+func (in *injection) checkProxyUID() *finding.Finding {
+	var denial *finding.Finding
 	in.pod.containers(func(_ string, _ int, c podContainer) {
 		uid := c.SecurityContext.RunAsUser
 		if uid == nil {
 			uid = in.pod.spec.SecurityContext.RunAsUser
 		}
 		if denial == nil && uid != nil && *uid == contract.ProxyUID && c.Name != contract.ProxyContainer && c.Name != contract.ProxyInitContainer {
-			denial = &Denial{ReasonProxyUID, fmt.Sprintf(
-				"container %s has runAsUser %d, which is the proxy's own and is not redirected to it: use another user",
-				quote(c.Name), contract.ProxyUID), Subject{Container: c.Name}}
+			denial = new(finding.ProxyUID(c.Name))
 		}
 	})
 	return denial
@@ -238,7 +214,7 @@ func (in *injection) checkProxyUID() *Denial {
 // wantsProxy reads the annotation that asks for the proxy. Upstream injects
 // whatever its value; values that are plainly no are obeyed here, and those that
 // are neither yes nor no keep upstream's meaning.
-func (p *Pod) wantsProxy() (bool, *Warning) {
+func (p *Pod) wantsProxy() (bool, *finding.Finding) {
 	value, ok := p.metadata.Annotations[contract.InjectProxyAnnotation]
 	if !ok {
 		return false, nil
@@ -249,17 +225,5 @@ func (p *Pod) wantsProxy() (bool, *Warning) {
 	case "false", "f", "0", "no", "n", "off":
 		return false, nil
 	}
-	return true, &Warning{ReasonProxyNotBoolean, fmt.Sprintf(
-		`annotation %s is %s, which is neither true nor false: the proxy is injected; write "true" or "false"`,
-		contract.InjectProxyAnnotation, quote(value)), Subject{Key: contract.InjectProxyAnnotation}}
-}
-
-// quote shows a value that somebody else chose: printable and not too long for a
-// warning, which the API server cuts at 256 bytes.
-func quote(value string) string {
-	const most = 64
-	if len(value) > most {
-		value = value[:most] + "..."
-	}
-	return strconv.QuoteToASCII(value)
+	return true, new(finding.ProxyNotBoolean(value))
 }

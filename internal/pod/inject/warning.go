@@ -1,31 +1,14 @@
 package inject
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/guid"
 	"azwi/internal/spelling"
-)
-
-// Reasons of warnings.
-const (
-	ReasonClientIDMissing Reason = "client-id-missing"
-	ReasonClientIDNotGUID Reason = "client-id-not-guid"
-	ReasonNearMissKey     Reason = "near-miss-key"
-	ReasonMisplacedKey    Reason = "misplaced-key"
-	ReasonProxyNotBoolean Reason = "proxy-not-boolean"
-	ReasonSkipUnknown     Reason = "skip-unknown-container"
-	ReasonOwnEndpoint     Reason = "own-identity-endpoint"
-	ReasonHTTPProxy       Reason = "http-proxy"
-	ReasonUpstreamImages  Reason = "upstream-proxy-images"
-	ReasonOwnClientID     Reason = "own-client-id"
-	ReasonVirtualNode     Reason = "virtual-node"
-	ReasonPortTaken       Reason = "proxy-port-taken"
-	ReasonNeverCompletes  Reason = "proxy-never-completes"
 )
 
 const (
@@ -33,20 +16,17 @@ const (
 	shortestForTypingError = 6 // shorter words are near too many others
 )
 
-func (in *injection) warnings() []Warning {
+func (in *injection) warnings() []finding.Finding {
 	ws := in.keyWarnings()
 	ws = append(ws, in.clientIDWarnings()...)
 	ws = append(ws, in.ownClientIDWarnings()...)
 	for _, name := range slices.Sorted(maps.Keys(in.skip)) {
 		if !in.pod.hasContainer(name) && name != contract.ProxyContainer && name != contract.ProxyInitContainer {
-			ws = append(ws, Warning{ReasonSkipUnknown, fmt.Sprintf(
-				"annotation %s names %s, but the pod has no such container", contract.SkipContainersAnnotation, quote(name)),
-				Subject{Key: contract.SkipContainersAnnotation}})
+			ws = append(ws, finding.SkipUnknown(name))
 		}
 	}
 	if in.pod.mayBeVirtual() {
-		ws = append(ws, Warning{ReasonVirtualNode,
-			"the pod may run on a virtual node (virtual-kubelet), which supports neither projected tokens nor init containers: workload identity does not work there", Subject{}})
+		ws = append(ws, finding.VirtualNode())
 	}
 	return append(ws, in.proxyWarnings()...)
 }
@@ -61,8 +41,8 @@ func (p *Pod) mayBeVirtual() bool {
 
 // ownClientIDWarnings find client IDs of the author's own that no identity has. A
 // reference to another variable is not followed.
-func (in *injection) ownClientIDWarnings() []Warning {
-	var ws []Warning
+func (in *injection) ownClientIDWarnings() []finding.Finding {
+	var ws []finding.Finding
 	in.targets(func(_ string, _ int, c podContainer) {
 		if c.Name == contract.ProxyContainer {
 			return
@@ -71,25 +51,21 @@ func (in *injection) ownClientIDWarnings() []Warning {
 			if e.Name != contract.EnvClientID || e.ValueFrom != nil || strings.Contains(e.Value, "$(") || guid.Valid(e.Value) || e.Value != "" && e.Value == in.clientID() {
 				continue
 			}
-			ws = append(ws, Warning{ReasonOwnClientID, fmt.Sprintf(
-				"container %s sets %s to %s, not a GUID: use a client ID, or remove the variable to get the service account's",
-				quote(c.Name), contract.EnvClientID, quote(e.Value)), Subject{Container: c.Name}})
+			ws = append(ws, finding.OwnClientID(c.Name, e.Value))
 			break
 		}
 	})
 	return ws
 }
 
-func (in *injection) clientIDWarnings() []Warning {
+func (in *injection) clientIDWarnings() []finding.Finding {
 	id := in.clientID()
-	account := quote(in.account.Namespace + "/" + in.account.Name)
+	account := in.account.Namespace + "/" + in.account.Name
 	if id != "" {
 		if guid.Valid(id) {
 			return nil
 		}
-		return []Warning{{ReasonClientIDNotGUID, fmt.Sprintf(
-			"annotation %s of service account %s is %s, not a GUID: use the identity's client ID",
-			contract.ClientIDAnnotation, account, quote(id)), Subject{Key: contract.ClientIDAnnotation}}}
+		return []finding.Finding{finding.ClientIDNotGUID(account, id)}
 	}
 	missing := false
 	in.pod.containers(func(_ string, _ int, c podContainer) {
@@ -100,15 +76,13 @@ func (in *injection) clientIDWarnings() []Warning {
 	if !missing {
 		return nil
 	}
-	return []Warning{{ReasonClientIDMissing, fmt.Sprintf(
-		"service account %s has no annotation %s: %s is not set, so the application must name its identity itself",
-		account, contract.ClientIDAnnotation, contract.EnvClientID), Subject{}}}
+	return []finding.Finding{finding.ClientIDMissing(account)}
 }
 
 // keyWarnings finds keys that look like ours but are not, and keys of ours on the
 // wrong object.
-func (in *injection) keyWarnings() []Warning {
-	var ws []Warning
+func (in *injection) keyWarnings() []finding.Finding {
+	var ws []finding.Finding
 	have := []map[string]string{in.pod.metadata.Labels, in.pod.metadata.Annotations, in.account.Labels, in.account.Annotations}
 	places := Places()
 	for i, place := range places {
@@ -124,23 +98,21 @@ func (in *injection) keyWarnings() []Warning {
 
 // Check tells of a key that looks like one of ours but is not, or is read
 // elsewhere.
-func (p Place) Check(key string) (Warning, bool) { return p.check(key, Places()) }
+func (p Place) Check(key string) (finding.Finding, bool) { return p.check(key, Places()) }
 
-func (p Place) check(key string, places []Place) (Warning, bool) {
+func (p Place) check(key string, places []Place) (finding.Finding, bool) {
 	if slices.Contains(p.Keys, key) {
-		return Warning{}, false
+		return finding.Finding{}, false
 	}
 	known := nearest(key, p.Bare, places)
 	if known == "" {
-		return Warning{}, false
+		return finding.Finding{}, false
 	}
 	at := placeOf(known, p, places)
 	if key == known {
-		return Warning{ReasonMisplacedKey, fmt.Sprintf(
-			"%s %s has no effect: it is read as %s", p.Name, quote(key), at), Subject{Key: key}}, true
+		return finding.MisplacedKey(p.Name, key, at), true
 	}
-	return Warning{ReasonNearMissKey, fmt.Sprintf(
-		"%s %s has no effect: did you mean the %s %s?", p.Name, quote(key), at, known), Subject{Key: key}}, true
+	return finding.NearMissKey(p.Name, key, at, known), true
 }
 
 // placeOf says where key is read from: here, if it is, else the first place.

@@ -233,10 +233,10 @@ func (in *injection) workload(ctx context.Context, o manifest.Object, raw []byte
 	}
 	res := pod.Inject(sa, in.config.Settings)
 	for _, w := range res.Warnings {
-		in.note(o, true, w.Message)
+		in.note(o, true, w.Text())
 	}
 	if res.Denial != nil {
-		return fail(fmt.Errorf("denied: %s", res.Denial.Message))
+		return fail(fmt.Errorf("denied: %s", res.Denial.Text()))
 	}
 	if len(res.Patch) > 0 {
 		in.result.Injected++

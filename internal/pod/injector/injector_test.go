@@ -134,8 +134,8 @@ func checkSame(t *testing.T, c *injecttest.Case, kind string, text []byte) {
 	files := []*manifest.File{manifest.Parse("account", account), manifest.Parse("pod", text)}
 	got, err := injector.Inject(t.Context(), files, injector.Config{Settings: c.Settings, Namespace: "shop"})
 	if want.Denial != nil {
-		if err == nil || !strings.Contains(err.Error(), want.Denial.Message) {
-			t.Errorf("no denial %q but %v", want.Denial.Message, err)
+		if err == nil || !strings.Contains(err.Error(), want.Denial.Text()) {
+			t.Errorf("no denial %q but %v", want.Denial.Text(), err)
 		}
 		return
 	}
@@ -144,7 +144,7 @@ func checkSame(t *testing.T, c *injecttest.Case, kind string, text []byte) {
 	}
 	var messages, warned []string
 	for _, w := range want.Warnings {
-		messages = append(messages, w.Message)
+		messages = append(messages, w.Text())
 	}
 	for _, n := range got.Notes {
 		warned = append(warned, n.Message)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/manifest"
 )
 
@@ -38,17 +39,17 @@ func (l *linter) issuer(o manifest.Object, v manifest.Value) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "https" || u.Host == "":
-		l.find(ruleIssuer, o, v.Position(), "issuer %s is not an https URL: write it as the cluster's discovery document has it", quote(text))
+		l.find(finding.IssuerNotHTTPS(text), o, v.Position())
 		return
 	case strings.HasSuffix(strings.ToLower(u.Host), aksIssuers) && !strings.HasSuffix(text, "/"):
-		l.find(ruleIssuer, o, v.Position(), "issuer %s lacks the trailing slash of AKS issuers: Entra compares byte by byte", quote(text))
+		l.find(finding.IssuerWithoutSlash(text), o, v.Position())
 	}
 	spelling := strings.ToLower(strings.TrimSuffix(text, "/"))
 	if _, ok := l.issuers[spelling]; !ok {
 		l.issuers[spelling] = v
 	}
 	if before := l.issuers[spelling]; before.JSON() != v.JSON() {
-		l.find(ruleIssuer, o, v.Position(), "issuer %s is %s at %s: Entra compares byte by byte, so one of them is wrong", quote(text), quote(before.Source()), before.Position())
+		l.find(finding.IssuerTwice(text, before.Source(), before.Position().String()), o, v.Position())
 	}
 }
 
@@ -61,6 +62,6 @@ func (l *linter) subject(o manifest.Object, v manifest.Value) {
 	namespace, name, both := strings.Cut(rest, ":")
 	looksMeant := strings.HasPrefix(strings.ToLower(text), "system:")
 	if looksMeant && (!found || !both || namespace == "" || name == "" || strings.ContainsAny(name, ": /") || strings.ToLower(text) != text) {
-		l.find(ruleSubject, o, v.Position(), "subject %s is not a service account's: write %sNAMESPACE:NAME", quote(text), contract.SubjectPrefix)
+		l.find(finding.NotAccountSubject(text), o, v.Position())
 	}
 }

@@ -78,7 +78,7 @@ func TestFill(t *testing.T) {
 			files, filled := lint.Fill(files, test.values)
 			var got []string
 			for _, f := range lint.Lint(files, lint.Config{Filled: filled}) {
-				got = append(got, f.Severity.String()+" "+f.Rule)
+				got = append(got, f.Severity.String()+" "+string(f.Code()))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -141,9 +141,9 @@ func TestChart(t *testing.T) {
 		}
 		var got []string
 		for _, f := range lint.Lint(files, lint.Config{}) {
-			got = append(got, f.Rule, strings.TrimPrefix(f.Position.File, dir+"/"))
-			if !strings.Contains(f.Message, "helm template "+dir+"/shop | azwi lint -f - --rendered") {
-				t.Error(f.Message)
+			got = append(got, string(f.Code()), strings.TrimPrefix(f.Position.File, dir+"/"))
+			if !strings.Contains(f.Text(), "helm template "+dir+"/shop | azwi lint -f - --rendered") {
+				t.Error(f.Text())
 			}
 		}
 		if all := strings.Join(append(got, fmt.Sprint(len(files))), " "); test.name != "." && all != test.want || test.name == "." && len(files) != 4 {
@@ -173,7 +173,7 @@ spec:
 	}
 	var got []string
 	for _, f := range lint.Lint(files, lint.Config{Disabled: []string{"account-not-in-input"}}) {
-		got = append(got, fmt.Sprint(f.Position, f.Rule, f.Also))
+		got = append(got, fmt.Sprint(f.Position, string(f.Code()), f.Also))
 	}
 	want := []string{
 		"dev:5:17near-miss-key[test:5:17 prod:5:17]",

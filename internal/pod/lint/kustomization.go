@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
 )
@@ -38,7 +39,7 @@ func (l *linter) kustomizations() {
 			pairs := item.Get("pairs")
 			l.added(o, pairs, labels)
 			if use := pairs.Get(contract.UseLabel); use.Exists() && !reachesPods(item) && !l.resourcesOptIn(o) {
-				l.find(ruleKustomization, o, use.KeyPosition(), "without includeTemplates: true Kustomize adds the label %s to no pod template, and it has no effect elsewhere", contract.UseLabel)
+				l.find(finding.KustomizationLabels(), o, use.KeyPosition())
 			}
 		}
 	}
@@ -46,8 +47,8 @@ func (l *linter) kustomizations() {
 
 func (l *linter) added(o manifest.Object, of manifest.Value, place inject.Place) {
 	for _, m := range of.Members() {
-		if w, ok := place.Check(m.Key); ok && w.Reason == inject.ReasonMisplacedKey {
-			l.find(ruleKustomization, o, m.Value.KeyPosition(), "%s", w.Message)
+		if w, ok := place.Check(m.Key); ok && w.Code() == finding.CodeMisplacedKey {
+			l.find(finding.KustomizationKey(w), o, m.Value.KeyPosition())
 		}
 	}
 }

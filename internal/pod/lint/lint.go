@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/guid"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
@@ -20,8 +20,10 @@ import (
 
 // A Finding is one mistake at one place.
 type Finding struct {
-	Rule     string
-	Severity Severity
+	finding.Finding
+
+	// Severity is that of the catalogue, but for placeholders, which may not be left.
+	Severity finding.Severity
 	Position manifest.Position
 	// Also are the other places of the same mistake in the same object: where several
 	// overlays of it are in the input.
@@ -29,8 +31,6 @@ type Finding struct {
 	// Kind, Namespace and Name of the object; empty for a document that can't be
 	// read.
 	Kind, Namespace, Name string
-	// Message says what is wrong and what to do about it.
-	Message string
 }
 
 // Config of Lint.
@@ -57,7 +57,7 @@ type Config struct {
 // CheckRules returns an error if one of the names is no rule's.
 func CheckRules(names []string) error {
 	for _, name := range names {
-		if _, ok := rule(name); !ok {
+		if e, ok := finding.Find(finding.Code(name)); !ok || e.Page != "lint.md" {
 			return fmt.Errorf("there is no rule %q; azwi lint --rules lists them", name)
 		}
 	}
@@ -106,12 +106,15 @@ type found struct {
 // together tells once what is the same in several copies of an object, and what was
 // found twice.
 func together(all []found) []Finding {
-	type same struct{ rule, kind, name, message string }
+	type same struct {
+		code             finding.Code
+		kind, name, text string
+	}
 	first := map[same]int{}
 	var findings []Finding
 	var objects []manifest.Position
 	for _, f := range all {
-		key := same{f.Rule, f.Kind, f.Name, f.Message}
+		key := same{f.Code(), f.Kind, f.Name, f.Text()}
 		i, ok := first[key]
 		switch {
 		case ok && f.Name != "" && objects[i] != f.object:
@@ -119,7 +122,7 @@ func together(all []found) []Finding {
 				findings[i].Also = append(findings[i].Also, f.Position)
 			}
 			continue
-		case slices.ContainsFunc(findings[max(0, len(findings)-8):], func(b Finding) bool { return b.Position == f.Position && b.Rule == f.Rule && b.Message == f.Message }):
+		case slices.ContainsFunc(findings[max(0, len(findings)-8):], func(b Finding) bool { return b.Position == f.Position && b.Code() == f.Code() && b.Text() == f.Text() }):
 			continue
 		}
 		if !ok {
@@ -146,21 +149,16 @@ type linter struct {
 	findings    []found
 }
 
-// find reports what a rule finds. Reasons of package inject that have no rule here
-// are warnings.
-func (l *linter) find(name string, o manifest.Object, at manifest.Position, format string, args ...any) {
-	r, ok := rule(name)
-	if !ok {
-		r.Severity = Warning
-	}
-	l.findAs(r.Severity, name, o, at, format, args...)
+// find reports a mistake in an object, at a position.
+func (l *linter) find(f finding.Finding, o manifest.Object, at manifest.Position) {
+	l.findAs(f.Severity(), f, o, at)
 }
 
-func (l *linter) findAs(severity Severity, name string, o manifest.Object, at manifest.Position, format string, args ...any) {
-	if slices.Contains(l.config.Disabled, name) {
+func (l *linter) findAs(severity finding.Severity, mistake finding.Finding, o manifest.Object, at manifest.Position) {
+	if slices.Contains(l.config.Disabled, string(mistake.Code())) {
 		return
 	}
-	f := found{Finding: Finding{Rule: name, Severity: severity, Position: at, Kind: o.Kind, Message: fmt.Sprintf(format, args...)}, object: at}
+	f := found{Finding: Finding{Finding: mistake, Severity: severity, Position: at, Kind: o.Kind}, object: at}
 	if o.Kind != "" {
 		f.Namespace, f.Name, f.object = l.namespace(o), o.Name, o.Value.Position()
 	}
@@ -173,16 +171,15 @@ func (l *linter) document(file *manifest.File, d *manifest.Document) {
 	var syntax *manifest.SyntaxError
 	switch {
 	case errors.Is(d.Err, manifest.ErrChart):
-		l.find(ruleHelmTemplates, manifest.Object{}, manifest.Position{File: d.File, Line: 1, Column: 1},
-			"these are templates of a Helm chart and were not checked: helm template %s | azwi lint -f - --rendered", filepath.ToSlash(filepath.Dir(d.File)))
+		l.find(finding.HelmTemplates(filepath.ToSlash(filepath.Dir(d.File))), manifest.Object{}, manifest.Position{File: d.File, Line: 1, Column: 1})
 		return
 	case errors.As(d.Err, &syntax):
-		l.find(ruleSyntax, manifest.Object{}, syntax.Position, "%s", syntax.Message)
+		l.find(finding.Syntax(syntax.Message), manifest.Object{}, syntax.Position)
 		return
 	}
 	for _, at := range d.NotObjects() {
 		if file.Named {
-			l.find(ruleNotManifest, manifest.Object{}, at, "not a Kubernetes object, because apiVersion or kind is missing: nothing in it can be checked")
+			l.find(finding.NotManifest(), manifest.Object{}, at)
 		}
 	}
 	for _, o := range d.Objects() {
@@ -302,7 +299,7 @@ func (l *linter) pods(o manifest.Object) {
 		if len(places) == 0 || !places[0].template.Exists() {
 			where = "its pods, " + shape.Pods[0].LabelsPath()
 		}
-		l.find(ruleLabelNotOnPod, o, label.KeyPosition(), "the label %s has no effect on a %s: put it into the labels of %s", contract.UseLabel, o.Kind, where)
+		l.find(finding.LabelNotOnPod(o.Kind, where), o, label.KeyPosition())
 		says = true
 	}
 	if optsIn {
@@ -317,13 +314,13 @@ func (l *linter) pods(o manifest.Object) {
 		}
 		if name, ok := p.account.Text(); ok && !says {
 			if account, ok := l.accounts[l.namespace(o)+"/"+name]; ok && l.metadata(account, account.Value.Get("metadata")).Annotations[contract.ClientIDAnnotation] != "" {
-				l.find(ruleLabelMissing, o, p.account.Position(), "service account %s has a client ID, but the pods lack the label %s: %q (%s), so they do not get it", quote(name), contract.UseLabel, contract.UseLabelValue, p.path)
+				l.find(finding.LabelMissing(name, p.path), o, p.account.Position())
 				says = true
 			}
 		}
 	}
 	if made.Exists() && !says && len(places) > 0 {
-		l.find(ruleLabelMissing, o, made.KeyPosition(), "the service account gets a client ID, but the pods lack the label %s: %q (%s), so they do not get it", contract.UseLabel, contract.UseLabelValue, places[0].path)
+		l.find(finding.LabelMissing("", places[0].path), o, made.KeyPosition())
 	}
 }
 
@@ -371,7 +368,7 @@ func (l *linter) otherObject(o manifest.Object) {
 		for _, part := range []string{"labels", "annotations"} {
 			for _, m := range metadata.Get(part).Members() {
 				if !m.Again && slices.ContainsFunc(inject.Places(), func(p inject.Place) bool { return slices.Contains(p.Keys, m.Key) }) {
-					l.find(ruleKindUnknown, o, m.Value.KeyPosition(), "azwi doesn't know whether pods of a %s get its %s: describe the kind with --kinds", cmp.Or(o.Kind, "object"), part)
+					l.find(finding.KindUnknown(cmp.Or(o.Kind, "object"), part), o, m.Value.KeyPosition())
 					return
 				}
 			}
@@ -387,7 +384,7 @@ func (l *linter) duplicates(o manifest.Object) {
 	o.Value.Walk(func(v manifest.Value) {
 		for _, m := range v.Members() {
 			if m.Again {
-				l.find(ruleDuplicateKey, o, m.Value.KeyPosition(), "key %s occurs earlier in the same mapping: only this one counts, and the value of the other is lost", strconv.Quote(m.Key))
+				l.find(finding.DuplicateKey(m.Key), o, m.Value.KeyPosition())
 			}
 		}
 	})
@@ -404,9 +401,9 @@ func (l *linter) keys(o manifest.Object, of manifest.Value, place inject.Place) 
 	for _, m := range of.Members() {
 		if w, ok := place.Check(m.Key); ok {
 			if m.Key == contract.UseLabel {
-				w.Message += ": put it in the labels of the pod template"
+				w = finding.MisplacedLabel(w)
 			}
-			l.find(string(w.Reason), o, m.Value.KeyPosition(), "%s", w.Message)
+			l.find(w, o, m.Value.KeyPosition())
 		}
 		l.ourValue(o, m)
 	}
@@ -422,7 +419,7 @@ func (l *linter) ourValue(o manifest.Object, m manifest.Member) {
 		if m.Value.JSON() == true {
 			meant = contract.UseLabelValue // also where a yes was written
 		}
-		l.find(ruleNotString, o, m.Value.Position(), "the value of %s must be a string, or the API server refuses the object: write %s", m.Key, strconv.Quote(meant))
+		l.find(finding.NotString(m.Key, meant), o, m.Value.Position())
 	}
 }
 
@@ -430,7 +427,7 @@ func (l *linter) ourValue(o manifest.Object, m manifest.Member) {
 func (l *linter) labelValue(o manifest.Object, labels manifest.Value) {
 	use := labels.Get(contract.UseLabel)
 	if value, ok := use.Text(); ok && value != contract.UseLabelValue && value != "false" && !l.isPlaceholder(value) {
-		l.find(ruleLabelValue, o, use.Position(), "label %s is %s: only %q opts in", contract.UseLabel, quote(value), contract.UseLabelValue)
+		l.find(finding.LabelValue(value), o, use.Position())
 	}
 }
 
@@ -442,8 +439,7 @@ func (l *linter) account(o manifest.Object, metadata manifest.Value) {
 	a := l.metadata(o, metadata)
 	annotations := metadata.Get("annotations")
 	if tenant, ok := a.Annotations[contract.TenantIDAnnotation]; ok && tenant != "" && !guid.Valid(tenant) && (!inject.IsTenant(tenant) || !strings.Contains(tenant, ".")) {
-		l.find(ruleTenantID, o, annotations.Get(contract.TenantIDAnnotation).Position(),
-			"annotation %s is %s: use the tenant's ID, a GUID, or a domain of it", contract.TenantIDAnnotation, quote(tenant))
+		l.find(finding.TenantID(tenant), o, annotations.Get(contract.TenantIDAnnotation).Position())
 	}
 	pod := `{"metadata":{"labels":{"` + contract.UseLabel + `":"` + contract.UseLabelValue + `"}},"spec":{"containers":[]}}`
 	parsed, err := inject.Parse([]byte(pod))
@@ -452,12 +448,12 @@ func (l *linter) account(o manifest.Object, metadata manifest.Value) {
 	}
 	result := parsed.Inject(a, inject.Settings{})
 	for _, w := range result.Warnings {
-		if w.Reason == inject.ReasonClientIDNotGUID {
-			l.find(string(w.Reason), o, annotations.Get(w.Key).Position(), "%s", w.Message)
+		if w.Code() == finding.CodeClientIDNotGUID {
+			l.find(w, o, annotations.Get(w.Subject().Key).Position())
 		}
 	}
 	if d := result.Denial; d != nil {
-		l.find(string(d.Reason), o, annotations.Get(d.Key).Position(), "%s", d.Message)
+		l.find(*d, o, annotations.Get(d.Subject().Key).Position())
 	}
 }
 
@@ -520,14 +516,14 @@ func (l *linter) workload(o manifest.Object, template manifest.Value, says bool)
 	}
 	if !l.optsIn(use) {
 		if known && a.Annotations[contract.ClientIDAnnotation] != "" && !says {
-			l.find(ruleLabelMissing, o, template.KeyPosition(), "service account %s has a client ID, but the pods lack the label %s: %q, so they do not get it", quote(a.Name), contract.UseLabel, contract.UseLabelValue)
+			l.find(finding.LabelMissing(a.Name, ""), o, template.KeyPosition())
 		}
 		return
 	}
 	l.toFillIn(o, template.Get("spec", "serviceAccountName"))
 	if !known {
 		if !l.isPlaceholder(a.Namespace + "/" + a.Name) {
-			l.find(ruleAccountUnknown, o, at, "service account %s is not in the input: its annotations were not checked", quote(a.Namespace+"/"+a.Name))
+			l.find(finding.AccountUnknown(a.Namespace+"/"+a.Name), o, at)
 		}
 		a.Annotations = map[string]string{contract.ClientIDAnnotation: anyID}
 	}
@@ -558,38 +554,35 @@ func (l *linter) injection(o manifest.Object, template manifest.Value, a inject.
 	for range len(inject.Places()[1].Keys) + 2 {
 		parsed, err := parse(pod)
 		if err != nil {
-			l.find(ruleUnreadableCause, o, template.Position(), "%v", err)
+			l.find(finding.Unreadable(err), o, template.Position())
 			return
 		}
 		result := parsed.Inject(a, inject.Settings{Proxy: inject.Proxy{Image: "proxy", NativeSidecar: !l.config.OrdinarySidecar}})
 		if d := result.Denial; d != nil {
-			severity := Error
-			if r, ok := rule(string(d.Reason)); ok {
-				severity = r.Severity
-			}
-			l.findAs(severity, string(d.Reason), o, l.place(template, d.Subject), "%s", d.Message)
+			l.findAs(d.Severity(), *d, o, l.place(template, d.Subject()))
 			// With this one out of the way, find the next.
-			switch d.Reason {
-			case inject.ReasonProxyUID:
+			switch d.Code() {
+			case finding.CodeProxyUID:
 				return
-			case inject.ReasonHostNetwork:
+			case finding.CodeHostNetwork:
 				delete(spec, "hostNetwork")
 			default:
-				if _, ok := annotations[d.Key]; !ok {
+				key := d.Subject().Key
+				if _, ok := annotations[key]; !ok {
 					return
 				}
-				delete(annotations, d.Key)
+				delete(annotations, key)
 			}
 			continue
 		}
 		for _, w := range result.Warnings {
-			switch w.Reason {
-			case inject.ReasonNearMissKey, inject.ReasonMisplacedKey, inject.ReasonClientIDNotGUID:
+			switch w.Code() {
+			case finding.CodeNearMissKey, finding.CodeMisplacedKey, finding.CodeClientIDNotGUID:
 				// found where they are written
-			case inject.ReasonClientIDMissing:
-				l.find(string(w.Reason), o, account, "%s", w.Message)
+			case finding.CodeClientIDMissing:
+				l.find(w, o, account)
 			default:
-				l.find(string(w.Reason), o, l.place(template, w.Subject), "%s", w.Message)
+				l.find(w, o, l.place(template, w.Subject()))
 			}
 		}
 		return
@@ -597,7 +590,7 @@ func (l *linter) injection(o manifest.Object, template manifest.Value, a inject.
 }
 
 // place finds what a denial or warning is about.
-func (l *linter) place(template manifest.Value, subject inject.Subject) manifest.Position {
+func (l *linter) place(template manifest.Value, subject finding.Subject) manifest.Position {
 	if v := template.Get("metadata", "annotations", subject.Key); v.Exists() {
 		return v.Position()
 	}

@@ -75,7 +75,7 @@ func TestDocs(t *testing.T) {
 		}
 	}
 	for _, r := range lint.Rules() {
-		rules = append(rules, r.Name+" "+r.Severity.String())
+		rules = append(rules, string(r.Code)+" "+r.Severity.String())
 	}
 	if diff := cmp.Diff(rules, documented); diff != "" {
 		t.Errorf("-rules +docs/lint.md:\n%s", diff)
@@ -90,8 +90,8 @@ func names(text string, but ...string) []string {
 	file := manifest.Parse("x", []byte(text))
 	file.Named = true
 	for _, f := range lint.Lint([]*manifest.File{file}, lint.Config{OrdinarySidecar: true}) {
-		if !slices.Contains(but, f.Rule) {
-			all = append(all, f.Rule)
+		if !slices.Contains(but, string(f.Code())) {
+			all = append(all, string(f.Code()))
 		}
 	}
 	return all
@@ -124,7 +124,7 @@ func TestGolden(t *testing.T) {
 			}
 			var got strings.Builder
 			for _, f := range lint.Lint(files, lint.Config{Namespace: "shop"}) {
-				fmt.Fprintf(&got, "%s %s %s %s/%s: %s\n", f.Position, f.Rule, f.Kind, f.Namespace, f.Name, f.Message)
+				fmt.Fprintf(&got, "%s %s %s %s/%s: %s\n", f.Position, string(f.Code()), f.Kind, f.Namespace, f.Name, f.Text())
 			}
 			if *update {
 				archive.Files = append(inputs, txtar.File{Name: "want", Data: []byte(got.String())})
@@ -184,8 +184,8 @@ func TestCases(t *testing.T) {
 			}
 			var got []string
 			for _, f := range lint.Lint(files, test.config) {
-				if f.Rule != "account-not-in-input" {
-					got = append(got, fmt.Sprintf("%d %s %s", f.Position.Line, f.Severity, f.Rule))
+				if string(f.Code()) != "account-not-in-input" {
+					got = append(got, fmt.Sprintf("%d %s %s", f.Position.Line, f.Severity, string(f.Code())))
 				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -255,8 +255,8 @@ func TestConfig(t *testing.T) {
 	for _, s := range sections(t) {
 		files := []*manifest.File{manifest.Parse("x", []byte(s.wrong))}
 		for _, f := range lint.Lint(files, lint.Config{Disabled: []string{s.name}}) {
-			if f.Rule == s.name {
-				t.Errorf("%s is disabled, but finds %s", s.name, f.Message)
+			if string(f.Code()) == s.name {
+				t.Errorf("%s is disabled, but finds %s", s.name, f.Text())
 			}
 		}
 		if s.name == "token-path" {
@@ -276,7 +276,7 @@ func FuzzLint(f *testing.F) {
 		lines := strings.Count(string(text), "\n") + strings.Count(string(text), "\r") + strings.Count(string(text), "\u0085") +
 			strings.Count(string(text), "\u2028") + strings.Count(string(text), "\u2029") + 1
 		for _, f := range lint.Lint([]*manifest.File{manifest.Parse("x", text)}, lint.Config{}) {
-			if f.Position.Line < 1 || f.Position.Line > lines || f.Position.Column < 1 || f.Message == "" {
+			if f.Position.Line < 1 || f.Position.Line > lines || f.Position.Column < 1 || f.Text() == "" {
 				t.Errorf("%+v", f)
 			}
 		}

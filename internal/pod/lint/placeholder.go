@@ -1,10 +1,10 @@
 package lint
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 
+	"azwi/internal/finding"
 	"azwi/internal/pod/manifest"
 )
 
@@ -62,14 +62,10 @@ func (l *linter) placeholdersLeft() {
 	for _, p := range l.left {
 		switch file := p.at.File; {
 		case l.config.Rendered || l.config.Filled[file]:
-			l.findAs(Error, rulePlaceholder, p.object, p.at, "%s is still a placeholder: no value was supplied for it", quote(p.text))
+			l.findAs(finding.Error, finding.PlaceholderLeft(p.text), p.object, p.at)
 		case !told[file] && !l.config.Quiet:
 			told[file] = true
-			what := "a value is a placeholder and was not checked"
-			if n := count[file]; n > 1 {
-				what = fmt.Sprintf("%d values are placeholders and were not checked", n)
-			}
-			l.find(rulePlaceholder, manifest.Object{}, p.at, "%s: fill in values with --set NAME=VALUE or --env-file FILE, or lint what your tool renders with --rendered", what)
+			l.find(finding.Placeholders(count[file]), manifest.Object{}, p.at)
 		}
 	}
 }

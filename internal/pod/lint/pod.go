@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
 )
@@ -18,15 +18,6 @@ func parse(pod map[string]any) (*inject.Pod, error) {
 		return nil, err
 	}
 	return inject.Parse(raw)
-}
-
-// quote shows a value that somebody else chose, cut to a readable length.
-func quote(value string) string {
-	const most = 64
-	if len(value) > most {
-		value = value[:most] + "..."
-	}
-	return strconv.QuoteToASCII(value)
 }
 
 // volumes looks at how containers mount the token.
@@ -48,11 +39,11 @@ func (l *linter) volumes(o manifest.Object, template manifest.Value) {
 			isToken := slices.Contains(tokens, name) || strings.HasPrefix(name, contract.VolumePrefix)
 			for _, key := range []string{"subPath", "subPathExpr"} {
 				if sub := m.Get(key); isToken && sub.Exists() && sub.Source() != "" {
-					l.find(ruleSubPath, o, sub.KeyPosition(), "a mount by %s is never updated, so the application loses its token when that expires: mount the whole volume %s, and name the file by its path in there", key, quote(name))
+					l.find(finding.SubPath(key, name), o, sub.KeyPosition())
 				}
 			}
 			if name == contract.LegacyVolume && !slices.Contains(own, name) && l.config.Layout == inject.LayoutV16 {
-				l.find(ruleTokenPath, o, m.Position(), "volume %s is not there with the token path v1.6.0, and the API server refuses a mount without its volume: remove the mount, or run the webhook with --token-path=both", name)
+				l.find(finding.TokenVolume(), o, m.Position())
 			}
 		}
 	}
@@ -72,14 +63,14 @@ func (l *linter) environment(o manifest.Object, template manifest.Value) {
 			// https://learn.microsoft.com/azure/developer/go/sdk/authentication/credential-chains
 			variable, _ := e.Get("name").Text()
 			if slices.Contains([]string{"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_PASSWORD"}, variable) {
-				l.find(ruleClientSecret, o, e.Position(), "container %s sets %s: Azure's SDKs sign in with it instead of workload identity; remove it", quote(name), variable)
+				l.find(finding.ClientSecret(name, variable), o, e.Position())
 			}
 			value, _ := e.Get("value").Text()
 			if slices.Contains([]string{contract.EnvFederatedTokenFile, "ARM_OIDC_TOKEN_FILE_PATH", "ARM_OIDC_TOKEN_FILE"}, variable) && ownToken(value) {
-				l.find(ruleOwnTokenFile, o, e.Position(), "container %s sets %s to the token for the API server, which Entra refuses: use the file that the webhook's own %s names", quote(name), variable, contract.EnvFederatedTokenFile)
+				l.find(finding.OwnTokenFile(name, variable), o, e.Position())
 			}
 			if variable == contract.EnvIdentityEndpoint && redirected {
-				l.find(string(inject.ReasonOwnEndpoint), o, e.Position(), "container %s sets %s, but the proxy redirects requests for managed identity tokens without it: remove it, and IDENTITY_HEADER with it", quote(name), variable)
+				l.find(finding.NeedlessEndpoint(name, variable), o, e.Position())
 			}
 		}
 		if l.config.Layout != inject.LayoutV16 {
@@ -88,7 +79,7 @@ func (l *linter) environment(o manifest.Object, template manifest.Value) {
 		for _, part := range []string{"env", "command", "args"} {
 			c.Get(part).Walk(func(v manifest.Value) {
 				if text, ok := v.Text(); ok && strings.Contains(text, contract.LegacyMountPath+"/") {
-					l.find(ruleTokenPath, o, v.Position(), "the token is not at %s with the token path v1.6.0: read %s instead of a fixed path, or run the webhook with --token-path=both", contract.LegacyMountPath, contract.EnvFederatedTokenFile)
+					l.find(finding.TokenPath(), o, v.Position())
 				}
 			})
 		}
@@ -99,7 +90,7 @@ func (l *linter) environment(o manifest.Object, template manifest.Value) {
 func (l *linter) podIdentity(o manifest.Object) {
 	const label = "aadpodidbinding"
 	if strings.HasPrefix(o.APIVersion, "aadpodidentity.k8s.io/") {
-		l.find(rulePodIdentity, o, o.Value.Position(), "aad-pod-identity is retired, and workload identity does not read its %s: azwi podidentity detect writes the replacement", o.Kind)
+		l.find(finding.PodIdentityKind(o.Kind), o, o.Value.Position())
 		return
 	}
 	places, _, _ := l.podPlaces(o)
@@ -109,7 +100,7 @@ func (l *linter) podIdentity(o manifest.Object) {
 	}
 	for _, labels := range all {
 		if m := labels.Get(label); m.Exists() {
-			l.find(rulePodIdentity, o, m.KeyPosition(), "label %s is aad-pod-identity's and has no effect in workload identity: azwi podidentity detect writes the replacement", label)
+			l.find(finding.PodIdentityLabel(label), o, m.KeyPosition())
 		}
 	}
 }
@@ -146,11 +137,11 @@ func (l *linter) misplacedAccount(o manifest.Object, template manifest.Value, ac
 			if !optsIn && !known {
 				continue
 			}
-			what := "is not where the API server reads it"
+			misplaced := finding.AccountMisplaced
 			if !right {
-				what = "is not how the API server spells it"
+				misplaced = finding.AccountMisspelt
 			}
-			l.find(ruleAccountMisplaced, o, m.Value.KeyPosition(), "%s %s, so the pod runs as default: write serviceAccountName: %s into the spec of the pod", m.Key, what, quote(name))
+			l.find(misplaced(m.Key, name), o, m.Value.KeyPosition())
 		}
 	}
 	// All that surrounds the pod's spec, it itself for its spelling, and containers.

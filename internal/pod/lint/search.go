@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
 )
@@ -58,7 +59,7 @@ func (l searcher) member(m manifest.Member, path []string) {
 	}
 	harmless := m.Key == contract.UseLabel && name(1) == "labels" && l.opted[o.Value.Position()] // the pods have it too
 	if w, ok := l.place(name(1), name(2), name(3)).Check(m.Key); ok && !harmless {
-		l.find(string(w.Reason), o, m.Value.KeyPosition(), "%s", w.Message)
+		l.find(w, o, m.Value.KeyPosition())
 	}
 	switch value := m.Value.JSON().(type) {
 	case map[string]any, []any:
@@ -71,7 +72,7 @@ func (l searcher) member(m manifest.Member, path []string) {
 	}
 	l.ourValue(o, m)
 	if value, _ := m.Value.Text(); m.Key == contract.UseLabel && value != "" && value != contract.UseLabelValue && value != "false" && !l.isPlaceholder(value) {
-		l.find(ruleLabelValue, o, m.Value.Position(), "label %s is %s: only %q opts in", contract.UseLabel, quote(value), contract.UseLabelValue)
+		l.find(finding.LabelValue(value), o, m.Value.Position())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/token/identitymap"
 )
@@ -399,7 +400,7 @@ func (g *generator) denial() (text, pattern string, err error) {
 	s := g.sampler
 	var cases, shapes []string
 	var failed error
-	add := func(condition string, reason inject.Reason, p samplePod, h holes) {
+	add := func(condition string, reason finding.Code, p samplePod, h holes) {
 		text, err := s.denial(reason, p)
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -418,34 +419,34 @@ func (g *generator) denial() (text, pattern string, err error) {
 		number, contract.MinTokenExpiration, contract.MaxTokenExpiration)
 	expiration := holes{quote(holeValue): quoted("variables.expirationText"), holeNamespace: "params.metadata.namespace", holeAccount: "params.metadata.name"}
 	add(badExpiration+fmt.Sprintf(` && %s.orValue("") != ""`, annotation(contract.TokenExpirationAnnotation)),
-		inject.ReasonTokenExpiration, samplePod{annotations: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
-	add(badExpiration, inject.ReasonTokenExpiration, samplePod{account: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
+		finding.CodeTokenExpiration, samplePod{annotations: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
+	add(badExpiration, finding.CodeTokenExpiration, samplePod{account: map[string]string{contract.TokenExpirationAnnotation: holeValue}}, expiration)
 	cases = append(cases, "!variables.wantsProxy ?\n  \"\"")
-	add("object.spec.?hostNetwork.orValue(false)", inject.ReasonHostNetwork, samplePod{
+	add("object.spec.?hostNetwork.orValue(false)", finding.CodeHostNetwork, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true"}, spec: map[string]any{"hostNetwork": true},
 	}, nil)
-	add(onWindows(), inject.ReasonProxyWindows, samplePod{
+	add(onWindows(), finding.CodeProxyWindows, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true"}, spec: map[string]any{"os": map[string]any{"name": "windows"}},
 	}, nil)
 	if !g.hasProxy() {
-		add("true", inject.ReasonProxyImage, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true"}}, nil)
+		add("true", finding.CodeProxyImage, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: "true"}}, nil)
 		return end(`""`)
 	}
-	add("!(variables.proxyMode in "+names([]string{contract.ProxyModeRedirect, contract.ProxyModeEnv})+")", inject.ReasonProxyMode,
+	add("!(variables.proxyMode in "+names([]string{contract.ProxyModeRedirect, contract.ProxyModeEnv})+")", finding.CodeProxyMode,
 		annotated(contract.ProxyModeAnnotation, holeValue), holes{quote(holeValue): quoted("variables.proxyMode")})
-	add("variables.proxyPort < 1 || variables.proxyPort > 65535", inject.ReasonProxyPort,
+	add("variables.proxyPort < 1 || variables.proxyPort > 65535", finding.CodeProxyPort,
 		annotated(contract.ProxyPortAnnotation, holeValue), holes{quote(holeValue): quoted(`string(` + annotation(contract.ProxyPortAnnotation) + `.orValue(""))`)})
 	for _, l := range []struct{ key, pattern string }{
 		{contract.ProxyIdentitiesAnnotation, identitymap.Pattern},
 		{contract.ProxyAllowedClientIDsAnnotation, "^" + guid + "$"},
 	} {
 		bad := fmt.Sprintf("%s.filter(s, !s.matches(%s))", items(l.key), quote(l.pattern))
-		add(fmt.Sprintf("size(%s) > 0", bad), inject.ReasonProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
+		add(fmt.Sprintf("size(%s) > 0", bad), finding.CodeProxyIdentity, annotated(l.key, holeValue), holes{quote(holeValue): quoted(bad + "[0]")})
 	}
 	const twice = "x=" + sampleGUID + ";x=10000000-0000-0000-0000-000000000000"
-	add(fmt.Sprintf("size(%s) > 0", contradictions()), inject.ReasonProxyIdentity,
+	add(fmt.Sprintf("size(%s) > 0", contradictions()), finding.CodeProxyIdentity,
 		annotated(contract.ProxyIdentitiesAnnotation, twice), holes{quote("x"): quoted(contradictions() + "[0]")})
-	add(fmt.Sprintf("size(%s) > 0", badQuantities()), inject.ReasonProxyResources, annotated(contract.ProxyCPURequestAnnotation, holeValue), holes{
+	add(fmt.Sprintf("size(%s) > 0", badQuantities()), finding.CodeProxyResources, annotated(contract.ProxyCPURequestAnnotation, holeValue), holes{
 		contract.ProxyCPURequestAnnotation: expr(badQuantities() + "[0]"),
 		quote(holeValue):                   quoted("object.metadata.annotations[" + badQuantities() + "[0]]"),
 	})
@@ -455,13 +456,13 @@ func (g *generator) denial() (text, pattern string, err error) {
 		p.annotations[q.Limit] = "1"
 		add(fmt.Sprintf(`%[1]s.hasValue() && %[2]s.hasValue() &&
 quantity(string(%[1]s.orValue(""))).isGreaterThan(quantity(string(%[2]s.orValue(""))))`, request, limit),
-			inject.ReasonProxyResources, p, holes{quote("2"): quoted(request + `.orValue("")`), quote("1"): quoted(limit + `.orValue("")`)})
+			finding.CodeProxyResources, p, holes{quote("2"): quoted(request + `.orValue("")`), quote("1"): quoted(limit + `.orValue("")`)})
 	}
 	uid := fmt.Sprintf(`variables.everyContainer.filter(c,
   !(c.name in %s) &&
   c.?securityContext.?runAsUser.or(object.spec.?securityContext.?runAsUser).orValue(-1) == %d).map(c, c.name)`,
 		names([]string{contract.ProxyContainer, contract.ProxyInitContainer}), contract.ProxyUID)
-	add(fmt.Sprintf("variables.proxyMode == %s && size(%s) > 0", quote(contract.ProxyModeRedirect), uid), inject.ReasonProxyUID, samplePod{
+	add(fmt.Sprintf("variables.proxyMode == %s && size(%s) > 0", quote(contract.ProxyModeRedirect), uid), finding.CodeProxyUID, samplePod{
 		annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect},
 		spec: map[string]any{"containers": []any{map[string]any{
 			"name": holeValue, "securityContext": map[string]any{"runAsUser": contract.ProxyUID},
@@ -805,7 +806,7 @@ func (g *generator) validating() (policySpec, error) {
 	if err != nil {
 		return policySpec{}, err
 	}
-	otherAccount, err := g.sampler.denial(inject.ReasonOtherAccount, samplePod{
+	otherAccount, err := g.sampler.denial(finding.CodeOtherAccount, samplePod{
 		annotations: map[string]string{contract.InjectedForAnnotation: holeValue},
 		spec:        map[string]any{"containers": []any{map[string]any{"name": "app", "env": []any{map[string]any{"name": contract.EnvClientID, "value": sampleGUID}}}}},
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 )
 
@@ -87,7 +88,7 @@ func (s sampler) add(annotations map[string]string, spec map[string]any) (added,
 		return added{}, err
 	}
 	if result.Denial != nil {
-		return added{}, errors.New(result.Denial.Message)
+		return added{}, errors.New(result.Denial.Text())
 	}
 	got := added{volumes: map[string]any{}, containers: map[string]any{}}
 	for _, op := range result.Patch {
@@ -149,26 +150,26 @@ func nameOf(item any) string {
 }
 
 // denial returns the text with which the sample is denied, for the given reason.
-func (s sampler) denial(reason inject.Reason, p samplePod) (string, error) {
+func (s sampler) denial(reason finding.Code, p samplePod) (string, error) {
 	result, err := s.inject(p)
 	if err != nil {
 		return "", err
 	}
-	if result.Denial == nil || result.Denial.Reason != reason {
+	if result.Denial == nil || result.Denial.Code() != reason {
 		return "", fmt.Errorf("the sample of denial %s gives %+v", reason, result.Denial)
 	}
-	return result.Denial.Message, nil
+	return result.Denial.Text(), nil
 }
 
 // warning returns the text of the first warning of that reason.
-func (s sampler) warning(reason inject.Reason, p samplePod) (string, error) {
+func (s sampler) warning(reason finding.Code, p samplePod) (string, error) {
 	result, err := s.inject(p)
 	if err != nil {
 		return "", err
 	}
 	for _, w := range result.Warnings {
-		if w.Reason == reason {
-			return w.Message, nil
+		if w.Code() == reason {
+			return w.Text(), nil
 		}
 	}
 	return "", fmt.Errorf("the sample of warning %s gives none: %+v", reason, result)

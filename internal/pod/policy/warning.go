@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 )
 
@@ -93,7 +94,7 @@ func (g *generator) accountWarnings() (policySpec, error) {
 	if err != nil {
 		return policySpec{}, err
 	}
-	notGUID, err := g.sampler.warning(inject.ReasonClientIDNotGUID, samplePod{account: map[string]string{contract.ClientIDAnnotation: holeValue}})
+	notGUID, err := g.sampler.warning(finding.CodeClientIDNotGUID, samplePod{account: map[string]string{contract.ClientIDAnnotation: holeValue}})
 	if err != nil {
 		return policySpec{}, err
 	}
@@ -226,11 +227,11 @@ func near(a, b string) string {
 // keyWarnings are the texts for the strange keys.
 func (g *generator) keyWarnings() (string, error) {
 	const misspelt = contract.Prefix + "skip_containers"
-	nearMiss, err := g.sampler.warning(inject.ReasonNearMissKey, samplePod{account: map[string]string{misspelt: "x"}})
+	nearMiss, err := g.sampler.warning(finding.CodeNearMissKey, samplePod{account: map[string]string{misspelt: "x"}})
 	if err != nil {
 		return "", err
 	}
-	misplaced, err := g.sampler.warning(inject.ReasonMisplacedKey, samplePod{account: map[string]string{contract.SkipContainersAnnotation: "x"}})
+	misplaced, err := g.sampler.warning(finding.CodeMisplacedKey, samplePod{account: map[string]string{contract.SkipContainersAnnotation: "x"}})
 	if err != nil {
 		return "", err
 	}
@@ -256,21 +257,21 @@ func (g *generator) keyWarnings() (string, error) {
 
 // otherWarnings are lists of texts, in inject's order.
 func (g *generator) otherWarnings() ([]string, error) {
-	missing, err := g.sampler.warning(inject.ReasonClientIDMissing, samplePod{})
+	missing, err := g.sampler.warning(finding.CodeClientIDMissing, samplePod{})
 	if err != nil {
 		return nil, err
 	}
-	own, err := g.sampler.warning(inject.ReasonOwnClientID, samplePod{spec: map[string]any{"containers": []any{map[string]any{
+	own, err := g.sampler.warning(finding.CodeOwnClientID, samplePod{spec: map[string]any{"containers": []any{map[string]any{
 		"name": holeName, "env": []any{map[string]any{"name": contract.EnvClientID, "value": holeValue}},
 	}}}})
 	if err != nil {
 		return nil, err
 	}
-	virtual, err := g.sampler.warning(inject.ReasonVirtualNode, samplePod{spec: map[string]any{"nodeSelector": map[string]any{"type": "virtual-kubelet"}}})
+	virtual, err := g.sampler.warning(finding.CodeVirtualNode, samplePod{spec: map[string]any{"nodeSelector": map[string]any{"type": "virtual-kubelet"}}})
 	if err != nil {
 		return nil, err
 	}
-	unknown, err := g.sampler.warning(inject.ReasonSkipUnknown, samplePod{annotations: map[string]string{contract.SkipContainersAnnotation: holeValue}})
+	unknown, err := g.sampler.warning(finding.CodeSkipUnknown, samplePod{annotations: map[string]string{contract.SkipContainersAnnotation: holeValue}})
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +299,7 @@ func (g *generator) otherWarnings() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	notBoolean, err := g.sampler.warning(inject.ReasonProxyNotBoolean, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: holeValue}})
+	notBoolean, err := g.sampler.warning(finding.CodeProxyNotBoolean, samplePod{annotations: map[string]string{contract.InjectProxyAnnotation: holeValue}})
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +311,7 @@ func (g *generator) otherWarnings() ([]string, error) {
 // sidecarWarnings tell of what the sidecar does to the pod.
 func (g *generator) sidecarWarnings() ([]string, error) {
 	annotations := map[string]string{contract.InjectProxyAnnotation: "true"}
-	taken, err := g.sampler.warning(inject.ReasonPortTaken, samplePod{annotations: annotations, spec: map[string]any{"containers": []any{map[string]any{
+	taken, err := g.sampler.warning(finding.CodePortTaken, samplePod{annotations: annotations, spec: map[string]any{"containers": []any{map[string]any{
 		"name": holeValue, "ports": []any{map[string]any{"containerPort": contract.DefaultProxyPort}},
 	}}}})
 	if err != nil {
@@ -323,7 +324,7 @@ func (g *generator) sidecarWarnings() ([]string, error) {
 	if g.config.Settings.Proxy.NativeSidecar {
 		return warnings, nil
 	}
-	never, err := g.sampler.warning(inject.ReasonNeverCompletes, samplePod{annotations: annotations, spec: map[string]any{"restartPolicy": "Never"}})
+	never, err := g.sampler.warning(finding.CodeNeverCompletes, samplePod{annotations: annotations, spec: map[string]any{"restartPolicy": "Never"}})
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +341,7 @@ func (g *generator) proxyWarnings() ([]string, error) {
 		return nil, err
 	}
 	if proxy.InitImage != "" && proxy.InitImage != proxy.Image {
-		text, err := g.sampler.warning(inject.ReasonUpstreamImages, samplePod{annotations: map[string]string{
+		text, err := g.sampler.warning(finding.CodeUpstreamImages, samplePod{annotations: map[string]string{
 			contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeRedirect,
 		}})
 		if err != nil {
@@ -349,7 +350,7 @@ func (g *generator) proxyWarnings() ([]string, error) {
 		warnings = append(warnings, fmt.Sprintf(`[%s].filter(text, variables.proxyMode == %s &&
   %s.exists(c, c.name == %s && c.image == %s))`, quote(text), quote(contract.ProxyModeRedirect), initContainers, quote(contract.ProxyInitContainer), quote(proxy.InitImage)))
 	}
-	container := func(reason inject.Reason, env string) (string, error) {
+	container := func(reason finding.Code, env string) (string, error) {
 		text, err := g.sampler.warning(reason, samplePod{
 			annotations: map[string]string{contract.InjectProxyAnnotation: "true", contract.ProxyModeAnnotation: contract.ProxyModeEnv},
 			spec: map[string]any{"containers": []any{map[string]any{
@@ -358,11 +359,11 @@ func (g *generator) proxyWarnings() ([]string, error) {
 		})
 		return holes{quote(holeValue): quoted("c.name")}.fill(text), err
 	}
-	own, err := container(inject.ReasonOwnEndpoint, contract.EnvIdentityEndpoint)
+	own, err := container(finding.CodeOwnEndpoint, contract.EnvIdentityEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	detour, err := container(inject.ReasonHTTPProxy, "HTTP_PROXY")
+	detour, err := container(finding.CodeHTTPProxy, "HTTP_PROXY")
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode"
 
+	"azwi/internal/finding"
 	"azwi/internal/httpsurl"
 )
 
@@ -218,7 +219,7 @@ type Error struct {
 	// RetryAfter is what the answer's header asks for; 0 if it does not.
 	RetryAfter time.Duration
 	// Presented is what was presented.
-	Presented Presented
+	Presented finding.Presented
 }
 
 func (e *Error) Error() string {
@@ -231,16 +232,19 @@ func (e *Error) Error() string {
 // Class says what to do about the error. Codes that this project does not know
 // are judged by the HTTP status; what is no answer of Entra's own, such as a
 // gateway's page, is transient.
-func (e *Error) Class() Class {
-	if class := Explain(e.Code).Class; class != Permanent {
+func (e *Error) Class() finding.Class {
+	if class := finding.Explain(e.Code).Class; class != finding.Permanent {
 		return class
 	}
 	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= http.StatusInternalServerError ||
 		e.Code == 0 && e.Name == "" {
-		return Transient
+		return finding.Transient
 	}
-	return Permanent
+	return finding.Permanent
 }
+
+// Advice says what to do about the error, in one line; it is empty if nothing is known.
+func (e *Error) Advice() string { return e.Presented.Advice(e.Code) }
 
 func (x *Exchanger) failure(resp *http.Response, body []byte, r ExchangeRequest) *Error {
 	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), x.config.Now()), Presented: presented(r)}

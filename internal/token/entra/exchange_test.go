@@ -24,6 +24,7 @@ import (
 
 	"azwi/emulator"
 	"azwi/emulator/emulatortest"
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -88,7 +89,7 @@ func TestExchange(t *testing.T) {
 	assertion := issuer.Token(t, "default", "other", nil)
 	_, err = x.Exchange(t.Context(), request(assertion))
 	e, ok := errors.AsType[*entra.Error](err)
-	if !ok || e.Code != 700213 || e.Class() != entra.Replication || e.Status != 401 || e.Name != "invalid_client" || e.CorrelationID == "" {
+	if !ok || e.Code != 700213 || e.Class() != finding.Replication || e.Status != 401 || e.Name != "invalid_client" || e.CorrelationID == "" {
 		t.Fatalf("error %#v", err)
 	}
 	if !strings.Contains(e.Error(), "system:serviceaccount:default:other") || strings.Contains(e.Error(), "Trace ID") || strings.Contains(e.Error(), assertion) {
@@ -184,7 +185,7 @@ func TestAnswers(t *testing.T) {
 		header     string // Retry-After
 		wantToken  entra.Token
 		wantError  *entra.Error
-		wantClass  entra.Class
+		wantClass  finding.Class
 	}{
 		{name: "numbers", status: 200, body: `{"token_type":"Bearer","access_token":"t","expires_in":3599,"refresh_in":1800}`,
 			wantToken: entra.Token{Type: "Bearer", Value: "t", Lifetime: 3599 * time.Second, RefreshIn: 1800 * time.Second}},
@@ -197,21 +198,21 @@ func TestAnswers(t *testing.T) {
 		{name: "no JSON", status: 200, body: `secret-token`},
 		{name: "wrong types", status: 200, body: `{"access_token":"secret-token","expires_in":{}}`},
 		{name: "endless", status: 200, body: `{"access_token":"secret-token","x":"` + strings.Repeat("x", 2<<20) + `"}`},
-		{name: "a redirect is not followed", status: 307, body: ``, wantError: &entra.Error{Status: 307}, wantClass: entra.Transient},
+		{name: "a redirect is not followed", status: 307, body: ``, wantError: &entra.Error{Status: 307}, wantClass: finding.Transient},
 		{name: "throttled", status: 429, header: "17", body: `{"error":"temporarily_unavailable","error_description":"AADSTS90055: slow down","error_codes":[90055]}`,
-			wantError: &entra.Error{Status: 429, Code: 90055, Name: "temporarily_unavailable", Description: "AADSTS90055: slow down", RetryAfter: 17 * time.Second}, wantClass: entra.Transient},
+			wantError: &entra.Error{Status: 429, Code: 90055, Name: "temporarily_unavailable", Description: "AADSTS90055: slow down", RetryAfter: 17 * time.Second}, wantClass: finding.Transient},
 		{name: "date", status: 503, header: "Thu, 01 Jan 2026 00:01:00 GMT", body: `<html>`,
-			wantError: &entra.Error{Status: 503, RetryAfter: time.Minute}, wantClass: entra.Transient},
-		{name: "a gateway's page", status: 403, body: `<html>Blocked</html>`, wantError: &entra.Error{Status: 403}, wantClass: entra.Transient},
+			wantError: &entra.Error{Status: 503, RetryAfter: time.Minute}, wantClass: finding.Transient},
+		{name: "a gateway's page", status: 403, body: `<html>Blocked</html>`, wantError: &entra.Error{Status: 403}, wantClass: finding.Transient},
 		{name: "unknown code", status: 400, body: `{"error":"invalid_request","error_codes":[99]}`,
-			wantError: &entra.Error{Status: 400, Code: 99, Name: "invalid_request"}, wantClass: entra.Permanent},
+			wantError: &entra.Error{Status: 400, Code: 99, Name: "invalid_request"}, wantClass: finding.Permanent},
 		{name: "unknown code of a fault", status: 500, body: `{"error":"server_error","error_codes":[99]}`,
-			wantError: &entra.Error{Status: 500, Code: 99, Name: "server_error"}, wantClass: entra.Transient},
+			wantError: &entra.Error{Status: 500, Code: 99, Name: "server_error"}, wantClass: finding.Transient},
 		{name: "no code", status: 403, body: `{"error":"forbidden"}`,
-			wantError: &entra.Error{Status: 403, Name: "forbidden"}, wantClass: entra.Permanent},
+			wantError: &entra.Error{Status: 403, Name: "forbidden"}, wantClass: finding.Permanent},
 		{name: "the assertion comes back", status: 401,
 			body:      `{"error":"invalid_client","error_description":"AADSTS50027: bad ` + assertion + ` and eyJhbGciOiJSUzI1NiJ9.eyJz Trace ID: 1\r\nmore","error_codes":[50027],"trace_id":"1"}`,
-			wantError: &entra.Error{Status: 401, Code: 50027, Name: "invalid_client", Description: "AADSTS50027: bad [removed] and [removed]", TraceID: "1"}, wantClass: entra.Permanent},
+			wantError: &entra.Error{Status: 401, Code: 50027, Name: "invalid_client", Description: "AADSTS50027: bad [removed] and [removed]", TraceID: "1"}, wantClass: finding.Permanent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -307,7 +308,7 @@ func TestNoPartOfTheAssertionComesBack(t *testing.T) {
 				}
 			}
 		}
-		want := entra.Presented{Issuer: "https://issuer.example.com", Subject: "system:serviceaccount:shop:billing", Audience: "api://AzureADTokenExchange", ClientID: request("").ClientID, TenantID: request("").TenantID}
+		want := finding.Presented{Issuer: "https://issuer.example.com", Subject: "system:serviceaccount:shop:billing", Audience: "api://AzureADTokenExchange", ClientID: request("").ClientID, TenantID: request("").TenantID}
 		if diff := cmp.Diff(want, e.Presented); diff != "" {
 			t.Error(diff)
 		}

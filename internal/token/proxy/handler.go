@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/token"
 	"azwi/internal/token/entra"
 	"azwi/internal/token/imds"
@@ -189,7 +190,7 @@ func explain(err error) (*imds.Error, outcome) {
 			e.Description += " What to do: " + advice
 		}
 	}
-	if failed.Class == entra.Permanent {
+	if failed.Class == finding.Permanent {
 		return e, outcomePermanent
 	}
 	e.Status, e.RetryAfter = http.StatusServiceUnavailable, max(failed.RetryAfter, time.Second)
@@ -199,7 +200,7 @@ func explain(err error) (*imds.Error, outcome) {
 	if fromEntra && answer.Status == http.StatusTooManyRequests {
 		e.Status = http.StatusTooManyRequests
 	}
-	if failed.Class == entra.Replication {
+	if failed.Class == finding.Replication {
 		return e, outcomeReplication
 	}
 	return e, outcomeTransient

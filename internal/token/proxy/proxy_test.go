@@ -23,6 +23,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"azwi/internal/finding"
 	"azwi/internal/token"
 	"azwi/internal/token/entra"
 	"azwi/internal/token/imds"
@@ -163,7 +164,7 @@ func TestErrors(t *testing.T) {
 		{"issuer unreachable", aadsts(400, 50166, "invalid_request"), 503, "invalid_request", true, "Entra could not fetch"},
 		{"throttled", aadsts(429, 90055, "temporarily_unavailable"), 429, "temporarily_unavailable", true, "AADSTS90055"},
 		{"429 of a gateway", &entra.Error{Status: 429}, 429, "temporarily_unavailable", true, "429"},
-		{"busy", &token.Error{Class: entra.Transient, RetryAfter: 5 * time.Second, Err: token.ErrBusy}, 429, "too_many_requests", true, "too many tokens"},
+		{"busy", &token.Error{Class: finding.Transient, RetryAfter: 5 * time.Second, Err: token.ErrBusy}, 429, "too_many_requests", true, "too many tokens"},
 		{"500", &entra.Error{Status: 500}, 503, "temporarily_unavailable", true, "500"},
 		{"token file", fmt.Errorf("%w: missing", entra.ErrAssertion), 503, "temporarily_unavailable", true, "no usable service account token"},
 		{"network", &net.OpError{Op: "dial", Err: errors.New("no route to host")}, 503, "temporarily_unavailable", true, "no route to host"},

@@ -18,7 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
-	"azwi/internal/token/entra"
+	"azwi/internal/finding"
 )
 
 func main() {
@@ -89,7 +89,7 @@ func explain(err error) {
 		if readErr == nil && json.Unmarshal(raw, &body) == nil && len(body.ErrorCodes) > 0 {
 			text, _, _ := strings.Cut(body.ErrorDescription, " Trace ID:")
 			fmt.Fprintln(os.Stderr, strings.ReplaceAll(text, "\r\n", " "))
-			fmt.Fprintln(os.Stderr, "advice:", entra.Explain(body.ErrorCodes[0]).Advice)
+			fmt.Fprintln(os.Stderr, "advice:", finding.Explain(body.ErrorCodes[0]).Advice)
 			return
 		}
 	}

@@ -1,0 +1,97 @@
+package finding
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// A Code names a kind of mistake. It is stable: metrics, JSON output and --disable have
+// it.
+type Code string
+
+// A Finding is one mistake, found.
+type Finding struct {
+	code    Code
+	text    string
+	subject Subject
+}
+
+// A Subject is what a finding is about, for those who show where it is written. What
+// does not apply is empty.
+type Subject struct {
+	// Key of the label or annotation.
+	Key string
+	// Container is the name of one of the pod's.
+	Container string
+}
+
+// Code returns the kind of mistake.
+func (f Finding) Code() Code { return f.code }
+
+// Text is a line that says what is wrong and what to do. Values that somebody else
+// chose are quoted in ASCII and cut.
+func (f Finding) Text() string { return f.text }
+
+// Subject returns what it is about.
+func (f Finding) Subject() Subject { return f.subject }
+
+// Severity is what the catalogue says of its code.
+func (f Finding) Severity() Severity { return f.code.Severity() }
+
+// Equal reports whether two findings say the same.
+func (f Finding) Equal(other Finding) bool { return f == other }
+
+func (f Finding) String() string { return string(f.code) + ": " + f.text }
+
+// Severity says how bad a finding is.
+type Severity int
+
+// Severities, from bad to good to know.
+const (
+	// Error: it does not work, or not as it says.
+	Error Severity = iota + 1
+	// Warning: it may work, but is likely not what was meant.
+	Warning
+	// Info: worth knowing.
+	Info
+)
+
+func (s Severity) String() string {
+	switch s {
+	case Error:
+		return "error"
+	case Warning:
+		return "warning"
+	default:
+		return "info"
+	}
+}
+
+// MarshalText writes the severity as String does.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes; anything else is an error.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for _, known := range []Severity{Error, Warning, Info} {
+		if known.String() == string(text) {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown severity %q: use error, warning or info", text)
+}
+
+// quote shows a value that somebody else chose: printable and not too long for an
+// admission warning, which the API server cuts at 256 bytes.
+func quote(value string) string {
+	const most = 64
+	if len(value) > most {
+		value = value[:most] + "..."
+	}
+	return strconv.QuoteToASCII(value)
+}
+
+// found makes a finding; its format is one of this package's.
+func found(code Code, subject Subject, format string, args ...any) Finding {
+	return Finding{code, fmt.Sprintf(format, args...), subject}
+}
