@@ -80,6 +80,7 @@ func FuzzLocate(f *testing.F) {
 	for _, s := range []string{
 		"/metadata/identity/oauth2/token", "/metadata/instance", "/metadata/%2569dentity", "/a/../metadata/identity", "//metadata/./identity",
 		`/metadata\identity`, "/metadata/identity;x", "/METADATA/ıdentity", "/metadata/\u212aidentity", "/metadata/%e2%80%8bidentity", "/a/msi/token",
+		"/?Cmeta/../metadata/identity",
 	} {
 		f.Add(s)
 	}
@@ -92,7 +93,8 @@ func FuzzLocate(f *testing.F) {
 		if place != imds.Elsewhere {
 			return
 		}
-		for _, s := range []string{raw, u.Path, u.EscapedPath(), clean} {
+		written, _, _ := strings.Cut(raw, "?") // what follows is the query, whatever is in it (RFC 9112 section 3.2.1)
+		for _, s := range []string{written, u.Path, u.EscapedPath(), clean} {
 			for range 5 {
 				s = strings.ReplaceAll(s, `\`, "/")
 				folded := strings.ToLower(path.Clean("/" + s))
@@ -276,6 +278,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("POST", "", "resource=r&msi_res_id=/s", "true", secret)
 	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", secret)
 	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", "any")
+	f.Add("GET", "api-version=2018-02-01&resource=r&client_id=c", "", "terue", "\f ")
 	f.Fuzz(func(t *testing.T, method, query, body, metadata, header string) {
 		for _, place := range []imds.Place{imds.IMDSToken, imds.MSIToken} {
 			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", strings.NewReader(body))

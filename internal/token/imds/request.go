@@ -144,7 +144,7 @@ func (p Parser) authorize(place Place, r *http.Request) (Form, *Error) {
 		// Microsoft's sample of a migration sets IDENTITY_ENDPOINT to this path. The
 		// SDK then sends X-IDENTITY-HEADER alone, which a server that was tricked
 		// into a request does not send either.
-		if !metadata && r.Header.Get("X-Identity-Header") == "" && !p.Lax {
+		if !metadata && strings.TrimSpace(r.Header.Get("X-Identity-Header")) == "" && !p.Lax {
 			return IMDS, invalid("Required metadata header not specified")
 		}
 		return IMDS, nil
