@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"azwi/emulator"
+	"azwi/internal/atomicfile"
 )
 
 // Files in the folder, beside the state.
@@ -35,23 +36,11 @@ func writeFiles(dir string, e *emulator.Emulator, ready readyLine) error {
 		{tokenFile, []byte(e.AdminToken() + "\n"), 0o600},
 		{envFile, exports(abs, ready), 0o600},
 	} {
-		if err := replace(filepath.Join(abs, f.name), f.data, f.mode); err != nil {
+		if err := atomicfile.Write(filepath.Join(abs, f.name), f.data, f.mode); err != nil {
 			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
 	return nil
-}
-
-// replace writes a file of its own mode beside the old one and renames it.
-func replace(path string, data []byte, mode fs.FileMode) error {
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if err := os.WriteFile(tmp, data, mode); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
 
 // systemRoots reads the system's bundle, from where Go looks for it.

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
+	"azwi/internal/atomicfile"
 	"azwi/internal/token"
 	"azwi/internal/token/entra"
 	"azwi/internal/token/imds"
@@ -194,11 +195,7 @@ func (s *session) write(assertion string) error {
 	if assertion == s.written {
 		return nil
 	}
-	next := s.tokenFile() + ".next"
-	if err := os.WriteFile(next, []byte(assertion), 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(next, s.tokenFile()); err != nil {
+	if err := atomicfile.Write(s.tokenFile(), []byte(assertion), 0o600); err != nil {
 		return err
 	}
 	s.written = assertion

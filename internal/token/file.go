@@ -7,9 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
+	"azwi/internal/atomicfile"
 	"azwi/internal/token/entra"
 )
 
@@ -131,22 +131,5 @@ func writeFile(name string, content any) error {
 	if err != nil {
 		return err
 	}
-	// Always the same name, so that what a kill leaves is not left for good.
-	next := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+".next")
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(raw)
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return atomicfile.Write(name, raw, 0o600)
 }

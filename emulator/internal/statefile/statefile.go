@@ -8,39 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"azwi/internal/atomicfile"
 )
 
 // ErrDamaged is a file that exists but does not hold what it should. Whoever
 // gets it must not write over the file.
 var ErrDamaged = errors.New("the file is damaged")
-
-// Write replaces the file at path with data: readers see the old or the new
-// content, also after a crash. mode is set whatever the umask.
-func Write(path string, data []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
 
 // WriteJSON writes v with mode 0600.
 func WriteJSON(path string, v any) error {
@@ -48,13 +22,13 @@ func WriteJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return Write(path, data, 0o600)
+	return atomicfile.Write(path, data, 0o600)
 }
 
 // ErrExposed is a file with secrets that other users may have read.
 var ErrExposed = errors.New("other users can read the file's private keys")
 
-// Clean removes what a killed program left of its Write to path.
+// Clean removes what a killed program left of its writing to path.
 func Clean(path string) error {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*"))
 	for _, name := range left {
