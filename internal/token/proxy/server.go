@@ -128,6 +128,11 @@ func (s *Server) Run(ctx context.Context) error {
 // bytes: it counts as the container's memory. Requests and tokens are smaller.
 const connBuffer = 32 << 10
 
+// connGrace is what a client has to deliver its request before another takes its
+// place: a burst of clients is served, and a flood of idle ones still moves on by
+// thousands a second.
+const connGrace = 200 * time.Millisecond
+
 func connState(l *connlimit.Limiter) func(net.Conn, http.ConnState) {
 	return func(c net.Conn, state http.ConnState) {
 		if tcp, ok := c.(*net.TCPConn); ok && state == http.StateNew {
@@ -161,7 +166,7 @@ func (s *Server) server(h http.Handler, conns int) *http.Server {
 		Protocols: protocols,
 		// OPTIONS * goes to the handler as all the rest does.
 		DisableGeneralOptionsHandler: true,
-		ConnState:                    connState(connlimit.New(conns)),
+		ConnState:                    connState(connlimit.New(conns, connGrace)),
 		ReadTimeout:                  10 * time.Second, // of the header too
 		WriteTimeout:                 3 * time.Minute,  // the metadata service may take two
 		IdleTimeout:                  2 * time.Minute,

@@ -145,10 +145,11 @@ func (b *bench) single(ctx context.Context) error {
 		return err
 	}
 	b.entra.reset(500 * time.Millisecond)
-	failed := s.askAtOnce(ctx, 1000)
+	failed, busy := s.askAtOnce(ctx, 1000)
 	total, most := b.entra.counts()
 	b.entra.reset(0)
 	b.report("failures of 1,000 clients who ask at once", float64(failed), "", true, 0)
+	b.report("times that they were told to try again", float64(busy), "", false, 0)
 	b.report("exchanges for them", float64(total), "", true, 1)
 	b.report("exchanges in flight at the same time", float64(most), "", true, 1)
 	return s.stop()

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -213,6 +214,10 @@ func (s *server) body(ctx context.Context, client string) ([]byte, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode == http.StatusTooManyRequests {
+		after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return body, &busyError{time.Duration(after) * time.Second}
+	}
 	if err == nil && (resp.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("access_token"))) {
 		err = fmt.Errorf("answer %d: %s", resp.StatusCode, body)
 	}
@@ -224,11 +229,34 @@ func (s *server) ask(ctx context.Context, client string) error {
 	return err
 }
 
-func (s *server) askAtOnce(ctx context.Context, clients int) (failed int) {
+// busyError is 429 with Retry-After.
+type busyError struct{ after time.Duration }
+
+func (e *busyError) Error() string {
+	return fmt.Sprintf("too many requests, try again after %s", e.after)
+}
+
+// askAtOnce has clients ask at the same time. Like Azure's SDKs, they ask again when they
+// are told to: busy says how often.
+func (s *server) askAtOnce(ctx context.Context, clients int) (failed, busy int) {
+	const most = 5
 	var wait sync.WaitGroup
+	var told atomic.Int64
 	results := make(chan error, clients)
 	for range clients {
-		wait.Go(func() { results <- s.ask(ctx, "first") })
+		wait.Go(func() {
+			err := s.ask(ctx, "first")
+			for range most {
+				again, ok := errors.AsType[*busyError](err)
+				if !ok {
+					break
+				}
+				told.Add(1)
+				time.Sleep(again.after)
+				err = s.ask(ctx, "first")
+			}
+			results <- err
+		})
 	}
 	wait.Wait()
 	close(results)
@@ -237,5 +265,5 @@ func (s *server) askAtOnce(ctx context.Context, clients int) (failed int) {
 			failed++
 		}
 	}
-	return failed
+	return failed, int(told.Load())
 }
