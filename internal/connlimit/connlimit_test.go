@@ -129,7 +129,7 @@ func TestGrace(t *testing.T) {
 				came := time.Now()
 				if tt.meanwhile != nil {
 					go func() {
-						time.Sleep(50 * time.Millisecond)
+						<-time.After(50 * time.Millisecond)
 						tt.meanwhile(l, all)
 					}()
 				}

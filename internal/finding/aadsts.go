@@ -8,8 +8,8 @@ type Class int
 const (
 	// Permanent refusals stay until somebody changes something.
 	Permanent Class = iota
-	// Replication: it may vanish while a new credential spreads through the directory;
-	// later it is permanent. Asking too often makes it last.
+	// Replication refusals may vanish while a new credential spreads through the directory;
+	// later they are permanent. Asking too often makes them last.
 	Replication
 	// Transient refusals vanish by themselves.
 	Transient

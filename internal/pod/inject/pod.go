@@ -101,7 +101,7 @@ type securityContext struct {
 	RunAsUser *int64 `json:"runAsUser"`
 }
 
-// ErrNoAccount: there is no such service account.
+// ErrNoAccount is that there is no such service account.
 var ErrNoAccount = errors.New("service account not found")
 
 // An Account is what injection needs of a service account.

@@ -252,7 +252,7 @@ func (s *server) askAtOnce(ctx context.Context, clients int) (failed, busy int) 
 					break
 				}
 				told.Add(1)
-				time.Sleep(again.after)
+				<-time.After(again.after)
 				err = s.ask(ctx, "first")
 			}
 			results <- err
