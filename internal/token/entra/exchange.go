@@ -146,7 +146,11 @@ func (x *Exchanger) Exchange(ctx context.Context, r ExchangeRequest) (Token, err
 	if resp.StatusCode != http.StatusOK {
 		return Token{}, x.failure(resp, body, r)
 	}
-	return parseToken(body)
+	t, err := parseToken(body)
+	if late := ctx.Err(); err != nil && late != nil {
+		return Token{}, fmt.Errorf("read the token endpoint's answer: %w", late) // which ended as the connection did
+	}
+	return t, err
 }
 
 // scope is the resource with its suffix. A resource that ends in a slash keeps

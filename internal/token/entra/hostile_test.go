@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,14 +25,16 @@ func TestHostileAuthority(t *testing.T) {
 	redirect := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+r.URL.Path, status) }
 	}
+	// What is large has 64 MiB, unless the client leaves before.
+	whole := make(chan bool, 1)
 	large := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(status)
-			for range 64 {
-				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
-					return
-				}
+			var err error
+			for i := 0; i < 64 && err == nil; i++ {
+				_, err = w.Write(make([]byte, 1<<20))
 			}
+			whole <- err == nil
 		}
 	}
 	for name, test := range map[string]struct {
@@ -49,9 +50,8 @@ func TestHostileAuthority(t *testing.T) {
 		"large header":  {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }, says("server response headers exceeded")},
 		"cut off":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, says("EOF")},
 		"gzip bomb":     {bomb, says("larger than 1048576 bytes")},
-		// When time is up, the server may still get to end its answer.
-		"dripping": {drip, func(err error) bool { return isTimeout(err) || says("no JSON of a token")(err) }},
-		"silent":   {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, isTimeout},
+		"dripping":      {drip, isTimeout},
+		"silent":        {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, isTimeout},
 		"token of 2 MiB": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"expires_in":1,"access_token":"` + strings.Repeat("x", 2<<20) + `"}`))
 		}, says("larger than")},
@@ -61,22 +61,15 @@ func TestHostileAuthority(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r.Body) // else the server does not see the client leave
 				test.answer(w, r)
 			}))
-			x := exchanger(t, entra.ExchangerConfig{AuthorityHost: server.URL, ExtraCAFile: write(t, "ca", caOf(server)), Timeout: time.Second})
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			began := time.Now()
-			_, err := x.Exchange(t.Context(), request("assertion"))
-			took := time.Since(began)
-			runtime.ReadMemStats(&after)
-			if err == nil || !test.right(err) {
+			config := entra.ExchangerConfig{AuthorityHost: server.URL, ExtraCAFile: write(t, "ca", caOf(server))}
+			if name == "dripping" || name == "silent" {
+				config.Timeout = time.Second // the others must not depend on the machine's speed
+			}
+			if _, err := exchanger(t, config).Exchange(t.Context(), request("assertion")); err == nil || !test.right(err) {
 				t.Errorf("%v", err)
 			}
-			// The servers share this process: they may double what is allocated.
-			if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 96 {
-				t.Errorf("%d MiB were allocated", allocated)
-			}
-			if took > 30*time.Second {
-				t.Errorf("it took %s", took)
+			if strings.HasPrefix(name, "large ") && name != "large header" && <-whole {
+				t.Error("the whole answer was read")
 			}
 		})
 	}
@@ -99,11 +92,11 @@ func says(text string) func(error) bool {
 
 func isTimeout(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
 
-// bomb answers with 64 MiB in 64 KiB.
+// bomb answers with 8 MiB in 8 KiB.
 func bomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Encoding", "gzip")
 	to := gzip.NewWriter(w)
-	for range 64 {
+	for range 8 {
 		if _, err := to.Write(make([]byte, 1<<20)); err != nil {
 			return
 		}
