@@ -76,12 +76,10 @@ func TestParsePublicKeys(t *testing.T) {
 // A key that is given twice is in the set once, with the algorithm that its kind signs with.
 func TestKeySet(t *testing.T) {
 	t.Parallel()
-	n, ok := new(big.Int).SetString("c0ffee0000000000000000000000000000000000000000000000000000000001", 16)
-	if !ok {
-		t.Fatal("no number")
-	}
-	key := &rsa.PublicKey{N: n, E: 65537}
-	set, err := oidc.KeySet([]crypto.PublicKey{key, key, &ecdsa.PublicKey{Curve: elliptic.P384(), X: elliptic.P384().Params().Gx, Y: elliptic.P384().Params().Gy}})
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	key := &must(t, rsaKey, err).PublicKey
+	ecKey, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	set, err := oidc.KeySet([]crypto.PublicKey{key, key, &must(t, ecKey, err).PublicKey})
 	if err != nil {
 		t.Fatal(err)
 	}
