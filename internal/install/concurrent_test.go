@@ -109,3 +109,34 @@ func TestRunsThatBeginTogether(t *testing.T) {
 		}
 	})
 }
+
+// TestWaitingRunStops: a run that waits for an engine that never works doesn't wait on
+// once another has taken over.
+func TestWaitingRunStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster(t)
+		if err := f.install(EnginePolicy); err != nil {
+			t.Fatal(err)
+		}
+		f.broken[EngineWebhook] = true
+		began, overtaken := time.Now(), time.Time{}
+		f.onLook = func() {
+			if time.Since(began) < time.Minute {
+				return
+			}
+			f.onLook = nil
+			if err := f.install(EnginePolicy); err != nil {
+				t.Error(err)
+			}
+			overtaken = time.Now()
+		}
+		_, err := Install(t.Context(), Config{
+			Client: f.client(), Version: "v1", Engine: EngineWebhook, Timeout: 5 * time.Minute, render: f.render,
+			Values: map[string]any{"azureTenantID": tenantID, "global": map[string]any{"imageRegistry": "registry.example"}},
+		}, true)
+		if !errors.Is(err, ErrConcurrent) || overtaken.IsZero() || time.Since(overtaken) > time.Second {
+			t.Errorf("overtaken %s ago: %v", time.Since(overtaken), err)
+		}
+	})
+}

@@ -88,8 +88,8 @@ func (c *cluster) probe(ctx context.Context, namespace, account string, trial bo
 // ErrTimeout wraps what had not happened when the time was over.
 var ErrTimeout = errors.New("timed out")
 
-// poll asks again and again until done, or ctx ends.
-func poll(ctx context.Context, what string, done func() (bool, error)) error {
+// poll asks again and again until done, another run has taken over, or ctx ends.
+func (c *cluster) poll(ctx context.Context, what string, done func() (bool, error)) error {
 	const interval = 200 * time.Millisecond
 	var last error
 	for {
@@ -99,6 +99,9 @@ func poll(ctx context.Context, what string, done func() (bool, error)) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			last = err
+		}
+		if theirs := c.stillOurs(ctx); errors.Is(theirs, ErrConcurrent) {
+			return theirs
 		}
 		timer := time.NewTimer(interval)
 		select {
@@ -134,7 +137,7 @@ const steady = 3
 // waitInjected waits until pods, or trial pods, get the tenant.
 func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, trial bool) error {
 	seen := 0
-	return poll(ctx, "no pod is injected in namespace "+namespace, func() (bool, error) {
+	return c.poll(ctx, "no pod is injected in namespace "+namespace, func() (bool, error) {
 		got, err := c.probe(ctx, namespace, probeAccount, trial)
 		if err != nil {
 			seen = 0
@@ -152,7 +155,7 @@ func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, tr
 // waitNotInjected waits until trial pods are left alone.
 func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
 	seen := 0
-	return poll(ctx, "the engine to be replaced still injects into trial pods in namespace "+namespace, func() (bool, error) {
+	return c.poll(ctx, "the engine to be replaced still injects into trial pods in namespace "+namespace, func() (bool, error) {
 		got, err := c.probe(ctx, namespace, probeAccount, true)
 		if err != nil || got != "" {
 			seen = 0
@@ -165,7 +168,7 @@ func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
 
 // waitReady waits until the Deployment's pods are all of its newest form, and ready.
 func (c *cluster) waitReady(ctx context.Context, namespace string) error {
-	return poll(ctx, "the webhook's pods are not ready", func() (bool, error) {
+	return c.poll(ctx, "the webhook's pods are not ready", func() (bool, error) {
 		var d deploymentStatus
 		if err := c.Get(ctx, deploymentPath(namespace), &d); err != nil {
 			return false, err
