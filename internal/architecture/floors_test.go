@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// floors are the house, from the top. A package imports those of floors below its own,
-// and of its own neighbourhood; neighbourhoods on one floor don't know each other.
+// floors lists the neighbourhoods by floor, from the top. A package may import from its own
+// neighbourhood and from floors below; neighbourhoods on one floor must not import each other.
 func floors() [][]string {
 	return [][]string{
 		{"cmd"},
@@ -29,7 +29,7 @@ func floors() [][]string {
 	}
 }
 
-// outside are packages that are no part of the house.
+// outside reports whether the floors do not apply to a package.
 func outside(name string) bool {
 	return name == "internal/architecture" || name == "emulator" || strings.HasPrefix(name, "emulator/") || name == "cmd/azwi-emulator"
 }
@@ -46,8 +46,7 @@ func home(name string) (floor int, neighbourhood string) {
 	return -1, ""
 }
 
-// wrongWay returns the imports that lead up, or to a neighbour, and packages that have
-// no place.
+// wrongWay returns imports that lead up or sideways, and packages that are on no floor.
 func wrongWay(packages []pkg) []string {
 	var wrong []string
 	for _, p := range packages {

@@ -18,20 +18,20 @@ type Limiter struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]place
 	clock   uint64        // counts changes
-	changed chan struct{} // is closed when one ends or gets idle
+	changed chan struct{} // closed when one ends or becomes idle; nil unless a new one waits
 }
 
 // A place is a connection's state, and when it got there.
 type place struct {
 	state http.ConnState
 	since uint64
-	at    time.Time
+	until time.Time // the end of a new one's grace
 }
 
 // New returns a Limiter of so many connections, which must be at least 1. Clients that
 // come together are given the grace to deliver their requests.
 func New(most int, grace time.Duration) *Limiter {
-	return &Limiter{most: most, grace: grace, conns: make(map[net.Conn]place), changed: make(chan struct{})}
+	return &Limiter{most: most, grace: grace, conns: make(map[net.Conn]place)}
 }
 
 // ConnState is for http.Server's field of that name. For a new connection it may take
@@ -70,11 +70,11 @@ func (l *Limiter) note(c net.Conn, state http.ConnState) {
 	case http.StateClosed, http.StateHijacked:
 		delete(l.conns, c)
 	default:
-		l.conns[c] = place{state, l.clock, time.Now()}
+		l.conns[c] = place{state: state, since: l.clock}
 	}
-	if state != http.StateActive {
+	if state != http.StateActive && l.changed != nil {
 		close(l.changed)
-		l.changed = make(chan struct{})
+		l.changed = nil
 	}
 }
 
@@ -90,13 +90,16 @@ func (l *Limiter) enter(c net.Conn, deadline time.Time) (victim net.Conn, wait t
 		case victim != nil:
 			delete(l.conns, victim)
 		case now.Before(deadline):
+			if l.changed == nil {
+				l.changed = make(chan struct{})
+			}
 			return nil, min(wait, deadline.Sub(now)), l.changed
 		default:
 			return c, 0, nil
 		}
 	}
 	l.clock++
-	l.conns[c] = place{http.StateNew, l.clock, now}
+	l.conns[c] = place{http.StateNew, l.clock, now.Add(l.grace)}
 	return victim, 0, nil
 }
 
@@ -118,7 +121,7 @@ func (l *Limiter) victim(now time.Time) (victim net.Conn, wait time.Duration) {
 	if first == nil || second != nil && fresh*4 <= l.most {
 		return second, l.grace
 	}
-	if wait = l.conns[first].at.Add(l.grace).Sub(now); wait > 0 {
+	if wait = l.conns[first].until.Sub(now); wait > 0 {
 		return nil, wait
 	}
 	return first, 0

@@ -6,7 +6,7 @@ import "slices"
 type Class int
 
 const (
-	// Permanent refusals stay until somebody changes something.
+	// Permanent refusals do not go away by retrying.
 	Permanent Class = iota
 	// Replication refusals may vanish while a new credential spreads through the directory;
 	// later they are permanent. Asking too often makes them last.
@@ -26,8 +26,7 @@ func (c Class) String() string {
 	}
 }
 
-// An AADSTS is what codes of Entra's token endpoint mean to somebody who uses workload
-// identity.
+// An AADSTS explains error codes of Entra's token endpoint in terms of workload identity.
 type AADSTS struct {
 	// Codes are the numbers after AADSTS that mean the same.
 	Codes []int
@@ -37,8 +36,8 @@ type AADSTS struct {
 }
 
 // Explain returns what is known of an AADSTS code (the first element of error_codes in
-// the token endpoint's answer). Unknown codes are permanent and without advice. The
-// advice fits any issuer's token; Presented.Advice knows whose was presented.
+// the token endpoint's response). Unknown codes are permanent and have no advice. The advice
+// fits any issuer's token; Presented.Advice takes the presented one into account.
 func Explain(code int) AADSTS {
 	for _, a := range AADSTSCodes() {
 		if slices.Contains(a.Codes, code) {

@@ -28,8 +28,8 @@ type Subject struct {
 // Code returns the kind of mistake.
 func (f Finding) Code() Code { return f.code }
 
-// Text is a line that says what is wrong and what to do. Values that somebody else
-// chose are quoted in ASCII and cut.
+// Text returns one line with the problem and the fix. Untrusted values in it are quoted
+// as ASCII and truncated.
 func (f Finding) Text() string { return f.text }
 
 // Subject returns what it is about.
@@ -81,8 +81,8 @@ func (s *Severity) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown severity %q: use error, warning or info", text)
 }
 
-// quote shows a value that somebody else chose: printable and not too long for an
-// admission warning, which the API server cuts at 256 bytes.
+// quote returns an untrusted value in printable form, short enough for an admission
+// warning, which the API server truncates at 256 bytes.
 func quote(value string) string {
 	const most = 64
 	if len(value) > most {

@@ -46,7 +46,7 @@ func OtherAccount(former, account string) Finding {
 		contract.EnvClientID, quote(former), quote(account), contract.InjectedForAnnotation)
 }
 
-// ProxyQuantity is an annotation for a request or limit that is no quantity.
+// ProxyQuantity is a request or limit annotation whose value is not a quantity.
 func ProxyQuantity(key, value string) Finding {
 	return found(CodeProxyResources, Subject{Key: key}, "annotation %s is %s: allowed is a quantity such as 100m or 64Mi", key, quote(value))
 }

@@ -178,7 +178,7 @@ func (f *fakeCluster) serve(r *http.Request, body []byte) (int, any) {
 	}
 	if parts := strings.Split(path, "/namespaces/"); (r.Method == http.MethodPatch || r.Method == http.MethodPost) && len(parts) == 2 {
 		if name, _, in := strings.Cut(parts[1], "/"); in && f.objects["/api/v1/namespaces/"+name] == nil {
-			return http.StatusNotFound, status("there is no namespace " + name)
+			return http.StatusNotFound, status("namespace " + name + " not found")
 		}
 	}
 	if r.Method == http.MethodDelete && f.kept == path {

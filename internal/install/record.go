@@ -133,8 +133,8 @@ func (r *record) probeNamespace() string {
 	return ""
 }
 
-// writeRecord creates the record, or changes it as it was last seen. If somebody else
-// was quicker the error wraps ErrConcurrent, and nothing is written.
+// writeRecord creates the record, or updates the version that was last read. If another
+// run was faster, the error wraps ErrConcurrent and nothing is written.
 func (c *cluster) writeRecord(ctx context.Context, r *record) error {
 	if err := c.stillOurs(ctx); err != nil {
 		return err

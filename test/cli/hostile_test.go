@@ -20,16 +20,21 @@ import (
 	"azwi/test/product"
 )
 
-// TestHostileAzure: the program itself, within 256 MiB, gets answers that have no
-// end, or lead its token elsewhere. It ends with an error that says so.
+// TestHostileAzure runs the program itself against hostile answers.
 func TestHostileAzure(t *testing.T) {
 	t.Parallel()
-	process.NeedMemoryLimit(t)
-	folder := t.TempDir()
-	azwi, err := product.Build(t.Context(), folder, "azwi", false)
+	azwi, err := product.Build(t.Context(), t.TempDir(), "azwi", false)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("answers", func(t *testing.T) { hostileAnswers(t, azwi) })
+	t.Run("names", func(t *testing.T) { hostileNames(t, azwi) })
+}
+
+// hostileAnswers have no end, or lead the token elsewhere. Within 256 MiB, the program
+// ends with an error that says so.
+func hostileAnswers(t *testing.T, azwi string) {
+	process.NeedMemoryLimit(t)
 	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("a request was sent elsewhere, authorization %q", r.Header.Get("Authorization"))
 	}))
@@ -135,16 +140,11 @@ func trusted(t *testing.T, servers ...*httptest.Server) string {
 	return file
 }
 
-// TestHostileNames: names and messages that another user of the same tenant or
-// subscription chose reach a terminal escaped, in tables as in errors.
-func TestHostileNames(t *testing.T) {
-	t.Parallel()
+// hostileNames and messages, which another user of the same tenant or subscription
+// chose, reach a terminal escaped, in tables as in errors.
+func hostileNames(t *testing.T, azwi string) {
 	const hostile = "x\x1b]0;owned\x07\x1b[31m\u009b2J\u202etxt.exe\u2066\u200b\nazwi: all is well\r\x7f"
 	quoted, err := json.Marshal(hostile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	azwi, err := product.Build(t.Context(), t.TempDir(), "azwi", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func (e Entry) check(at string, clusters map[string]bool, fail fail) {
 		field := fmt.Sprintf("%s.clusters[%d]", at, j)
 		switch {
 		case !clusters[name]:
-			fail(field, "there is no cluster %q; it must be one of those under clusters%s", name, spelling.Suggest(name, slices.Sorted(maps.Keys(clusters))))
+			fail(field, "cluster %q is not defined under clusters%s", name, spelling.Suggest(name, slices.Sorted(maps.Keys(clusters))))
 		case seen[name]:
 			fail(field, "%s is listed twice", name)
 		}

@@ -358,7 +358,7 @@ func TestMigration(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `did you mean "`+blue+`"?`) {
 		t.Errorf("a mistyped issuer: %v", err)
 	}
-	// What has moved already is no mistake.
+	// A credential that has already moved is not an error.
 	if _, err := mistyped.Plan(target()); err != nil {
 		t.Error(err)
 	}

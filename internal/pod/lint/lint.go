@@ -56,8 +56,9 @@ type Config struct {
 
 // CheckRules returns an error if one of the names is no rule's.
 func CheckRules(names []string) error {
+	rules := Rules()
 	for _, name := range names {
-		if e, ok := finding.Find(finding.Code(name)); !ok || e.Page != "lint.md" {
+		if !slices.ContainsFunc(rules, func(e finding.Entry) bool { return string(e.Code) == name }) {
 			return fmt.Errorf("there is no rule %q; azwi lint --rules lists them", name)
 		}
 	}
