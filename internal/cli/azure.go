@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
 	"azwi/internal/httpsurl"
+	"azwi/internal/identity/federation"
 	"azwi/internal/token/entra"
 )
 
@@ -186,6 +188,17 @@ func (o *azureOptions) signIn(ctx context.Context, getenv func(string) string) (
 		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		arm:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil
+}
+
+// credentials reads and writes federated credentials, and tells when Azure lets it wait.
+func (r *root) credentials(session *azureSession) *federation.Client {
+	return federation.NewClient(federation.Config{
+		Graph: session.graph, ARM: session.arm,
+		Waiting: func(identity federation.Identity, why error, delay time.Duration) {
+			status, code := azure.StatusOf(why)
+			r.log.Info("Azure is busy; trying again", "identity", identity.String(), "after", delay.Round(time.Millisecond), "status", status, "code", code)
+		},
+	})
 }
 
 // azFolder is where az keeps its configuration.

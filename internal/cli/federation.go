@@ -83,13 +83,7 @@ func (r *root) federation(ctx context.Context, o federationOptions) (*federation
 	if f.session, err = o.azure.signIn(ctx, r.getenv); err != nil {
 		return nil, err
 	}
-	f.client = federation.NewClient(federation.Config{
-		Graph: f.session.graph, ARM: f.session.arm,
-		Waiting: func(identity federation.Identity, why error, delay time.Duration) {
-			status, code := azure.StatusOf(why)
-			r.log.Info("Azure is busy; trying again", "identity", identity.String(), "after", delay.Round(time.Millisecond), "status", status, "code", code)
-		},
-	})
+	f.client = r.credentials(f.session)
 	return f, nil
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,25 +18,22 @@ import (
 	"azwi/internal/identity/provision"
 	"azwi/internal/install"
 	"azwi/internal/kube"
+	"azwi/internal/version"
 )
 
-// The phases of azwi serviceaccount, by upstream's names and in the order of
-// create; delete goes backwards.
-const (
-	phaseApplication = "aad-application"
-	phaseAccount     = "service-account"
-	phaseCredential  = "federated-identity"
-	phaseRole        = "role-assignment"
-)
+type phase struct {
+	name                  provision.Phase
+	alias, create, remove string
+}
 
-type phase struct{ name, alias, create, remove string }
-
+// phases are those of azwi serviceaccount in the order of create; delete goes
+// backwards.
 func phases() []phase {
 	return []phase{
-		{phaseApplication, "app", "Create the application and its service principal, or the managed identity", "Delete the application and with it its service principal"},
-		{phaseAccount, "sa", "Create the service account or annotate it", "Delete the service account"},
-		{phaseCredential, "fi", "Create the federated credential that lets the service account use the identity", "Delete the federated credential"},
-		{phaseRole, "ra", "Assign the identity a role", "Delete the role assignment"},
+		{provision.PhaseIdentity, "app", "Create the application and its service principal, or the managed identity", "Delete the application and with it its service principal"},
+		{provision.PhaseAccount, "sa", "Create the service account or annotate it", "Delete the service account"},
+		{provision.PhaseCredential, "fi", "Create the federated credential that lets the service account use the identity", "Delete the federated credential"},
+		{provision.PhaseRole, "ra", "Assign the identity a role", "Delete the role assignment"},
 	}
 }
 
@@ -85,7 +81,7 @@ func newAccountCommand(r *root, remove bool) *cobra.Command {
 	only := &cobra.Command{Use: "phase", Short: "Run one phase of " + verb + " alone", Args: cobra.NoArgs}
 	for _, p := range phases() {
 		one := accountCommand(r, &accountOptions{remove: remove}, []phase{p})
-		one.Use, one.Aliases, one.Short = p.name, []string{p.alias}, p.create
+		one.Use, one.Aliases, one.Short = string(p.name), []string{p.alias}, p.create
 		if remove {
 			one.Short = p.remove
 		}
@@ -139,10 +135,7 @@ func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command
 		if err != nil {
 			return err
 		}
-		if o.remove {
-			return r.deleteAccount(cmd.Context(), o, names)
-		}
-		return r.createAccount(cmd.Context(), o, names)
+		return r.provision(cmd.Context(), o, names)
 	}}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "service-account-name", "", "name of the service account")
@@ -178,11 +171,11 @@ func accountCommand(r *root, o *accountOptions, selected []phase) *cobra.Command
 
 // phases are those to run, in order, after the flags that they need were checked
 // all together.
-func (o *accountOptions) phases(selected []phase) ([]string, error) {
-	var names []string
+func (o *accountOptions) phases(selected []phase) ([]provision.Phase, error) {
+	var names []provision.Phase
 	skipped := 0
 	for _, p := range selected {
-		if slices.Contains(o.skip, p.name) || slices.Contains(o.skip, p.alias) {
+		if slices.Contains(o.skip, string(p.name)) || slices.Contains(o.skip, p.alias) {
 			skipped++
 			continue
 		}
@@ -192,17 +185,17 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 	if skipped != len(o.skip) {
 		var known []string
 		for _, p := range selected {
-			known = append(known, p.name)
+			known = append(known, string(p.name))
 		}
 		problems = append(problems, fmt.Errorf("--skip-phases %s: the phases are %s", strings.Join(o.skip, ","), strings.Join(known, ", ")))
 	}
 	// A role is optional where everything is made.
 	if o.whole && o.role == "" && o.scope == "" && o.assignment == "" {
-		names = slices.DeleteFunc(names, func(name string) bool { return name == phaseRole })
+		names = slices.DeleteFunc(names, func(name provision.Phase) bool { return name == provision.PhaseRole })
 	}
-	account := slices.Contains(names, phaseAccount) || slices.Contains(names, phaseCredential)
-	application := slices.Contains(names, phaseApplication) && !o.identity.given()
-	role := slices.Contains(names, phaseRole)
+	account := slices.Contains(names, provision.PhaseAccount) || slices.Contains(names, provision.PhaseCredential)
+	application := slices.Contains(names, provision.PhaseIdentity) && !o.identity.given()
+	role := slices.Contains(names, provision.PhaseRole)
 	for _, check := range []struct {
 		bad     bool
 		problem string
@@ -218,6 +211,8 @@ func (o *accountOptions) phases(selected []phase) ([]string, error) {
 			"--service-account-token-expiration must be 1h to 24h"},
 		{o.createManaged && o.identity.managed == "", "--create-managed-identity needs --managed-identity"},
 		{o.deleteManaged && o.identity.managed == "", "--delete-managed-identity needs --managed-identity"},
+		{o.remove && !o.whole && slices.Contains(names, provision.PhaseIdentity) && o.identity.managed != "" && !o.deleteManaged,
+			"a managed identity is deleted only with --delete-managed-identity"},
 		{o.location != "" && !o.createManaged, "--location is for --create-managed-identity"},
 	} {
 		if check.bad {
@@ -274,26 +269,6 @@ func (o *accountOptions) checkNames(account, role bool) error {
 	return errors.Join(problems...)
 }
 
-// An accountStep is what one step of a phase did.
-type accountStep struct {
-	Phase string `json:"phase"`
-	// What names the object.
-	What    string `json:"what"`
-	Outcome string `json:"outcome"`
-	// ID is the object's ID in Azure.
-	ID      string             `json:"id,omitempty"`
-	Changes []provision.Change `json:"changes,omitempty"`
-}
-
-// The outcomes of an accountStep.
-const (
-	outcomeCreated   = "created"
-	outcomeUpdated   = "updated"
-	outcomeUnchanged = "unchanged"
-	outcomeDeleted   = "deleted"
-	outcomeAbsent    = "absent"
-)
-
 // An accountReport is what create and delete print; docs/schema/serviceaccount.json
 // has its schema.
 type accountReport struct {
@@ -301,142 +276,85 @@ type accountReport struct {
 	ServiceAccount string              `json:"serviceAccount,omitempty"`
 	Issuer         string              `json:"issuer,omitempty"`
 	Identity       *provision.Identity `json:"identity,omitempty"`
-	Steps          []accountStep       `json:"steps"`
+	Steps          []provision.Step    `json:"steps"`
 }
 
-// An accountRun is one run of create or delete.
-type accountRun struct {
-	*root
-	o       *accountOptions
-	phases  []string
-	session *azureSession
-	steps   provision.Azure
-	// credentials reads and writes those of the identity.
-	credentials *federation.Client
-	// cluster is nil with clusterErr if there is none.
-	cluster    *kube.Client
-	clusterErr error
-	// clusterIssuer is empty until it was asked for, audience until needIssuer.
-	clusterIssuer string
-	audience      string
-	reference     provision.Reference
-	identity      provision.Identity
-	// role is the resource ID of the role's definition; empty until it was looked up.
-	role string
-	// found says that the identity exists, fresh that this run made it.
-	found, fresh bool
-	report       accountReport
+// request is what the flags say.
+func (o *accountOptions) request(session *azureSession, phases []provision.Phase) (provision.Request, error) {
+	reference, err := o.identity.reference(session)
+	reference.PrincipalID, reference.PrincipalName = o.principalID, o.principalName
+	return provision.Request{
+		Remove: o.remove, Phases: phases, Reference: reference, Namespace: o.namespace, Account: o.name,
+		TenantID: session.tenant, TokenExpiration: o.expiration, Issuer: o.issuer, Audience: o.audience, CompareIssuer: o.whole && !o.remove,
+		Role: o.role, Scope: o.scope, Assignment: o.assignment, CreateManaged: o.createManaged, Location: o.location, DeleteManaged: o.deleteManaged,
+		Tags: provision.Tags(o.namespace, o.name, version.String()),
+	}, err
 }
 
-func (r *root) accountRun(ctx context.Context, o *accountOptions, phases []string) (*accountRun, error) {
+// provision looks, tells beforehand what would be refused, and does what is left to do.
+func (r *root) provision(ctx context.Context, o *accountOptions, phases []provision.Phase) error {
 	session, err := o.azure.signIn(ctx, r.getenv)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	run := &accountRun{root: r, o: o, phases: phases, session: session, steps: session.steps(), audience: o.audience}
-	run.credentials = federation.NewClient(federation.Config{Graph: session.graph, ARM: session.arm, Waiting: func(i federation.Identity, why error, delay time.Duration) {
-		r.log.Warn("Azure refuses for the moment; trying again", "identity", i.String(), "in", delay, "error", azure.Brief(why))
-	}})
-	run.report = accountReport{DryRun: o.dryRun, Issuer: o.issuer, Steps: []accountStep{}}
+	request, err := o.request(session, phases)
+	if err != nil {
+		return err
+	}
+	clients := provision.Clients{Azure: session.steps(), Credentials: r.credentials(session), Audience: install.Audience}
+	clients.Cluster, clients.NoCluster = o.cluster.connect()
+	seen, err := clients.Look(ctx, request)
+	if err != nil {
+		return err
+	}
+	if seen.ClusterIssuer != "" && seen.ClusterIssuer != seen.Issuer {
+		r.log.Warn("the cluster's tokens have another issuer than the federated credential will have; they will not match", "cluster", seen.ClusterIssuer, "credential", seen.Issuer)
+	}
+	plan := request.Plan(seen)
+	if o.whole && o.check && (!o.remove || !o.dryRun) {
+		if err := r.checkPermissions(ctx, session, plan.Needs); err != nil {
+			return err // it tells which right is missing
+		}
+	}
+	if seen.Withheld != nil {
+		return seen.Withheld
+	}
+	report := accountReport{DryRun: o.dryRun, Issuer: seen.Issuer, Steps: []provision.Step{}}
 	if o.name != "" {
-		run.report.ServiceAccount = o.namespace + "/" + o.name
+		report.ServiceAccount = o.namespace + "/" + o.name
 	}
-	run.cluster, run.clusterErr = o.cluster.connect()
-	if run.reference, err = o.identity.reference(session); err != nil {
-		return nil, err
-	}
-	run.reference.PrincipalID, run.reference.PrincipalName = o.principalID, o.principalName
-	return run, nil
-}
-
-func (a *accountRun) runs(phase string) bool { return slices.Contains(a.phases, phase) }
-
-// needIssuer finds the issuer out if it was not given.
-func (a *accountRun) needIssuer(ctx context.Context) error {
-	if a.report.Issuer != "" {
-		a.audience = cmp.Or(a.audience, contract.DefaultAudience)
-		return nil
-	}
-	issuer, err := a.readIssuer(ctx)
-	if err != nil {
-		return fmt.Errorf("%w; or give --service-account-issuer-url", err)
-	}
-	a.report.Issuer = issuer
-	if a.audience == "" {
-		// The issuer is this cluster's, so its pods are the ones that will present the token.
-		if a.audience, err = install.Audience(ctx, a.cluster); err != nil {
-			return fmt.Errorf("find out which audience the tokens of this cluster's pods have; or give --audience: %w", err)
+	result := provision.Result{Identity: seen.Identity}
+	done := func(s provision.Step) {
+		report.Steps = append(report.Steps, s)
+		if o.output == "text" {
+			r.printStep(s, o.dryRun)
 		}
 	}
-	return nil
-}
-
-func (a *accountRun) readIssuer(ctx context.Context) (string, error) {
-	if a.clusterErr != nil {
-		return "", a.clusterErr
-	}
-	if a.clusterIssuer == "" {
-		issuer, err := a.cluster.Issuer(ctx)
-		if err != nil {
-			return "", err
+	if o.dryRun {
+		for _, step := range plan.Steps {
+			done(step)
 		}
-		a.clusterIssuer = issuer
+	} else {
+		result, err = clients.Apply(ctx, plan, done)
 	}
-	return a.clusterIssuer, nil
-}
-
-// needReference names the application as upstream does if no identity was given.
-func (a *accountRun) needReference(ctx context.Context) error {
-	if a.o.identity.given() {
+	if id := result.Identity; id != (provision.Identity{Kind: id.Kind}) {
+		report.Identity = &id
+	}
+	if err := errors.Join(err, r.print(o.output, report, func() {})); err != nil {
+		return err
+	}
+	if o.remove || !o.whole || o.dryRun || !o.wait.wait || !slices.Contains(phases, provision.PhaseCredential) {
 		return nil
 	}
-	if err := a.needIssuer(ctx); err != nil {
-		return err
-	}
-	a.reference.Name = federation.ApplicationName(a.o.namespace, a.o.name, a.report.Issuer)
-	return nil
+	return r.waitForTokens(ctx, o, clients.Cluster, seen, result, session)
 }
 
-// find looks the identity up.
-func (a *accountRun) find(ctx context.Context) error {
-	err := a.needReference(ctx)
-	if err != nil {
-		return err
-	}
-	if a.identity, a.found, err = a.steps.Find(ctx, a.reference); err != nil {
-		return err
-	}
-	a.noteIdentity()
-	return nil
-}
-
-func (a *accountRun) noteIdentity() {
-	if a.found {
-		identity := a.identity
-		a.report.Identity = &identity
-	}
-}
-
-// federated is the identity as internal/identity/federation has it.
-func (a *accountRun) federated() federation.Identity {
-	i := federation.Identity{Name: a.identity.Name, ApplicationID: a.identity.ObjectID}
-	if a.identity.ObjectID == "" {
-		i.ManagedIdentity = a.reference.Managed
-	}
-	return i
-}
-
-// step notes and tells what was done.
-func (a *accountRun) step(s accountStep) {
-	a.report.Steps = append(a.report.Steps, s)
-	if a.o.output != "text" {
-		return
-	}
-	outcome := s.Outcome
-	if a.o.dryRun && outcome != outcomeUnchanged && outcome != outcomeAbsent {
+func (r *root) printStep(s provision.Step, dryRun bool) {
+	outcome := string(s.Outcome)
+	if dryRun && s.Outcome != provision.Unchanged && s.Outcome != provision.Absent {
 		outcome = "would be " + outcome
 	}
-	a.Out.Printf("%s: %s: %s\n", s.Phase, s.What, outcome)
+	r.Out.Printf("%s: %s: %s\n", s.Phase, s.What, outcome)
 	for _, c := range s.Changes {
 		if c.Old == "" {
 			continue
@@ -445,19 +363,26 @@ func (a *accountRun) step(s accountStep) {
 		if c.Manager != "" {
 			owner = ", set by " + c.Manager
 		}
-		a.Out.Printf("%s: %s: %s was %q%s, is %q\n", s.Phase, s.What, c.Key, c.Old, owner, c.New)
+		r.Out.Printf("%s: %s: %s was %q%s, is %q\n", s.Phase, s.What, c.Key, c.Old, owner, c.New)
 	}
 }
 
-// runPhases runs the steps of the phases in order, and prints what was done,
-// though one of them may have failed.
-func (a *accountRun) runPhases(ctx context.Context, steps map[string]func(context.Context) error) error {
-	var failure error
-	for _, phase := range a.phases {
-		if err := steps[phase](ctx); err != nil {
-			failure = fmt.Errorf("phase %s: %w", phase, err)
-			break
-		}
+// waitForTokens waits until the credential works, if this cluster's tokens can
+// tell.
+func (r *root) waitForTokens(ctx context.Context, o *accountOptions, cluster *kube.Client, seen provision.Seen, result provision.Result, session *azureSession) error {
+	switch {
+	case seen.NoIssuer != nil:
+		r.log.Warn("not waiting until the credential works: the cluster can't be asked", "error", azure.Brief(seen.NoIssuer))
+		return nil
+	case seen.ClusterIssuer != seen.Issuer:
+		r.log.Warn("not waiting until the credential works: it is for another issuer than this cluster's")
+		return nil
+	case result.Identity.ClientID == "" || result.TenantID == "":
+		r.log.Warn("not waiting until the credential works: its client ID or tenant is not known")
+		return nil
 	}
-	return errors.Join(failure, a.print(a.o.output, a.report, func() {}))
+	return r.waitUntilUsable(ctx, o.wait, cluster, session.cloud, []waitTarget{{
+		namespace: o.namespace, serviceAccount: o.name, audience: seen.Audience,
+		tenantID: result.TenantID, clientID: result.Identity.ClientID, written: time.Now(), newIdentity: result.Fresh,
+	}})
 }

@@ -1,0 +1,155 @@
+package provision
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"azwi/internal/azure/permission"
+	"azwi/internal/identity/federation"
+)
+
+// An Outcome is what a step did, or will do.
+type Outcome string
+
+// The outcomes of a step.
+const (
+	Created   Outcome = "created"
+	Updated   Outcome = "updated"
+	Unchanged Outcome = "unchanged"
+	Deleted   Outcome = "deleted"
+	Absent    Outcome = "absent"
+)
+
+// A Step is what a phase does to one object.
+type Step struct {
+	Phase Phase `json:"phase"`
+	// What names the object.
+	What    string  `json:"what"`
+	Outcome Outcome `json:"outcome"`
+	// ID is the object's ID in Azure.
+	ID      string   `json:"id,omitempty"`
+	Changes []Change `json:"changes,omitempty"`
+
+	do action
+}
+
+// A Plan is what a run will do. It holds all that was read, so that a run reads
+// nothing twice but what somebody else may have changed.
+type Plan struct {
+	Steps []Step
+	// Needs are the rights in Azure that the run takes.
+	Needs []permission.Need
+
+	request Request
+	seen    Seen
+}
+
+// Plan says what the request takes, given what there is. It asks nothing.
+func (r Request) Plan(s Seen) Plan {
+	p := Plan{request: r, seen: s, Needs: r.needs(s), Steps: []Step{}}
+	for _, phase := range r.Phases {
+		switch {
+		case phase == PhaseIdentity && r.Remove && !r.removesIdentity():
+		case phase == PhaseIdentity:
+			p.add(r.identityStep(s))
+			if !r.Remove && !s.Reference.IsManaged() {
+				p.add(Step{Phase: phase, What: "its service principal", ID: s.PrincipalID, Outcome: outcome(s.PrincipalID != "", r.Remove), do: (*run).ensurePrincipal})
+			}
+		case phase == PhaseAccount:
+			p.add(r.accountStep(s))
+		case phase == PhaseCredential:
+			p.add(r.credentialStep(s))
+		case phase == PhaseRole:
+			p.add(r.roleStep(s))
+		}
+	}
+	return p
+}
+
+func (p *Plan) add(s Step) { p.Steps = append(p.Steps, s) }
+
+// outcome is that of creating or deleting what exists or not.
+func outcome(exists, remove bool) Outcome {
+	switch {
+	case remove && exists:
+		return Deleted
+	case remove:
+		return Absent
+	case exists:
+		return Unchanged
+	}
+	return Created
+}
+
+func (r Request) identityStep(s Seen) Step {
+	step := Step{
+		Phase: PhaseIdentity, What: s.Reference.String(), ID: s.Identity.ObjectID + s.Identity.ResourceID,
+		Outcome: outcome(s.Found, r.Remove), do: (*run).ensureIdentity,
+	}
+	if r.Remove {
+		step.do = (*run).deleteIdentity
+	} else if s.Identity.ClientID != "" {
+		step.What += ", client ID " + s.Identity.ClientID
+	}
+	return step
+}
+
+func (r Request) accountStep(s Seen) Step {
+	step := Step{
+		Phase: PhaseAccount, What: r.Namespace + "/" + r.Account, Changes: s.Changes, Outcome: outcome(s.Account, r.Remove), do: (*run).ensureAccount,
+	}
+	switch {
+	case r.Remove:
+		step.do = (*run).deleteAccount
+	case step.Outcome == Unchanged && len(s.Changes) > 0:
+		step.Outcome = Updated
+	}
+	return step
+}
+
+func (r Request) credentialStep(s Seen) Step {
+	if r.Remove {
+		step := Step{Phase: PhaseCredential, What: "credential for " + r.subject(), Outcome: Absent, do: (*run).deleteCredential}
+		if s.Outcome != "" {
+			step.Outcome, step.ID, step.What = Deleted, s.Credential.Name, credentialText(s.Credential)
+		}
+		return step
+	}
+	return Step{
+		Phase: PhaseCredential, What: credentialText(s.Credential), ID: s.Credential.Name, Outcome: Outcome(s.Outcome), do: (*run).ensureCredential,
+	}
+}
+
+func credentialText(c federation.Credential) string {
+	return fmt.Sprintf("credential %s for %s", c.Name, c.Subject)
+}
+
+func (r Request) roleStep(s Seen) Step {
+	step := Step{
+		Phase: PhaseRole, What: fmt.Sprintf("%s at %s", r.Role, r.Scope), ID: s.RoleAssignment,
+		Outcome: outcome(s.RoleAssignment != "", r.Remove), do: (*run).ensureRole,
+	}
+	if r.Assignment != "" {
+		step.What = r.Assignment
+	}
+	if r.Remove {
+		step.do = (*run).deleteRole
+	}
+	return step
+}
+
+// mayCreate is the error if an identity that does not exist shall not be made.
+func (r Request) mayCreate(i Reference) error {
+	switch {
+	case i.IsManaged() && !r.CreateManaged:
+		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", i)
+	case !i.IsManaged() && (i.ClientID != "" || i.ObjectID != ""):
+		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", i)
+	case !i.IsManaged() && utf8.RuneCountInString(i.Name) > MaxApplicationName:
+		return fmt.Errorf("the application's default name (namespace, service account and a hash of the issuer) has %d characters, and Entra takes at most %d: give a shorter one with --aad-application-name",
+			utf8.RuneCountInString(i.Name), MaxApplicationName)
+	case !r.runs(PhaseIdentity):
+		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", i, PhaseIdentity)
+	}
+	return nil
+}

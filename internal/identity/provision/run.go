@@ -1,0 +1,143 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"azwi/internal/azure"
+	"azwi/internal/azure/arm"
+	"azwi/internal/identity/federation"
+)
+
+// A Result is what a run leaves behind.
+type Result struct {
+	Identity Identity
+	// Fresh says that the run made the identity, which Entra may not know everywhere
+	// yet.
+	Fresh bool
+	// TenantID is the identity's.
+	TenantID string
+}
+
+// A run carries out a plan.
+type run struct {
+	Clients
+	request  Request
+	seen     Seen
+	identity Identity
+	fresh    bool
+}
+
+// An action carries out a step, and corrects what the plan could not know of it.
+type action func(*run, context.Context, *Step) error
+
+// Apply carries out a plan, each step in its turn, and tells done of each. Every
+// step finds what an earlier run has made, so an interrupted run is completed by
+// another.
+func (c Clients) Apply(ctx context.Context, p Plan, done func(Step)) (Result, error) {
+	x := &run{Clients: c, request: p.request, seen: p.seen, identity: p.seen.Identity}
+	var failure error
+	for _, step := range p.Steps {
+		if err := step.do(x, ctx, &step); err != nil {
+			failure = fmt.Errorf("phase %s: %w", step.Phase, err)
+			break
+		}
+		done(step)
+	}
+	return Result{Identity: x.identity, Fresh: x.fresh, TenantID: x.request.account(x.identity).TenantID}, failure
+}
+
+func (x *run) ensureIdentity(ctx context.Context, s *Step) (err error) {
+	if x.seen.Found {
+		return nil
+	}
+	if x.seen.Reference.IsManaged() {
+		x.identity, err = x.CreateManaged(ctx, x.seen.Reference.Managed, x.request.Location)
+	} else {
+		x.identity, err = x.CreateApplication(ctx, x.seen.Reference.Name)
+	}
+	x.fresh = err == nil
+	s.What += ", client ID " + x.identity.ClientID
+	s.ID = x.identity.ObjectID + x.identity.ResourceID
+	return err
+}
+
+func (x *run) ensurePrincipal(ctx context.Context, s *Step) error {
+	if s.ID != "" {
+		return nil
+	}
+	id, created, err := x.EnsurePrincipal(ctx, x.identity, x.request.Tags)
+	s.ID, s.Outcome, x.identity.PrincipalID = id, outcome(!created, false), id
+	return err
+}
+
+func (x *run) ensureAccount(ctx context.Context, s *Step) error {
+	account := x.request.account(x.identity)
+	if account.TenantID == "" {
+		return errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+	}
+	created, changes, err := Ensure(ctx, x.Cluster, account, false)
+	s.Changes, s.Outcome = changes, outcome(!created, false)
+	if !created && len(changes) > 0 {
+		s.Outcome = Updated
+	}
+	return adviseNamespace(err, account.Namespace)
+}
+
+func (x *run) ensureCredential(ctx context.Context, s *Step) error {
+	identity, want := x.request.credential(x.seen, x.identity)
+	var outcome federation.Outcome
+	ensure := func() (err error) {
+		want, outcome, err = x.Credentials.Ensure(ctx, identity, want, false)
+		return err
+	}
+	err := ensure()
+	if x.fresh && azure.NotFound(err) {
+		// An identity that was just created is not known everywhere yet.
+		err = Spread(ctx, http.StatusNotFound, ensure)
+	}
+	s.What, s.ID, s.Outcome = credentialText(want), want.Name, Outcome(outcome)
+	return err
+}
+
+func (x *run) ensureRole(ctx context.Context, s *Step) error {
+	principal := x.seen.PrincipalID
+	if principal == "" {
+		principal = x.identity.PrincipalID
+	}
+	id, created, err := x.ARM.AssignRole(ctx, arm.RoleAssignment{Scope: x.request.Scope, RoleDefinitionID: x.seen.RoleDefinition, PrincipalID: principal})
+	s.ID, s.Outcome = id, outcome(!created, false)
+	return err
+}
+
+func (x *run) deleteRole(ctx context.Context, s *Step) error {
+	if s.ID == "" {
+		return nil
+	}
+	deleted, err := x.ARM.DeleteRoleAssignment(ctx, s.ID)
+	s.Outcome = outcome(deleted, true)
+	return err
+}
+
+func (x *run) deleteCredential(ctx context.Context, s *Step) error {
+	if s.Outcome == Absent {
+		return nil
+	}
+	identity, _ := x.request.credential(x.seen, x.identity)
+	return x.Credentials.Delete(ctx, identity, x.seen.Credential)
+}
+
+func (x *run) deleteAccount(ctx context.Context, s *Step) error {
+	deleted, err := Delete(ctx, x.Cluster, x.request.Namespace, x.request.Account, false)
+	s.Outcome = outcome(deleted, true)
+	return err
+}
+
+func (x *run) deleteIdentity(ctx context.Context, s *Step) error {
+	if s.Outcome == Absent {
+		return nil
+	}
+	return x.Delete(ctx, x.seen.Reference, x.identity)
+}
