@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 )
@@ -10,8 +9,5 @@ import (
 // Command returns the commands of azwi with their flags and texts, to
 // describe them, as the reference pages do. Run runs them.
 func Command() *cobra.Command {
-	return newRootCommand(&root{
-		streams: Streams{Out: io.Discard, Err: io.Discard}, getenv: func(string) string { return "" },
-		level: new(slog.LevelVar), log: slog.New(slog.DiscardHandler),
-	})
+	return newRootCommand(newEnv(Streams{Out: io.Discard, Err: io.Discard}, func(string) string { return "" }))
 }

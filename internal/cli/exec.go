@@ -379,7 +379,7 @@ func runForwarding(child *exec.Cmd) error {
 			if !ok {
 				return err
 			}
-			return &exitError{code: exitCode(failed)}
+			return exit(exitCode(failed), nil)
 		}
 	}
 }
@@ -389,7 +389,7 @@ func cantStart(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		code = 127
 	}
-	return &exitError{code, fmt.Errorf("start %s: %w", name, err)}
+	return exit(code, fmt.Errorf("start %s: %w", name, err))
 }
 
 // randomSecret stands in a URL path, where case does not count.

@@ -130,7 +130,7 @@ func (r *root) readFile(name string) ([]byte, error) {
 // refused gives Azure's "not permitted" its exit code.
 func refused(err error) error {
 	if azure.Forbidden(err) {
-		return &exitError{ExitNotPermitted, err}
+		return exit(ExitNotPermitted, err)
 	}
 	return err
 }
@@ -164,7 +164,7 @@ Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
 			if err := f.show(plan); err != nil || len(plan.Changes) == 0 {
 				return err
 			}
-			return &exitError{ExitDifferent, fmt.Errorf("%s; run azwi federation apply to reconcile them", number(len(plan.Changes), "difference"))}
+			return exit(ExitDifferent, fmt.Errorf("%s; run azwi federation apply to reconcile them", number(len(plan.Changes), "difference")))
 		},
 	}
 	o.register(c)

@@ -109,8 +109,6 @@ keep their identity; new ones get none.`,
 	return c
 }
 
-func (r *root) progress(line string) { r.Err.Printf("%s\n", line) }
-
 func (r *root) install(ctx context.Context, o installOptions) error {
 	values, err := o.values(r.getenv)
 	if err != nil {
@@ -137,7 +135,7 @@ func (r *root) install(ctx context.Context, o installOptions) error {
 	}
 	switch {
 	case errors.Is(err, install.ErrTimeout):
-		return &exitError{ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err)}
+		return exit(ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err))
 	case err != nil:
 		return err
 	}

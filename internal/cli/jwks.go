@@ -31,12 +31,6 @@ func newJWKSCommand(r *root) *cobra.Command {
 	return cmd
 }
 
-// noArguments refuses arguments but for empty ones, which upstream ignores too: in
-// scripts, a quoted variable that is not set.
-func noArguments(cmd *cobra.Command, args []string) error {
-	return cobra.NoArgs(cmd, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "" }))
-}
-
 // maxKeyFile bounds a key file, in bytes.
 const maxKeyFile = 1 << 20
 

@@ -119,7 +119,7 @@ func lintManifests(o lintOptions, r *root) error {
 		failed = failed || f.Severity <= failOn
 	}
 	if failed {
-		return &exitError{ExitDifferent, fmt.Errorf("%s", tally(found))}
+		return exit(ExitDifferent, fmt.Errorf("%s", tally(found)))
 	}
 	if o.output == "text" {
 		r.Err.Printf("files: %d, %s\n", len(files), tally(found))

@@ -173,7 +173,7 @@ func verifyPolicy(ctx context.Context, o policyOptions, cluster clusterOptions, 
 		r.Out.Printf("%s\n", d)
 	}
 	if len(differences) > 0 {
-		return &exitError{ExitDifferent, errors.New(number(len(differences), "difference"))}
+		return exit(ExitDifferent, errors.New(number(len(differences), "difference")))
 	}
 	r.Out.Printf("%d objects are as generated\n", len(objects))
 	return nil

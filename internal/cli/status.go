@@ -64,16 +64,16 @@ func (r *root) status(ctx context.Context, cluster clusterOptions, output string
 		return err
 	}
 	if status == nil {
-		return &exitError{ExitDifferent, errors.New("nothing is installed: run azwi install")}
+		return exit(ExitDifferent, errors.New("nothing is installed: run azwi install"))
 	}
 	if err := write(r.data, status); err != nil {
 		return err
 	}
 	if n := len(status.Problems); n > 0 {
-		return &exitError{ExitDifferent, errors.New(number(n, "problem"))}
+		return exit(ExitDifferent, errors.New(number(n, "problem")))
 	}
 	if status.Unread {
-		return &exitError{ExitNotPermitted, errors.New("nothing is wrong as far as you may see; docs/operations.md lists the rights that status needs to see all")}
+		return exit(ExitNotPermitted, errors.New("nothing is wrong as far as you may see; docs/operations.md lists the rights that status needs to see all"))
 	}
 	return nil
 }
@@ -115,12 +115,4 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 		line("PROBLEM", "%s", p)
 	}
 	return w.Err()
-}
-
-// number counts things that have a regular plural.
-func number(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
 }

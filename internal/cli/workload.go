@@ -230,7 +230,7 @@ func accountAdvice(err error, account, permission string) error {
 	case kube.IsNotFound(err):
 		return fmt.Errorf("service account %s does not exist: create it, or check --service-account and --context", account)
 	case kube.IsForbidden(err):
-		return &exitError{ExitNotPermitted, fmt.Errorf("%w\nservice account %s: you may not %s", err, account, permission)}
+		return exit(ExitNotPermitted, fmt.Errorf("%w\nservice account %s: you may not %s", err, account, permission))
 	case kube.IsStatus(err, http.StatusUnauthorized):
 		return fmt.Errorf("%w\nthe cluster does not accept your sign-in: renew it, or check --kubeconfig and --context", err)
 	}
@@ -248,7 +248,7 @@ func clusterAdvice(err error) error {
 func tokenAdvice(err error, w workload, assertion string) error {
 	answer, ok := errors.AsType[*entra.Error](err)
 	if !ok {
-		if _, hopeless := errors.AsType[*exitError](err); hopeless || errors.Is(err, propagation.ErrAsk) || errors.Is(err, context.Canceled) {
+		if _, hopeless := errors.AsType[*codedError](err); hopeless || errors.Is(err, propagation.ErrAsk) || errors.Is(err, context.Canceled) {
 			return err
 		}
 		return fmt.Errorf("%w\nEntra can't be reached: check the network, $HTTPS_PROXY, --azure-env and --authority-host", err)

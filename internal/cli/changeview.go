@@ -1,39 +1,10 @@
 package cli
 
 import (
-	"bufio"
-	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"azwi/internal/identity/federation"
-	"azwi/internal/terminal"
 )
-
-// confirm asks, and fails unless the answer is yes. Without a terminal to ask it
-// fails.
-func (r *root) confirm(ctx context.Context, question string) error {
-	if !terminal.IsTerminal(r.In) {
-		return errors.New("standard input is not a terminal, so azwi cannot ask: check with --dry-run, then use --yes")
-	}
-	r.Err.Printf("%s [y/N] ", question)
-	answers := make(chan string, 1)
-	go func() {
-		// Reading a terminal can't be cancelled; the program ends then.
-		line, _ := bufio.NewReader(r.In).ReadString('\n') // no answer is no
-		answers <- line
-	}()
-	select {
-	case answer := <-answers:
-		if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
-			return nil
-		}
-		return errors.New("nothing was done")
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // A changeView tells about changes while they are made: a line each, and on a
 // terminal how far it is. It is silent if the output is not text.
