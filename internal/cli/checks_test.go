@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/jwks"
 )
 
 // migrating is an API server of aad-pod-identity with one Deployment that uses it, in
@@ -80,9 +83,9 @@ func TestDetectChecksBeforeItWrites(t *testing.T) {
 			code, _, stderr := azwi(t, append([]string{"podidentity", "detect", "-n", "shop", "-o", folder, "--proxy-containers=false", "--kubeconfig", kubeconfig}, test.flags...)...)
 			_, missing := os.Stat(filepath.Join(folder, "orders-serviceaccount.yaml"))
 			switch {
-			case test.want == "" && (code != ExitOK || missing != nil):
+			case test.want == "" && (code != command.ExitOK || missing != nil):
 				t.Errorf("code %d, %v: %s", code, missing, stderr)
-			case test.want != "" && (code != ExitError || !strings.Contains(stderr, test.want)):
+			case test.want != "" && (code != command.ExitError || !strings.Contains(stderr, test.want)):
 				t.Errorf("code %d: %s", code, stderr)
 			case test.want != "" && missing == nil:
 				t.Error("a file was written")
@@ -111,12 +114,12 @@ func TestJWKSChecksBeforeItWrites(t *testing.T) {
 	if err := os.Symlink(name, link); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(long, append(public, make([]byte, maxKeyFile)...), 0o600); err != nil {
+	if err := os.WriteFile(long, append(public, make([]byte, jwks.MaxKeyFile)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, output := range []string{name, link} {
 		code, _, stderr := azwi(t, "jwks", "--public-keys", name, "--output-file", output)
-		if code != ExitError || !strings.Contains(stderr, "is one of the public keys") {
+		if code != command.ExitError || !strings.Contains(stderr, "is one of the public keys") {
 			t.Errorf("code %d: %s", code, stderr)
 		}
 	}
@@ -125,7 +128,7 @@ func TestJWKSChecksBeforeItWrites(t *testing.T) {
 	}
 	output := filepath.Join(folder, "jwks.json")
 	code, _, stderr := azwi(t, "jwks", "--public-keys", long, "--output-file", output)
-	if _, err := os.Stat(output); code != ExitError || err == nil || !strings.Contains(stderr, "has more than 1048576 bytes") {
+	if _, err := os.Stat(output); code != command.ExitError || err == nil || !strings.Contains(stderr, "has more than 1048576 bytes") {
 		t.Errorf("code %d, %v: %s", code, err, stderr)
 	}
 }
@@ -141,7 +144,7 @@ func TestFlagsAreCheckedBeforeAzureIsAsked(t *testing.T) {
 		`"a.b" is not a valid name for a managed ident`: append(slices.Clip(account), "--managed-identity", "a.b", "--create-managed-identity"),
 	} {
 		code, _, stderr := azwi(t, args...)
-		if code != ExitError || !strings.Contains(stderr, want) {
+		if code != command.ExitError || !strings.Contains(stderr, want) {
 			t.Errorf("%q: code %d: %s", args, code, stderr)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"azwi/internal/cli/command"
 )
 
 // TestFullDisk: what can't be written is a failure, whatever was to be printed.
@@ -65,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 	} {
 		run := func(stdout *os.File) (int, string, string) {
 			var out, log bytes.Buffer
-			streams := Streams{In: strings.NewReader(""), Out: &out, Err: &log}
+			streams := command.Streams{In: strings.NewReader(""), Out: &out, Err: &log}
 			if stdout != nil {
 				streams.Out = stdout
 			}
@@ -76,7 +78,7 @@ func TestFullDisk(t *testing.T) {
 		if _, out, log := run(nil); out == "" {
 			t.Errorf("azwi %s prints nothing: %s", args, log)
 		}
-		if code, _, log := run(full); code != ExitError || !strings.Contains(log, "no space left on device") {
+		if code, _, log := run(full); code != command.ExitError || !strings.Contains(log, "no space left on device") {
 			t.Errorf("azwi %s on a full disk: code %d, %s", args, code, log)
 		}
 	}

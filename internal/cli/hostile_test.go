@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"azwi/internal/cli/command"
 )
 
 // hostile is what somebody else may have written: a title, colours, a cursor move in
@@ -68,7 +70,7 @@ func TestHostileTexts(t *testing.T) {
 			{"wait", "--service-account", "shop/orders", "--timeout", "1ms", "--kubeconfig", kubeconfig},
 		} {
 			code, stdout, stderr := azwi(t, args...)
-			if code == ExitOK {
+			if code == command.ExitOK {
 				t.Logf("%s: %s: no failure", name, args[0])
 			}
 			raw(t, name+" "+args[0], stdout)
@@ -97,7 +99,7 @@ func TestHostileTexts(t *testing.T) {
 		{"version", "--output", hostile},
 	} {
 		code, stdout, stderr := azwi(t, args...)
-		if code == ExitOK && args[0] != "inject" && args[0] != "lint" {
+		if code == command.ExitOK && args[0] != "inject" && args[0] != "lint" {
 			t.Errorf("%q: no failure", args)
 		}
 		raw(t, fmt.Sprintf("%.20q", args), stdout)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"azwi/internal/cli/command"
 )
 
 const labelledPod = `# mine
@@ -36,7 +38,7 @@ func TestInject(t *testing.T) {
 			stderr: []string{"<stdin>:2:1: warning: Pod shop/orders: ", "not a GUID"},
 		},
 		{
-			name: "no account", stdin: labelledPod, tenant: "t", code: ExitError,
+			name: "no account", stdin: labelledPod, tenant: "t", code: command.ExitError,
 			stderr: []string{"<stdin>:2:1: Pod default/orders: service account default/orders: service account not found", "--from-cluster"},
 		},
 		{
@@ -48,14 +50,14 @@ func TestInject(t *testing.T) {
 			name: "nothing to do", stdin: account, tenant: "t", stdout: []string{account}, stderr: []string{"note: nothing to inject"},
 		},
 		{
-			name: "wrong flags", args: []string{"--tenant-id", "x", "--log-level", "loud", "--proxy-mode", "none"}, code: ExitError,
+			name: "wrong flags", args: []string{"--tenant-id", "x", "--log-level", "loud", "--proxy-mode", "none"}, code: command.ExitError,
 			stderr: []string{"--tenant-id needs --client-id", "loud", "--proxy-mode", "AZURE_TENANT_ID is required"},
 		},
 		{
-			name: "the proxy without an image", tenant: "t", code: ExitError, stdin: strings.Replace(labelledPod, "  labels:", "  annotations: {azure.workload.identity/inject-proxy-sidecar: \"true\"}\n  labels:", 1),
+			name: "the proxy without an image", tenant: "t", code: command.ExitError, stdin: strings.Replace(labelledPod, "  labels:", "  annotations: {azure.workload.identity/inject-proxy-sidecar: \"true\"}\n  labels:", 1),
 			args: []string{"--client-id", "22222222-2222-2222-2222-222222222222"}, stderr: []string{"no proxy image is configured: set PROXY_IMAGE"},
 		},
-		{name: "two sources", args: []string{"--client-id", "x", "--from-cluster"}, tenant: "t", code: ExitError, stderr: []string{"exclude each other"}},
+		{name: "two sources", args: []string{"--client-id", "x", "--from-cluster"}, tenant: "t", code: command.ExitError, stderr: []string{"exclude each other"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,8 +69,8 @@ func TestInject(t *testing.T) {
 				return ""
 			}
 			args := append([]string{"inject", "-f", "-"}, test.args...)
-			code := Run(t.Context(), args, Streams{In: strings.NewReader(test.stdin), Out: &out, Err: &log}, env)
-			if code != test.code || code != ExitOK && out.Len() > 0 {
+			code := Run(t.Context(), args, command.Streams{In: strings.NewReader(test.stdin), Out: &out, Err: &log}, env)
+			if code != test.code || code != command.ExitOK && out.Len() > 0 {
 				t.Errorf("code %d, stdout %s, stderr %s", code, &out, &log)
 			}
 			for _, want := range test.stdout {
@@ -83,7 +85,7 @@ func TestInject(t *testing.T) {
 			}
 		})
 	}
-	if code, _, stderr := azwi(t, "inject"); code != ExitError || !strings.Contains(stderr, "-f") {
+	if code, _, stderr := azwi(t, "inject"); code != command.ExitError || !strings.Contains(stderr, "-f") {
 		t.Errorf("code %d, %s", code, stderr)
 	}
 }

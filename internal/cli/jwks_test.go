@@ -17,6 +17,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"azwi/internal/cli/command"
 )
 
 func TestJWKS(t *testing.T) {
@@ -57,7 +59,7 @@ func TestJWKS(t *testing.T) {
 	// The same key in another form counts once.
 	files = append(files, write("pkcs1", "RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)))
 	out := filepath.Join(dir, "jwks.json")
-	if code, stdout, stderr := azwi(t, "jwks", "--public-keys", strings.Join(files, ","), "--output-file", out); code != ExitOK || stdout != "" {
+	if code, stdout, stderr := azwi(t, "jwks", "--public-keys", strings.Join(files, ","), "--output-file", out); code != command.ExitOK || stdout != "" {
 		t.Fatalf("code %d, %s%s", code, stdout, stderr)
 	}
 	raw, err := os.ReadFile(out)
@@ -82,7 +84,7 @@ func TestJWKS(t *testing.T) {
 	// Entra takes RSA only, and says so where an EC key is published alone.
 	for i, want := range []int{0, 1, 1, 1} {
 		code, stdout, stderr := azwi(t, "jwks", "--public-keys", files[i])
-		if code != ExitOK || !json.Valid([]byte(stdout)) || strings.Count(stderr, "AADSTS5002738") != want || want > 0 && !strings.Contains(stderr, files[i]) {
+		if code != command.ExitOK || !json.Valid([]byte(stdout)) || strings.Count(stderr, "AADSTS5002738") != want || want > 0 && !strings.Contains(stderr, files[i]) {
 			t.Errorf("%s: code %d, %q, %q", files[i], code, stdout, stderr)
 		}
 	}
@@ -95,7 +97,7 @@ func TestJWKS(t *testing.T) {
 	for _, private := range []string{write("private1", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), write("private8", "PRIVATE KEY", pkcs8)} {
 		code, stdout, stderr := azwi(t, "jwks", "--public-keys", private+",", "")
 		var set jose.JSONWebKeySet
-		if err := json.Unmarshal([]byte(stdout), &set); err != nil || code != ExitOK {
+		if err := json.Unmarshal([]byte(stdout), &set); err != nil || code != command.ExitOK {
 			t.Fatalf("code %d, %v, %s%s", code, err, stdout, stderr)
 		}
 		if len(set.Keys) != 1 || !set.Keys[0].IsPublic() || set.Keys[0].KeyID != want[0].KeyID || strings.Contains(stdout, `"d"`) || !strings.Contains(stderr, "has a private key") {
@@ -115,7 +117,7 @@ func TestJWKS(t *testing.T) {
 		{"jwks"}, {"jwks", "--public-keys", filepath.Join(dir, "missing")},
 		{"jwks", "--public-keys", private}, {"jwks", "--public-keys", ""}, {"jwks", "--public-keys", out},
 	} {
-		if code, stdout, stderr := azwi(t, args...); code != ExitError || stdout != "" || !strings.Contains(stderr, "public") {
+		if code, stdout, stderr := azwi(t, args...); code != command.ExitError || stdout != "" || !strings.Contains(stderr, "public") {
 			t.Errorf("%v: code %d, %q, %q", args, code, stdout, stderr)
 		}
 	}

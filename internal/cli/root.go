@@ -7,19 +7,41 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/exec"
+	"azwi/internal/cli/federation"
+	"azwi/internal/cli/inject"
+	"azwi/internal/cli/installation"
+	"azwi/internal/cli/jwks"
+	"azwi/internal/cli/lint"
+	"azwi/internal/cli/permissions"
+	"azwi/internal/cli/podidentity"
+	"azwi/internal/cli/policy"
+	"azwi/internal/cli/serviceaccount"
+	"azwi/internal/cli/token"
 	"azwi/internal/version"
 )
+
+// Exit codes of azwi.
+const (
+	ExitOK        = command.ExitOK
+	ExitError     = command.ExitError
+	ExitDifferent = command.ExitDifferent
+)
+
+// Streams are what the commands read and write.
+type Streams = command.Streams
 
 // Run runs azwi with its arguments, without the program's name, and returns the
 // exit code.
 func Run(ctx context.Context, args []string, streams Streams, getenv func(string) string) int {
-	r := newEnv(streams, getenv)
+	r := command.New(streams, getenv)
 	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
 	cmd.SetArgs(asPlugin(cmd, streams.Program, args))
-	return r.finish(cmd.ExecuteContext(ctx))
+	return r.Finish(cmd.ExecuteContext(ctx))
 }
 
-func newRootCommand(r *root) *cobra.Command {
+func newRootCommand(r *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "azwi",
 		Short:         "Federate Kubernetes service accounts with Azure identities",
@@ -27,32 +49,32 @@ func newRootCommand(r *root) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRun: func(*cobra.Command, []string) {
-			if r.debug {
-				r.level.Set(slog.LevelDebug)
+			if r.Debug {
+				r.Level.Set(slog.LevelDebug)
 			}
 		},
 	}
 	cmd.SetIn(r.In)
-	cmd.SetOut(r.data)
-	cmd.SetErr(r.streams.Err)
-	cmd.PersistentFlags().BoolVar(&r.debug, "debug", false, "log what is done, to standard error")
+	cmd.SetOut(r.Data)
+	cmd.SetErr(r.Streams.Err)
+	cmd.PersistentFlags().BoolVar(&r.Debug, "debug", false, "log what is done, to standard error")
 	cmd.AddCommand(
 		newVersionCommand(r),
-		newJWKSCommand(r),
-		newPolicyCommand(r),
-		newFederationCommand(r),
-		newServiceAccountCommand(r),
-		newWaitCommand(r),
-		newPermissionsCommand(r),
-		newTokenCommand(r),
-		newExecCommand(r),
-		newInjectCommand(r),
-		newLintCommand(r),
-		newPodIdentityCommand(r),
-		newInstallCommand(r),
-		newUpgradeCommand(r),
-		newUninstallCommand(r),
-		newStatusCommand(r),
+		jwks.New(r),
+		policy.New(r),
+		federation.New(r),
+		serviceaccount.New(r),
+		token.NewWait(r),
+		permissions.New(r),
+		token.New(r),
+		exec.New(r),
+		inject.New(r),
+		lint.New(r),
+		podidentity.New(r),
+		installation.NewInstall(r),
+		installation.NewUpgrade(r),
+		installation.NewUninstall(r),
+		installation.NewStatus(r),
 	)
 	cmd.InitDefaultCompletionCmd()
 	refuseUnknown(cmd)

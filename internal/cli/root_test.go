@@ -5,25 +5,27 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"azwi/internal/cli/command"
 )
 
 // azwi runs the command line in the test and returns what it did.
 func azwi(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, log bytes.Buffer
-	code = Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &log}, func(string) string { return "" })
+	code = Run(t.Context(), args, command.Streams{In: strings.NewReader(""), Out: &out, Err: &log}, func(string) string { return "" })
 	return code, out.String(), log.String()
 }
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	code, out, _ := azwi(t, "version")
-	if code != ExitOK || !strings.HasPrefix(out, "azwi ") {
+	if code != command.ExitOK || !strings.HasPrefix(out, "azwi ") {
 		t.Errorf("code %d, output %q", code, out)
 	}
 	code, out, _ = azwi(t, "version", "--output", "json")
 	var v struct{ Version, Platform string }
-	if err := json.Unmarshal([]byte(out), &v); err != nil || code != ExitOK || v.Version == "" || v.Platform == "" {
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != command.ExitOK || v.Version == "" || v.Platform == "" {
 		t.Errorf("code %d, output %q, %v", code, out, err)
 	}
 }
@@ -32,7 +34,7 @@ func TestMistakesAreToldOnStandardError(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"no-such-command"}, {"version", "extra"}, {"version", "--output", "xml"}, {"--no-such-flag"}, {"policy", "genrate"}, {"completion", "tcsh"}} {
 		code, out, log := azwi(t, args...)
-		if code != ExitError || out != "" || !strings.HasPrefix(log, "azwi: ") {
+		if code != command.ExitError || out != "" || !strings.HasPrefix(log, "azwi: ") {
 			t.Errorf("azwi %v: code %d, stdout %q, stderr %q", args, code, out, log)
 		}
 	}

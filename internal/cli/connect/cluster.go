@@ -1,0 +1,23 @@
+package connect
+
+import (
+	"github.com/spf13/cobra"
+
+	"azwi/internal/kube"
+)
+
+// Cluster chooses a cluster, with kubectl's flags.
+type Cluster struct{ Kubeconfig, Context string }
+
+// Register adds the flags.
+func (o *Cluster) Register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
+	cmd.Flags().StringVar(&o.Context, "context", "", "context of the kubeconfig (default its current one)")
+	// An error is a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("context", o.completeContexts)
+}
+
+// Connect makes a client of the cluster. It sends nothing.
+func (o *Cluster) Connect() (*kube.Client, error) {
+	return kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context})
+}

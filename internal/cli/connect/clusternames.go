@@ -1,0 +1,45 @@
+package connect
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"azwi/internal/terminal"
+)
+
+// completeContexts offers the contexts of the kubeconfig.
+func (o *Cluster) completeContexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.Kubeconfig
+	config, err := rules.Load()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for name := range config.Contexts {
+		names = append(names, name)
+	}
+	return plainNames(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// CompleteNamespaces offers the cluster's namespaces, if it answers soon.
+func (o *Cluster) CompleteNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	const soon = 2 * time.Second
+	ctx, cancel := context.WithTimeout(cmd.Context(), soon)
+	defer cancel()
+	api, err := o.Connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return plainNames(api.Namespaces(ctx)), cobra.ShellCompDirectiveNoFileComp
+}
+
+// plainNames are those that a shell can show: a line feed would be another value, and
+// an escape sequence the terminal's.
+func plainNames(names []string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return terminal.Escape(name) != name })
+}

@@ -1,0 +1,122 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"azwi/internal/finding"
+	"azwi/internal/identity/propagation"
+	"azwi/internal/terminal"
+	"azwi/internal/token/entra"
+)
+
+// A waitView tells people how waiting goes on: a line that counts down on a
+// terminal, a line for each change elsewhere.
+type waitView struct {
+	out      *terminal.Writer
+	terminal bool
+
+	mu    sync.Mutex
+	state []propagation.Progress
+	said  []string // by target: the last line
+}
+
+func newWaitView(out *terminal.Writer, targets []propagation.Target) *waitView {
+	return &waitView{out: out, terminal: out.IsTerminal(), state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets))}
+}
+
+// start keeps the countdown running until stop is called.
+func (v *waitView) start() (stop func()) {
+	if !v.terminal {
+		return func() {}
+	}
+	ticker, done, ended := time.NewTicker(time.Second), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-ticker.C:
+				v.countdown()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		ticker.Stop()
+		close(done)
+		<-ended
+		v.out.Overwrite("")
+	}
+}
+
+// update takes the news of one target.
+func (v *waitView) update(p propagation.Progress) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state[p.Target] = p
+	if v.terminal || p.Done || p.Next.IsZero() {
+		return // the result is told by the command
+	}
+	line := fmt.Sprintf("%s: next token request in %s%s", p.Name, left(p.Next), because(p.Err))
+	if line != v.said[p.Target] {
+		v.said[p.Target] = line
+		v.out.Printf("%s\n", line)
+	}
+}
+
+// countdown writes the line for a terminal.
+func (v *waitView) countdown() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var next propagation.Progress
+	done, asking := 0, 0
+	for _, p := range v.state {
+		switch {
+		case p.Done:
+			done++
+		case p.Next.IsZero():
+			asking++
+			next = p
+		case asking == 0 && (next.Next.IsZero() || p.Next.Before(next.Next)):
+			next = p
+		}
+	}
+	text := fmt.Sprintf("waiting for %d of %d credentials", len(v.state)-done, len(v.state))
+	if len(v.state) == 1 {
+		text = "waiting for " + v.state[0].Name
+	}
+	if next.Next.IsZero() {
+		text += fmt.Sprintf(": %d of %d tokens in a row", next.Streak, next.Need)
+	} else {
+		text += fmt.Sprintf(": next try in %s%s", left(next.Next), because(next.Err))
+	}
+	v.out.Overwrite("%s", text)
+}
+
+func left(next time.Time) time.Duration {
+	d := time.Until(next)
+	if d < time.Second {
+		return max(d.Round(time.Millisecond), 0)
+	}
+	return d.Round(time.Second)
+}
+
+// because is short: the whole text comes with the result.
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	answer, ok := errors.AsType[*entra.Error](err)
+	switch {
+	case !ok:
+		return " (no answer)"
+	case answer.Code != 0 && answer.Class() == finding.Replication:
+		return fmt.Sprintf(" (not known everywhere yet: AADSTS%d)", answer.Code)
+	case answer.Code != 0:
+		return fmt.Sprintf(" (AADSTS%d)", answer.Code)
+	}
+	return fmt.Sprintf(" (HTTP status %d)", answer.Status)
+}

@@ -1,0 +1,58 @@
+package federation
+
+import (
+	"fmt"
+
+	"azwi/internal/identity/federation"
+)
+
+// A changeView tells about changes while they are made: a line each, and on a
+// terminal how far it is. It is silent if the output is not text.
+type changeView struct {
+	f        *federationRun
+	terminal bool
+	of, n    int
+}
+
+func newChangeView(f *federationRun, of int) *changeView {
+	v := &changeView{f: f, of: of, terminal: f.Err.IsTerminal()}
+	v.status()
+	return v
+}
+
+// done tells of a change, one at a time.
+func (v *changeView) done(c federation.Change, err error) {
+	v.clear()
+	v.n++
+	switch text := fmt.Sprintf("%s: %s %s on %s", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer)); {
+	case err != nil:
+		v.f.Err.Printf("%s: NOT %s %s on %s\n", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer))
+	case v.f.output == "text":
+		v.f.Out.Printf("%s\n", text)
+	}
+	v.status()
+}
+
+func (v *changeView) status() {
+	if v.terminal && v.n < v.of {
+		v.f.Err.Overwrite("%d of %d", v.n, v.of)
+	}
+}
+
+func (v *changeView) clear() {
+	if v.terminal {
+		v.f.Err.Overwrite("")
+	}
+}
+
+func (v *changeView) end() { v.clear() }
+
+func past(action federation.Action) string {
+	switch action {
+	case federation.Add:
+		return "added"
+	case federation.Remove:
+		return "removed"
+	}
+	return "changed"
+}

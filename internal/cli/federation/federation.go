@@ -1,0 +1,661 @@
+package federation
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"azwi/internal/identity/federation"
+
+	"github.com/spf13/cobra"
+
+	"azwi/contract"
+	"azwi/internal/azure"
+	"azwi/internal/azure/arm"
+	"azwi/internal/azure/permission"
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
+	"azwi/internal/cli/exchange"
+	"azwi/internal/guid"
+)
+
+func New(r *command.Env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "federation", Short: "Federate many service accounts with many identities from one file", Args: cobra.NoArgs,
+		Long: `Federate many service accounts of many clusters with many identities from one file.
+
+  azwi federation import -s SUBSCRIPTION > federation.yaml   begin with what there is
+  azwi federation plan -f federation.yaml                    what would change
+  azwi federation apply -f federation.yaml                   change it
+
+docs/federation.md describes the file, and which credentials are azwi's own.`,
+	}
+	c.AddCommand(newFederationPlan(r), newFederationApply(r), newFederationDestroy(r), newFederationList(r),
+		newFederationPrune(r), newFederationImport(r), newFederationMigrate(r))
+	return c
+}
+
+// federationOptions are the flags of all its commands.
+type federationOptions struct {
+	azure  connect.Azure
+	file   string
+	output string
+}
+
+func (o *federationOptions) register(c *cobra.Command) {
+	o.azure.Register(c)
+	c.Flags().StringVarP(&o.file, "file", "f", "", "federation file; - is the standard input")
+	c.Flags().StringVarP(&o.output, "output", "o", "text", "text, json or yaml")
+	command.Complete(c, "output", "text", "json", "yaml")
+}
+
+// A federationRun is what a command works with.
+type federationRun struct {
+	*command.Env
+	output  string
+	session *connect.Session
+	client  *federation.Client
+	// file is nil where none is given.
+	file    *federation.File
+	targets []federation.Target
+}
+
+func begin(ctx context.Context, r *command.Env, o federationOptions) (*federationRun, error) {
+	if err := command.CheckOutput(o.output); err != nil {
+		return nil, err
+	}
+	f := &federationRun{Env: r, output: o.output}
+	if o.file != "" {
+		text, err := readFile(r, o.file)
+		if err != nil {
+			return nil, err
+		}
+		if f.file, err = federation.Read(o.file, text); err != nil {
+			return nil, err
+		}
+		if o.azure.Subscription == "" && r.Getenv("AZURE_SUBSCRIPTION_ID") == "" {
+			o.azure.Subscription = subscriptionOf(f.file)
+		}
+	}
+	var err error
+	if f.session, err = o.azure.SignIn(ctx, r.Getenv); err != nil {
+		return nil, err
+	}
+	f.client = connect.Credentials(r, f.session)
+	return f, nil
+}
+
+// withFile is federation with the file and what Azure has of it.
+func withFile(ctx context.Context, r *command.Env, o federationOptions) (*federationRun, error) {
+	if o.file == "" {
+		return nil, errors.New("--file is required: give the federation file with -f")
+	}
+	f, err := begin(ctx, r, o)
+	if err != nil {
+		return nil, err
+	}
+	f.targets, err = f.client.Targets(ctx, f.file, contract.DefaultAudience)
+	return f, refused(err)
+}
+
+// subscriptionOf is the one of the first managed identity, to find the tenant by.
+func subscriptionOf(f *federation.File) string {
+	for _, e := range f.Identities {
+		if id, err := arm.ParseIdentityID(e.ManagedIdentity); err == nil {
+			return id.Subscription
+		}
+	}
+	return ""
+}
+
+func readFile(r *command.Env, name string) ([]byte, error) {
+	in := r.In
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("--file: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, federation.MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--file: %w", err)
+	}
+	return text, nil
+}
+
+// refused gives Azure's "not permitted" its exit code.
+func refused(err error) error {
+	if azure.Forbidden(err) {
+		return command.Exit(command.ExitNotPermitted, err)
+	}
+	return err
+}
+
+// federationChanges are what plan, apply, destroy, prune and migrate-issuer print as
+// JSON; docs/schema/federation-changes.json is made from them.
+type federationChanges struct {
+	// Changes are in the order in which they are made to each identity.
+	Changes []federation.Change `json:"changes"`
+}
+
+func newFederationPlan(r *command.Env) *cobra.Command {
+	var o federationOptions
+	c := &cobra.Command{
+		Use: "plan -f FILE", Short: "Show what apply would change", Args: cobra.NoArgs,
+		Long: `Show what apply would change. Nothing is written.
+
+  + a credential to add     ~ one to change     - one to remove
+  = one that the file does not want and that stays, with the reason
+
+Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := withFile(c.Context(), r, o)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, false)
+			if err != nil {
+				return err
+			}
+			if err := f.show(plan); err != nil || len(plan.Changes) == 0 {
+				return err
+			}
+			return command.Exit(command.ExitDifferent, fmt.Errorf("%s; run azwi federation apply to reconcile them", command.Number(len(plan.Changes), "difference")))
+		},
+	}
+	o.register(c)
+	return c
+}
+
+// show prints a plan.
+func (f *federationRun) show(plan federation.Plan) error {
+	return f.Print(f.output, federationChanges{emptyNotNull(plan.Changes)}, func() { f.showText(plan) })
+}
+
+func emptyNotNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func (f *federationRun) showText(plan federation.Plan) {
+	f.Out.Table(func(row func(...string)) {
+		var identity string
+		heading := func(name string) {
+			if name != identity {
+				identity = name
+				row(name)
+			}
+		}
+		for _, c := range plan.Changes {
+			heading(c.Identity)
+			row(f.cells(sign(c.Action), c.Issuer, c.Subject, c.Audience, c.Name)...)
+			if c.Action == federation.Update {
+				row("    was: " + strings.Join(was(c), ", "))
+			}
+		}
+		for _, k := range plan.Kept {
+			heading(k.Identity)
+			c := k.Credential
+			row(append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason)...)
+		}
+	})
+	if len(plan.Changes)+len(plan.Kept) > 0 {
+		f.Out.Printf("\n")
+	}
+	f.Out.Printf("%d to add, %d to change, %d to remove, %d kept\n",
+		plan.Count(federation.Add), plan.Count(federation.Update), plan.Count(federation.Remove), len(plan.Kept))
+}
+
+// was are the fields that a change changes, as they are before it.
+func was(c federation.Change) []string {
+	var fields []string
+	before := c.Before()
+	for _, field := range []struct{ name, before, after string }{
+		{"issuer", before.Issuer, c.Issuer}, {"subject", before.Subject, c.Subject}, {"audience", before.Audience, c.Audience},
+	} {
+		if field.before != field.after {
+			fields = append(fields, field.name+" "+field.before)
+		}
+	}
+	return fields
+}
+
+func sign(action federation.Action) string {
+	switch action {
+	case federation.Add:
+		return "+"
+	case federation.Remove:
+		return "-"
+	}
+	return "~"
+}
+
+// cells are a credential for people, after a sign: its cluster by name where the
+// file knows it, and the audience where it is not the usual one.
+func (f *federationRun) cells(sign, issuer, subject, audience, name string) []string {
+	cells := []string{"  " + sign + " " + f.account(subject), f.cluster(issuer), name}
+	if audience != contract.DefaultAudience {
+		cells = append(cells, "audience "+audience)
+	}
+	return cells
+}
+
+func (f *federationRun) account(subject string) string {
+	if namespace, account, ok := federation.ParseSubject(subject); ok {
+		return namespace + "/" + account
+	}
+	return cmp.Or(subject, "(expression)")
+}
+
+func (f *federationRun) cluster(issuer string) string {
+	if f.file != nil {
+		for _, c := range f.file.Clusters {
+			if c.Issuer == issuer {
+				return c.Name
+			}
+		}
+	}
+	return issuer
+}
+
+// applyOptions are the flags of commands that write.
+type applyOptions struct {
+	federationOptions
+	dryRun bool
+}
+
+func (o *applyOptions) register(c *cobra.Command) {
+	o.federationOptions.register(c)
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
+}
+
+func newFederationApply(r *command.Env) *cobra.Command {
+	var o applyOptions
+	var wait exchange.WaitOptions
+	var kubeconfig string
+	c := &cobra.Command{
+		Use: "apply -f FILE", Short: "Change Azure to match the file", Args: cobra.NoArgs,
+		Long: `Make the identities' federated credentials be what the file says, then wait until
+tokens are issued for the new ones.
+
+Credentials of azwi that the file does not want are removed if their cluster is in the
+file; what others made is kept. It may be interrupted and run again at any time.
+
+To wait, tokens are requested of the clusters: by the context that the file names, else
+by the current one if it is that cluster. Where that is not possible, it warns.
+
+Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx := c.Context()
+			if err := errors.Join(wait.Check(), readableKubeconfig(kubeconfig)); err != nil {
+				return err
+			}
+			f, err := withFile(ctx, r, o.federationOptions)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, false)
+			if err != nil {
+				return err
+			}
+			made, err := f.apply(ctx, plan, o.dryRun)
+			if err != nil || o.dryRun {
+				return err
+			}
+			return f.wait(ctx, wait, kubeconfig, made)
+		},
+	}
+	o.register(c)
+	wait.Register(c)
+	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
+	return c
+}
+
+// A madeChange is a change with when it was made.
+type madeChange struct {
+	federation.Change
+	at time.Time
+}
+
+// apply makes the changes of a plan and tells about them. It returns those that
+// were made, with the error.
+func (f *federationRun) apply(ctx context.Context, plan federation.Plan, dryRun bool) ([]madeChange, error) {
+	if dryRun {
+		return nil, f.show(plan)
+	}
+	if len(plan.Changes) > 0 {
+		if err := connect.CheckPermissions(ctx, f.Env, f.session, federationNeeds(plan)); err != nil {
+			return nil, err
+		}
+	}
+	view := newChangeView(f, len(plan.Changes))
+	var made []madeChange
+	failed := f.client.Apply(ctx, plan, func(c federation.Change, err error) {
+		if err == nil {
+			made = append(made, madeChange{c, time.Now()})
+		}
+		view.done(c, err)
+	})
+	view.end()
+	changes := []federation.Change{}
+	for _, c := range made {
+		changes = append(changes, c.Change)
+	}
+	err := f.Print(f.output, federationChanges{changes}, func() {
+		f.Out.Printf("%d of %d changes made\n", len(made), len(plan.Changes))
+	})
+	return made, errors.Join(refused(failed), err)
+}
+
+// federationNeeds are what the plan's changes need.
+func federationNeeds(plan federation.Plan) []permission.Need {
+	var needs []permission.Need
+	for _, c := range plan.Changes {
+		need := permission.Need{Directory: permission.UpdateApplication, Application: c.Target().ApplicationID}
+		if !c.Target().IsApplication() {
+			need = permission.Need{Scope: c.Target().ManagedIdentity.String(), Action: arm.WriteCredential}
+			if c.Action == federation.Remove {
+				need.Action = arm.RemoveCredential
+			}
+		}
+		if !slices.Contains(needs, need) {
+			needs = append(needs, need)
+		}
+	}
+	return needs
+}
+
+func newFederationDestroy(r *command.Env) *cobra.Command {
+	var o applyOptions
+	c := &cobra.Command{
+		Use: "destroy -f FILE", Short: "Remove the credentials that the file names", Args: cobra.NoArgs,
+		Long: `Remove the federated credentials that the file names, whoever made them, and no others.
+The identities stay.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := withFile(c.Context(), r, o.federationOptions)
+			if err != nil {
+				return err
+			}
+			_, err = f.apply(c.Context(), federation.Removal(f.targets), o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	return c
+}
+
+func newFederationPrune(r *command.Env) *cobra.Command {
+	var o applyOptions
+	var yes bool
+	c := &cobra.Command{
+		Use: "prune -f FILE", Short: "Remove azwi's credentials that are not in the file", Args: cobra.NoArgs,
+		Long: `Remove those credentials of the file's identities that azwi made and the file does not
+want, those of clusters that the file does not know as well. What others made is kept.
+
+It asks first; scripts give --yes.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := withFile(c.Context(), r, o.federationOptions)
+			if err != nil {
+				return err
+			}
+			plan, err := f.file.Plan(f.targets, true)
+			if err != nil {
+				return err
+			}
+			if len(plan.Changes) > 0 && !yes && !o.dryRun {
+				if f.output == "text" {
+					f.showText(plan)
+				}
+				if err := r.Confirm(c.Context(), fmt.Sprintf("Remove %s?", command.Number(len(plan.Changes), "credential"))); err != nil {
+					return err
+				}
+			}
+			_, err = f.apply(c.Context(), plan, o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// selection chooses identities for commands that need no file.
+type selection struct {
+	managed       []string
+	applications  []string
+	resourceGroup string
+}
+
+func (s *selection) register(c *cobra.Command) {
+	c.Flags().StringSliceVar(&s.managed, "managed-identity", nil, "resource ID of a managed identity, or its name with --resource-group; may be repeated")
+	c.Flags().StringSliceVar(&s.applications, "application", nil, "client ID or name of an application; may be repeated")
+	c.Flags().StringVar(&s.resourceGroup, "resource-group", "", "resource group of managed identities (default all of the subscription)")
+}
+
+// selected reads the credentials of the chosen identities: the file's, the named
+// ones, else all managed identities of the resource group or subscription.
+func selected(ctx context.Context, r *command.Env, o federationOptions, s selection) (*federationRun, error) {
+	if o.file != "" {
+		if len(s.managed)+len(s.applications) > 0 || s.resourceGroup != "" {
+			return nil, errors.New("give either --file or identities, not both")
+		}
+		return withFile(ctx, r, o)
+	}
+	f, err := begin(ctx, r, o)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := f.find(ctx, s)
+	if err != nil {
+		return nil, refused(err)
+	}
+	f.targets, err = f.client.Fill(ctx, targets)
+	return f, refused(err)
+}
+
+func (f *federationRun) find(ctx context.Context, s selection) ([]federation.Target, error) {
+	var targets []federation.Target
+	add := func(id arm.IdentityID) {
+		targets = append(targets, federation.Target{Identity: federation.Identity{Name: id.Name, ManagedIdentity: id}})
+	}
+	for _, text := range s.managed {
+		if !strings.Contains(text, "/") {
+			if s.resourceGroup == "" || f.session.Subscription == "" {
+				return nil, fmt.Errorf("--managed-identity %s: give its resource ID, or --resource-group and --subscription-id as well", text)
+			}
+			add(arm.IdentityID{Subscription: f.session.Subscription, ResourceGroup: s.resourceGroup, Name: text})
+			continue
+		}
+		id, err := arm.ParseIdentityID(text)
+		if err != nil {
+			return nil, fmt.Errorf("--managed-identity: %w", err)
+		}
+		add(id)
+	}
+	for _, text := range s.applications {
+		application := federation.Application{Name: text}
+		if guid.Valid(text) {
+			application = federation.Application{ClientID: text}
+		}
+		target, err := f.client.Application(ctx, application)
+		if err != nil {
+			return nil, fmt.Errorf("--application: %w", err)
+		}
+		targets = append(targets, target)
+	}
+	if len(s.managed)+len(s.applications) > 0 {
+		return targets, nil
+	}
+	if f.session.Subscription == "" {
+		return nil, errors.New("name identities: --subscription-id for all its managed identities, --managed-identity, --application, or --file")
+	}
+	all, err := f.session.ARM.Identities(ctx, f.session.Subscription, s.resourceGroup)
+	for _, identity := range all {
+		add(identity.ID)
+	}
+	return targets, err
+}
+
+// federationList is what list prints as JSON; docs/schema/federation-list.json is
+// made from it.
+type federationList struct {
+	// Credentials are sorted by identity, issuer and subject.
+	Credentials []listedCredential `json:"credentials"`
+}
+
+type listedCredential struct {
+	// Identity is the name of the file's entry, or of the identity itself.
+	Identity string `json:"identity"`
+	// ID is the resource ID of a managed identity, or the object ID of an application.
+	ID string `json:"id"`
+	// Name of the credential.
+	Name string `json:"name"`
+	// Issuer of the tokens that it takes.
+	Issuer string `json:"issuer"`
+	// Subject is empty if an expression stands in its place.
+	Subject string `json:"subject"`
+	// Audience of the tokens that it takes.
+	Audience string `json:"audience"`
+	// Description is empty on managed identities.
+	Description string `json:"description"`
+	// Azwi tells whether its name or description shows that azwi made it.
+	Azwi bool `json:"azwi"`
+}
+
+func newFederationList(r *command.Env) *cobra.Command {
+	var o federationOptions
+	var s selection
+	c := &cobra.Command{
+		Use: "list", Short: "List the federated credentials of identities", Args: cobra.NoArgs,
+		Long: `List the federated credentials of a file's identities, of named ones, or of all managed
+identities of a subscription or resource group.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := selected(c.Context(), r, o, s)
+			if err != nil {
+				return err
+			}
+			list := federationList{Credentials: []listedCredential{}}
+			for _, t := range f.targets {
+				for _, e := range t.Existing {
+					list.Credentials = append(list.Credentials, listedCredential{
+						Identity: t.Identity.Name, ID: t.Identity.ID(), Name: e.Name, Issuer: e.Issuer, Subject: e.Subject,
+						Audience: e.Audience, Description: e.Description, Azwi: t.Identity.Ours(e),
+					})
+				}
+			}
+			return f.Print(o.output, list, func() {
+				f.Out.Table(func(row func(...string)) {
+					row("IDENTITY", "SERVICE ACCOUNT", "CLUSTER", "AUDIENCE", "BY", "NAME")
+					for _, l := range list.Credentials {
+						by := "others"
+						if l.Azwi {
+							by = "azwi"
+						}
+						row(l.Identity, f.account(l.Subject), f.cluster(l.Issuer), l.Audience, by, l.Name)
+					}
+				})
+			})
+		},
+	}
+	o.register(c)
+	s.register(c)
+	return c
+}
+
+func newFederationImport(r *command.Env) *cobra.Command {
+	var o federationOptions
+	var s selection
+	var names []string
+	c := &cobra.Command{
+		Use: "import", Short: "Write a federation file from the existing credentials", Args: cobra.NoArgs,
+		Long: `Write, to the standard output, the federation file that wants exactly what there is: its
+plan is empty. The same credentials give the same bytes.
+
+Identities are named ones, or all managed identities of a subscription or resource group.`,
+		Example: `  azwi federation import -s $SUBSCRIPTION --cluster blue=https://issuer.example.com/ > federation.yaml`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			clusters := map[string]string{}
+			for _, text := range names {
+				name, issuer, ok := strings.Cut(text, "=")
+				if !ok || name == "" || issuer == "" {
+					return fmt.Errorf("--cluster %q: want NAME=ISSUER", text)
+				}
+				clusters[issuer] = name
+			}
+			f, err := selected(c.Context(), r, o, s)
+			if err != nil {
+				return err
+			}
+			text, err := federation.Import(f.targets, clusters, contract.DefaultAudience)
+			if err != nil {
+				return err
+			}
+			if _, err := federation.Read("import", text); err != nil {
+				// Nothing to want, or a --cluster of a name that a file can't have.
+				return fmt.Errorf("no file can be made of %d identities: %w", len(f.targets), err)
+			}
+			_, err = r.Data.Write(text)
+			return err
+		},
+	}
+	o.azure.Register(c)
+	o.output = "text"
+	s.register(c)
+	c.Flags().StringArrayVar(&names, "cluster", nil, "NAME=ISSUER: name of a cluster in the file; may be repeated")
+	return c
+}
+
+func newFederationMigrate(r *command.Env) *cobra.Command {
+	var o applyOptions
+	var s selection
+	var m federation.Migration
+	c := &cobra.Command{
+		Use: "migrate-issuer --from ISSUER --to ISSUER", Short: "Move federated credentials from one issuer to another", Args: cobra.NoArgs,
+		Long: `Give every credential of one issuer a twin of another issuer, so that both clusters work
+side by side; later, with --drop-old, remove those of the old issuer. A credential is
+removed only if its twin is there, so nobody is ever without one.
+
+Identities are the file's, named ones, or all managed identities of a subscription or
+resource group. Issuers are compared byte for byte.`,
+		Example: `  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION
+  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION --drop-old`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := m.Check(); err != nil {
+				return err
+			}
+			f, err := selected(c.Context(), r, o.federationOptions, s)
+			if err != nil {
+				return err
+			}
+			plan, err := m.Plan(f.targets)
+			if err != nil {
+				return err
+			}
+			for _, k := range plan.Kept {
+				r.Log.Warn("a credential is left as it is", "identity", k.Identity, "name", k.Credential.Name, "reason", k.Reason)
+			}
+			_, err = f.apply(c.Context(), plan, o.dryRun)
+			return err
+		},
+	}
+	o.register(c)
+	s.register(c)
+	c.Flags().StringVar(&m.From, "from", "", "issuer of the old cluster (required)")
+	c.Flags().StringVar(&m.To, "to", "", "issuer of the new cluster (required)")
+	c.Flags().BoolVar(&m.DropOld, "drop-old", false, "remove the credentials of the old issuer")
+	for _, name := range []string{"from", "to"} {
+		// An error is a flag of that name that is not there, which tests would find.
+		_ = c.MarkFlagRequired(name)
+	}
+	return c
+}

@@ -1,0 +1,3 @@
+// Package inject owns the flags of azwi inject. Injection into manifests is
+// internal/pod/injector's.
+package inject

@@ -1,0 +1,145 @@
+package inject
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"azwi/contract"
+	"azwi/internal/admission/account"
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
+	"azwi/internal/cli/manifests"
+	"azwi/internal/loglevel"
+	"azwi/internal/pod/inject"
+	"azwi/internal/pod/injector"
+	"azwi/internal/pod/settings"
+	"azwi/internal/version"
+)
+
+// injectOptions are the flags of azwi inject.
+type injectOptions struct {
+	manifests.Options
+	settings      *settings.Flags
+	logLevel      string
+	nativeSidecar bool
+	clientID      string
+	tenantID      string
+	fromCluster   bool
+	cluster       connect.Cluster
+}
+
+// New makes the command.
+func New(r *command.Env) *cobra.Command {
+	var o injectOptions
+	c := &cobra.Command{
+		Use: "inject -f FILE|FOLDER|-", Short: "Inject into manifests what the webhook injects into pods",
+		Long: `Inject into manifests what the webhook injects into pods, and print them.
+
+Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers,
+Jobs, CronJobs, PodTemplates and lists of these are changed if their pod template
+has the label azure.workload.identity/use: "true". What is not changed is printed
+as it was read, comments and order included. Where the webhook is installed too it
+finds nothing left to do.
+
+Service accounts are taken from the input. For one that is not there, --client-id
+says what it would say, or --from-cluster asks the cluster.
+
+The settings are those of azwi-webhook: the same flags, and in the environment
+AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
+PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.
+
+Warnings go to standard error. A pod that the webhook would deny is an error (exit
+code 1), and then nothing is printed.`,
+		Example: `  azwi inject -f deploy/ | kubectl apply -f -
+  helm template shop ./chart | azwi inject -f - -n shop > shop.yaml
+  kubectl get deployment orders -o yaml | azwi inject -f - --from-cluster`,
+		RunE: func(c *cobra.Command, _ []string) error { return injectManifests(c.Context(), o, r) },
+	}
+	o.Register(c)
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	o.settings = settings.Register(fs)
+	c.Flags().AddGoFlagSet(fs)
+	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "make the proxy a native sidecar, as the webhook does on Kubernetes 1.32 and later")
+	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")
+	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant ID of service accounts that are not in the input, with --client-id")
+	c.Flags().BoolVar(&o.fromCluster, "from-cluster", false, "read service accounts that are not in the input from the cluster")
+	o.cluster.Register(c)
+	return c
+}
+
+func injectManifests(ctx context.Context, o injectOptions, r *command.Env) error {
+	files, err := o.Read(r.In)
+	if err != nil {
+		return err
+	}
+	config, err := o.config(r.Getenv)
+	if err != nil {
+		return err
+	}
+	if config.Kinds, err = o.Shapes(); err != nil {
+		return err
+	}
+	result, err := injector.Inject(ctx, files, config)
+	for _, note := range result.Notes {
+		r.Err.Printf("%s\n", note)
+	}
+	if errors.Is(err, account.ErrNotFound) && config.Accounts == nil {
+		return fmt.Errorf("%w\nname the service account's manifest with -f too, say its client ID with --client-id, or use --from-cluster", err)
+	}
+	if err != nil {
+		return err
+	}
+	if result.OptedIn == 0 {
+		r.Err.Printf("note: nothing to inject: no pod template has the label %s: %q\n", contract.UseLabel, contract.UseLabelValue)
+	}
+	_, err = r.Data.Write(result.Text)
+	return err
+}
+
+func (o *injectOptions) config(getenv func(string) string) (injector.Config, error) {
+	c := injector.Config{Namespace: o.Namespace}
+	var mistakes []error
+	if _, err := loglevel.Parse(o.logLevel); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	var err error
+	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	c.Settings.Proxy.LogLevel = o.logLevel
+	c.Settings.Proxy.NativeSidecar = o.nativeSidecar
+	cluster := o.fromCluster || o.cluster.Kubeconfig != "" || o.cluster.Context != ""
+	switch {
+	case o.clientID != "" && cluster:
+		mistakes = append(mistakes, errors.New("--client-id and --from-cluster exclude each other: both say what a service account holds that is not in the input"))
+	case o.tenantID != "" && o.clientID == "":
+		mistakes = append(mistakes, errors.New("--tenant-id needs --client-id; the tenant of all service accounts is AZURE_TENANT_ID in the environment"))
+	case o.clientID != "":
+		c.Accounts = givenAccount{o.clientID, o.tenantID}
+	case cluster:
+		api, err := o.cluster.Connect()
+		if err != nil {
+			return c, errors.Join(append(mistakes, err)...)
+		}
+		if c.Accounts, err = account.NewReader(account.Config{Client: api.HTTP, Host: api.Host}); err != nil {
+			return c, err
+		}
+	}
+	return c, errors.Join(mistakes...)
+}
+
+// givenAccount is every service account: the flags say what it holds.
+type givenAccount struct{ clientID, tenantID string }
+
+func (g givenAccount) Get(_ context.Context, namespace, name string) (inject.Account, error) {
+	a := inject.Account{Namespace: namespace, Name: name, Annotations: map[string]string{contract.ClientIDAnnotation: g.clientID}}
+	if g.tenantID != "" {
+		a.Annotations[contract.TenantIDAnnotation] = g.tenantID
+	}
+	return a, nil
+}

@@ -1,0 +1,210 @@
+package installation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"azwi/internal/install"
+
+	"github.com/spf13/cobra"
+	"helm.sh/helm/v4/pkg/strvals"
+	"sigs.k8s.io/yaml"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
+	"azwi/internal/version"
+)
+
+// installOptions are the flags of install and upgrade.
+type installOptions struct {
+	cluster                           connect.Cluster
+	namespace, engine, probeNamespace string
+	tenantID, environment             string
+	files, set, setString             []string
+	registry                          string
+	resetValues, takeOver             bool
+	wait                              bool
+	timeout                           time.Duration
+	dryRun, orInstall                 bool
+	upgrade                           bool
+}
+
+func (o *installOptions) register(c *cobra.Command) {
+	o.cluster.Register(c)
+	fs := c.Flags()
+	fs.StringVarP(&o.namespace, "namespace", "n", "", "namespace to install into (default "+install.DefaultNamespace+", or where it is)")
+	fs.StringVar(&o.engine, "engine", "", "webhook, policy (admission policies in the API server, Kubernetes 1.36 and later) or auto: policy where the API server has it (default what is installed, else webhook)")
+	fs.StringVar(&o.tenantID, "tenant-id", "", "ID of your Microsoft Entra tenant (default $AZURE_TENANT_ID); the chart's azureTenantID")
+	fs.StringVar(&o.environment, "azure-env", "", "Azure cloud; the chart's azureEnvironment")
+	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy, such as registry.example.com/team (required, unless the values name it); the chart's global.imageRegistry")
+	fs.StringSliceVarP(&o.files, "values", "f", nil, "file of the chart's values; may be repeated")
+	fs.StringArrayVar(&o.set, "set", nil, "set a value of the chart, such as replicaCount=3; may be repeated")
+	fs.StringArrayVar(&o.setString, "set-string", nil, "like --set, but the value is always text")
+	fs.BoolVar(&o.takeOver, "take-over", false, "take over an installation made with Helm or kubectl")
+	fs.BoolVar(&o.wait, "wait", true, "wait until a pod is injected (dry run)")
+	fs.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait; then the exit code is 4")
+	fs.StringVar(&o.probeNamespace, "probe-namespace", "", "namespace in which that pod is admitted (default --namespace; needed where a namespace selector leaves that out)")
+	fs.BoolVar(&o.dryRun, "dry-run", false, "print the objects as YAML and apply nothing")
+}
+
+// NewInstall makes azwi install.
+func NewInstall(r *command.Env) *cobra.Command {
+	var o installOptions
+	c := &cobra.Command{
+		Use: "install", Short: "Install azwi into a cluster", Args: cobra.NoArgs,
+		Long: `Install azwi into a cluster, from the chart that is built into this program.
+
+  azwi install --tenant-id 11111111-1111-1111-1111-111111111111 --image-registry registry.example.com
+
+It ends when a labelled pod is seen to be injected (dry run). An installation of
+Helm's or of applied manifests, upstream's too, is left alone unless told to
+--take-over; the add-on of AKS always is.
+
+Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in time.`,
+		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
+	}
+	o.register(c)
+	return c
+}
+
+// NewUpgrade makes azwi upgrade.
+func NewUpgrade(r *command.Env) *cobra.Command {
+	o := installOptions{upgrade: true}
+	c := &cobra.Command{
+		Use: "upgrade", Short: "Upgrade azwi in a cluster, or change its values or engine", Args: cobra.NoArgs,
+		Long: `Upgrade azwi in a cluster to this version, or change its values or engine. Values
+stay as they were, but for those that are given.
+
+  azwi upgrade --set replicaCount=3
+  azwi upgrade --engine policy    # the webhook stays until a pod is injected by the policies
+
+Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in time.`,
+		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
+	}
+	o.register(c)
+	c.Flags().BoolVar(&o.resetValues, "reset-values", false, "discard the values of the installation")
+	c.Flags().BoolVar(&o.orInstall, "install", false, "install azwi if it is not installed")
+	return c
+}
+
+// NewUninstall makes azwi uninstall.
+func NewUninstall(r *command.Env) *cobra.Command {
+	var cluster connect.Cluster
+	c := &cobra.Command{
+		Use: "uninstall", Short: "Remove azwi from a cluster", Args: cobra.NoArgs,
+		Long: `Remove all that azwi install applied, and the namespace if azwi made it. Running pods
+keep their identity; new ones get none.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := cluster.Connect()
+			if err != nil {
+				return err
+			}
+			if err := install.Uninstall(c.Context(), client, r.Progress); err != nil {
+				return err
+			}
+			r.Out.Printf("azwi is uninstalled\n")
+			return nil
+		},
+	}
+	cluster.Register(c)
+	return c
+}
+
+func run(ctx context.Context, r *command.Env, o installOptions) error {
+	values, err := o.values(r.Getenv)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"", install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
+		return fmt.Errorf("--engine %q: use webhook, policy or auto", o.engine)
+	}
+	client, err := o.cluster.Connect()
+	if err != nil {
+		return err
+	}
+	config := install.Config{
+		Client: client, Version: version.String(), Namespace: o.namespace, Engine: o.engine, Values: values,
+		ResetValues: o.resetValues, TakeOver: o.takeOver, NoWait: !o.wait, Timeout: o.timeout, ProbeNamespace: o.probeNamespace,
+		Report: r.Progress,
+	}
+	if o.dryRun {
+		return printObjects(ctx, r, config, o)
+	}
+	result, err := install.Install(ctx, config, o.upgrade)
+	if errors.Is(err, install.ErrNotInstalled) && o.orInstall {
+		result, err = install.Install(ctx, config, false)
+	}
+	switch {
+	case errors.Is(err, install.ErrTimeout):
+		return command.Exit(command.ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err))
+	case err != nil:
+		return err
+	}
+	r.Err.Block("", "", "\n"+result.Notes)
+	r.Err.Printf("\n")
+	done := map[bool]string{true: "works", false: "is applied"}[o.wait]
+	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, done, result.Namespace, result.Engine)
+	return nil
+}
+
+func printObjects(ctx context.Context, r *command.Env, config install.Config, o installOptions) error {
+	objects, err := install.Objects(ctx, config, o.upgrade)
+	if errors.Is(err, install.ErrNotInstalled) && o.orInstall {
+		objects, err = install.Objects(ctx, config, false)
+	}
+	if err != nil {
+		return err
+	}
+	text, err := install.YAML(objects)
+	if err != nil {
+		return err
+	}
+	_, err = r.Data.Write(text)
+	return err
+}
+
+// values joins files, --set and the conveniences, the later ones winning.
+func (o installOptions) values(getenv func(string) string) (map[string]any, error) {
+	values := map[string]any{}
+	for _, name := range o.files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("--values: %w", err)
+		}
+		var file map[string]any
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			return nil, fmt.Errorf("--values %s: %w", name, err)
+		}
+		values = install.Merge(values, file)
+	}
+	for _, s := range o.set {
+		if err := strvals.ParseInto(s, values); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", s, err)
+		}
+	}
+	for _, s := range o.setString {
+		if err := strvals.ParseIntoString(s, values); err != nil {
+			return nil, fmt.Errorf("--set-string %s: %w", s, err)
+		}
+	}
+	tenant := o.tenantID
+	if _, given := values["azureTenantID"]; tenant == "" && !given && !o.upgrade {
+		tenant = getenv("AZURE_TENANT_ID")
+	}
+	for _, v := range []struct{ path, value string }{
+		{"azureTenantID", tenant}, {"azureEnvironment", o.environment}, {"global.imageRegistry", o.registry},
+	} {
+		if v.value == "" {
+			continue
+		}
+		if err := strvals.ParseIntoString(v.path+"="+strings.ReplaceAll(v.value, ",", `\,`), values); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.path, err)
+		}
+	}
+	return values, nil
+}

@@ -1,0 +1,121 @@
+package installation
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
+	"azwi/internal/install"
+	"azwi/internal/terminal"
+	"azwi/internal/version"
+)
+
+// NewStatus makes azwi status.
+func NewStatus(r *command.Env) *cobra.Command {
+	var cluster connect.Cluster
+	var output string
+	c := &cobra.Command{
+		Use: "status", Short: "Show the state of the installation", Args: cobra.NoArgs,
+		Long: `Show the state of the installation in a cluster, whatever installed it: engine, version,
+replicas, the certificate's end, differences from what was installed, whether a
+pod is injected (dry run), and labelled pods that never were.
+
+Exit code: 0 all is well, 2 something is wrong, 3 nothing is wrong as far as you may
+see, but parts are unknown, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error { return status(c.Context(), r, cluster, output) },
+	}
+	cluster.Register(c)
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	return c
+}
+
+func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output string) error {
+	write, ok := map[string]func(io.Writer, *install.Status) error{
+		"text": func(_ io.Writer, s *install.Status) error { return statusText(r.Out, s) },
+		"json": func(w io.Writer, s *install.Status) error {
+			e := json.NewEncoder(w)
+			e.SetIndent("", "  ")
+			return e.Encode(s)
+		},
+		"yaml": func(w io.Writer, s *install.Status) error {
+			text, err := yaml.Marshal(s)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(text)
+			return err
+		},
+	}[output]
+	if !ok {
+		return command.CheckOutput(output)
+	}
+	client, err := cluster.Connect()
+	if err != nil {
+		return err
+	}
+	status, err := install.ReadStatus(ctx, client, version.String(), time.Now())
+	if err != nil {
+		return err
+	}
+	if status == nil {
+		return command.Exit(command.ExitDifferent, errors.New("nothing is installed: run azwi install"))
+	}
+	if err := write(r.Data, status); err != nil {
+		return err
+	}
+	if n := len(status.Problems); n > 0 {
+		return command.Exit(command.ExitDifferent, errors.New(command.Number(n, "problem")))
+	}
+	if status.Unread {
+		return command.Exit(command.ExitNotPermitted, errors.New("nothing is wrong as far as you may see; docs/operations.md lists the rights that status needs to see all"))
+	}
+	return nil
+}
+
+func statusText(w *terminal.Writer, s *install.Status) error {
+	line := func(name, format string, args ...any) {
+		w.Printf("%-14s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("engine", "%s", cmp.Or(s.Engine, "unknown"))
+	line("version", "%s", s.Version)
+	line("installed by", "%s, namespace %s", s.Owner, s.Namespace)
+	line("Kubernetes", "%s", s.Kubernetes)
+	if s.Replicas != nil {
+		line("replicas", "%d of %d ready", s.Replicas.Ready, s.Replicas.Wanted)
+	}
+	if s.Certificate != nil {
+		line("certificate", "until %s", s.Certificate.NotAfter.Format(time.RFC3339))
+	}
+	injection := "unknown"
+	if s.Injection != nil {
+		injection = map[bool]string{true: "works", false: "does not work"}[*s.Injection]
+	}
+	line("injection", "%s", injection)
+	for _, d := range s.Drift {
+		line("different", "%s", d)
+	}
+	const most = 20
+	for i, p := range s.PodsWithoutIdentity {
+		if i == most {
+			line("no identity", "and %d more", len(s.PodsWithoutIdentity)-most)
+			break
+		}
+		line("no identity", "pod %s/%s", p.Namespace, p.Name)
+	}
+	for _, u := range s.Unknown {
+		line("unknown", "%s", u)
+	}
+	for _, p := range s.Problems {
+		line("PROBLEM", "%s", p)
+	}
+	return w.Err()
+}

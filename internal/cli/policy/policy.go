@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"azwi/contract"
+	"azwi/internal/kube"
+	"azwi/internal/loglevel"
+	"azwi/internal/pod/policy"
+	"azwi/internal/pod/settings"
+	"azwi/internal/version"
+)
+
+// New makes the command.
+func New(r *command.Env) *cobra.Command {
+	c := &cobra.Command{
+		Use: "policy", Short: "Inject by admission policies of the API server, without a webhook", Args: cobra.NoArgs,
+		Long: `Inject by admission policies of the API server, without a webhook (Kubernetes 1.36 and later).
+
+The settings are those of azwi-webhook: the same flags, and in the environment
+AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
+PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.`,
+	}
+	c.AddCommand(newPolicyGenerate(r), newPolicyVerify(r))
+	return c
+}
+
+// policyOptions are the flags of all commands on policies.
+type policyOptions struct {
+	settings         *settings.Flags
+	logLevel         string
+	name             string
+	labelledAccounts bool
+	namespaces       string
+}
+
+func (o *policyOptions) register(c *cobra.Command) {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	o.settings = settings.Register(fs)
+	c.Flags().AddGoFlagSet(fs)
+	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	c.Flags().StringVar(&o.name, "name", policy.DefaultName, "name of the policies and bindings")
+	c.Flags().BoolVar(&o.labelledAccounts, "labelled-accounts", false, "inject only for service accounts with the label azure.workload.identity/use=true; faster in namespaces with hundreds of accounts")
+	c.Flags().StringVar(&o.namespaces, "namespace-selector", "", "label selector of the namespaces where the policies apply (default all)")
+}
+
+func (o *policyOptions) config(getenv func(string) string) (policy.Config, error) {
+	c := policy.Config{Name: o.name, LabelledAccounts: o.labelledAccounts, Version: version.String()}
+	var mistakes []error
+	if _, err := loglevel.Parse(o.logLevel); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	var err error
+	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
+		mistakes = append(mistakes, err)
+	}
+	c.Settings.Proxy.LogLevel = o.logLevel
+	// Every API server with these policies, and every kubelet that it supports,
+	// knows native sidecars.
+	c.Settings.Proxy.NativeSidecar = true
+	// The names of the other policies are longer by a word.
+	if reasons := validation.IsDNS1123Subdomain(o.name + "-warnings"); len(reasons) > 0 {
+		mistakes = append(mistakes, fmt.Errorf("--name %q: %s", o.name, strings.Join(reasons, "; ")))
+	}
+	if o.namespaces != "" {
+		if c.Namespaces, err = selector(o.namespaces); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("--namespace-selector: %w", err))
+		}
+	}
+	return c, errors.Join(mistakes...)
+}
+
+func selector(text string) (*policy.Selector, error) {
+	parsed, err := metav1.ParseToLabelSelector(text)
+	if err != nil {
+		return nil, err
+	}
+	s := policy.Selector{MatchLabels: parsed.MatchLabels}
+	for _, e := range parsed.MatchExpressions {
+		s.MatchExpressions = append(s.MatchExpressions, policy.SelectorRequirement{Key: e.Key, Operator: string(e.Operator), Values: e.Values})
+	}
+	return &s, nil
+}
+
+func newPolicyGenerate(r *command.Env) *cobra.Command {
+	var o policyOptions
+	c := &cobra.Command{
+		Use: "generate", Short: "Print the policies and bindings as YAML", Args: cobra.NoArgs,
+		Long: `Print the policies and bindings as YAML, in the order in which to create them.
+
+  azwi policy generate | kubectl apply -f -
+
+To remove them, remove what injects before what denies; see docs/policy.md.`,
+		RunE: func(*cobra.Command, []string) error { return generatePolicy(o, r) },
+	}
+	o.register(c)
+	return c
+}
+
+func generatePolicy(o policyOptions, r *command.Env) error {
+	config, err := o.config(r.Getenv)
+	if err != nil {
+		return err
+	}
+	objects, err := policy.Generate(config)
+	if err != nil {
+		return err
+	}
+	text, err := config.YAML(objects)
+	if err != nil {
+		return err
+	}
+	_, err = r.Data.Write(text)
+	return err
+}
+
+func newPolicyVerify(r *command.Env) *cobra.Command {
+	var o policyOptions
+	var cluster connect.Cluster
+	c := &cobra.Command{
+		Use: "verify", Short: "Compare the installed policies with the generated ones", Args: cobra.NoArgs,
+		Long: `Compare the installed policies with the generated ones, from the same flags and
+environment. Each difference is a line.
+
+Exit code: 0 no difference, 2 differences, 1 failure.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return verifyPolicy(c.Context(), o, cluster, r)
+		},
+	}
+	o.register(c)
+	cluster.Register(c)
+	return c
+}
+
+func verifyPolicy(ctx context.Context, o policyOptions, cluster connect.Cluster, r *command.Env) error {
+	config, err := o.config(r.Getenv)
+	if err != nil {
+		return err
+	}
+	objects, err := policy.Generate(config)
+	if err != nil {
+		return err
+	}
+	api, err := cluster.Connect()
+	if err != nil {
+		return err
+	}
+	var differences []string
+	for _, object := range objects {
+		var installed map[string]any
+		err := api.Get(ctx, object.Path(), &installed)
+		if kube.IsNotFound(err) {
+			differences = append(differences, object.Kind+" "+object.Metadata.Name+": not installed")
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		different, err := object.Differences(installed)
+		if err != nil {
+			return err
+		}
+		differences = append(differences, different...)
+	}
+	for _, d := range differences {
+		r.Out.Printf("%s\n", d)
+	}
+	if len(differences) > 0 {
+		return command.Exit(command.ExitDifferent, errors.New(command.Number(len(differences), "difference")))
+	}
+	r.Out.Printf("%d objects are as generated\n", len(objects))
+	return nil
+}
