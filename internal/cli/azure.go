@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/spf13/cobra"
 
 	"azwi/internal/azure"
@@ -115,14 +114,11 @@ func checkEndpoint(name, endpoint string) error {
 
 // An azureSession is a signed-in caller. Nothing has been asked yet.
 type azureSession struct {
-	cloud      entra.Cloud
-	credential azcore.TokenCredential
-	graph      *graph.Client
-	arm        *arm.Client
+	cloud entra.Cloud
+	graph *graph.Client
+	arm   *arm.Client
 	// tenant and subscription may be empty: not every command needs them.
 	tenant, subscription string
-	// graphAudience is the resource of Graph's tokens.
-	graphAudience string
 }
 
 // signIn makes the clients. It asks for no token, so it fails only on what is
@@ -182,7 +178,7 @@ func (o *azureOptions) signIn(ctx context.Context, getenv func(string) string) (
 	}
 	options := c.ClientOptions()
 	return &azureSession{
-		cloud: c.Cloud, credential: credential, tenant: c.TenantID, subscription: subscription, graphAudience: graphAudience,
+		cloud: c.Cloud, tenant: c.TenantID, subscription: subscription,
 		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		arm:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil

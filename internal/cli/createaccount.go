@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 	"unicode/utf8"
 
@@ -310,16 +309,7 @@ func (a *accountRun) federate(ctx context.Context) error {
 		a.step(credentialStep(want, outcomeCreated)) // of a dry run
 		return nil
 	}
-	var outcome federation.Outcome
-	ensure := func() (err error) {
-		want, outcome, err = a.credentials.Ensure(ctx, identity, want, a.o.dryRun)
-		return err
-	}
-	err := ensure()
-	if a.fresh && azure.NotFound(err) {
-		// An identity that was just created is not known everywhere yet.
-		err = provision.Spread(ctx, http.StatusNotFound, ensure)
-	}
+	want, outcome, err := a.credentials.Ensure(ctx, identity, want, a.o.dryRun)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (s *azureSession) steps() provision.Azure {
 }
 
 func (s *azureSession) checker() *permission.Checker {
-	return &permission.Checker{Credential: s.credential, GraphAudience: s.graphAudience, Graph: s.graph, ARM: s.arm}
+	return &permission.Checker{Graph: s.graph, ARM: s.arm}
 }
 
 func (r *root) printPermissions(report permission.Report) {

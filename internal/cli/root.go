@@ -120,6 +120,9 @@ func (r *root) report(err error) {
 		text = err.Error()
 	}
 	r.Err.Block("azwi: ", "  ", text)
+	if id := azure.Refused(err).RequestID; r.debug && id != "" {
+		r.Err.Block("request ID: ", "  ", id)
+	}
 	if advice := azure.Advice(err); advice != "" {
 		r.Err.Block("what to do: ", "  ", advice)
 	}

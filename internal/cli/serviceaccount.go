@@ -419,7 +419,7 @@ func (a *accountRun) noteIdentity() {
 
 // federated is the identity as internal/identity/federation has it.
 func (a *accountRun) federated() federation.Identity {
-	i := federation.Identity{Name: a.identity.Name, ApplicationID: a.identity.ObjectID}
+	i := federation.Identity{Name: a.identity.Name, ApplicationID: a.identity.ObjectID, Fresh: a.fresh}
 	if a.identity.ObjectID == "" {
 		i.ManagedIdentity = a.reference.Managed
 	}

@@ -7,9 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
@@ -17,12 +14,8 @@ import (
 
 // A Checker asks what its caller may do. Every field is required.
 type Checker struct {
-	// Credential is the caller's.
-	Credential azcore.TokenCredential
-	// GraphAudience is the resource of Graph's tokens.
-	GraphAudience string
-	Graph         *graph.Client
-	ARM           *arm.Client
+	Graph *graph.Client
+	ARM   *arm.Client
 }
 
 // A Verdict says whether something is allowed.
@@ -123,11 +116,11 @@ func (c *directoryCheck) who(ctx context.Context) error {
 	if c.caller != nil {
 		return nil
 	}
-	token, err := c.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{strings.TrimSuffix(c.GraphAudience, "/") + "/.default"}})
+	token, err := c.Graph.Token(ctx)
 	if err != nil {
 		return fmt.Errorf("sign in to Graph: %w", err)
 	}
-	caller, err := readCaller(token.Token)
+	caller, err := readCaller(token)
 	if err != nil {
 		c.caller, c.incomplete = &Caller{}, err
 		return nil

@@ -100,7 +100,6 @@ func TestUsers(t *testing.T) {
 			t.Cleanup(server.Close)
 			credential := tokenOf(t, map[string]any{"oid": user, "tid": "t", "scp": "Directory.AccessAsUser.All", "wids": test.wids, "roles": []string{"Application.ReadWrite.All"}})
 			checker := &permission.Checker{
-				Credential: credential, GraphAudience: server.URL,
 				Graph: graph.New(graph.Config{Endpoint: server.URL, Credential: credential, Options: azcore.ClientOptions{Transport: server.Client()}}),
 			}
 			need := permission.Need{Directory: test.need, Application: application}
@@ -123,7 +122,7 @@ func TestUsers(t *testing.T) {
 func TestOpaqueTokens(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []token{"opaque-secret", "a.!!secret!!.c", "e30.c2VjcmV0.c", tokenOf(t, map[string]any{"aud": "secret"})} {
-		checker := &permission.Checker{Credential: secret, GraphAudience: "https://graph.example.com"}
+		checker := &permission.Checker{Graph: graph.New(graph.Config{Endpoint: "https://graph.example.com", Credential: secret})}
 		report, err := checker.Check(t.Context(), []permission.Need{{Directory: permission.CreateApplication}})
 		if err != nil || len(report.Of(permission.Unknown)) != 1 {
 			t.Fatalf("%+v, %v", report, err)
