@@ -110,13 +110,6 @@ func answered(sdk error, resp *http.Response, out any) Refusal {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// SignInError reports whether err means that no token was to be had, and which
-// AADSTS code Entra gave, or 0.
-func SignInError(err error) (code int, ok bool) {
-	r := Refused(err)
-	return r.AADSTS, r.SignIn
-}
-
 // StatusOf returns the HTTP status and error code of an answer of Graph or
 // Resource Manager, or 0 if err is none.
 func StatusOf(err error) (status int, code string) {

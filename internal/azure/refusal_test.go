@@ -23,13 +23,14 @@ import (
 
 // answer is the SDK's error of an answer.
 func answer(status int, text string, header ...string) error {
-	resp := body(status, text, header...)
+	resp := body(status, text, header...) //nolint:bodyclose // in memory, and the error keeps it
 	resp.Status = fmt.Sprintf("%d %s", status, http.StatusText(status))
 	return fmt.Errorf("identity web: %w", runtime.NewResponseError(resp))
 }
 
 func signIn(status int, text string, header ...string) error {
-	return fmt.Errorf("graph: %w", &azidentity.AuthenticationFailedError{RawResponse: body(status, text, header...)})
+	resp := body(status, text, header...) //nolint:bodyclose // in memory, and the error keeps it
+	return fmt.Errorf("graph: %w", &azidentity.AuthenticationFailedError{RawResponse: resp})
 }
 
 // final is an error of the SDK that is not to be retried.

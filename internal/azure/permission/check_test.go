@@ -16,6 +16,7 @@ import (
 
 	"azwi/internal/azure/graph"
 	"azwi/internal/azure/permission"
+	"azwi/internal/finding"
 )
 
 // A token is a credential that always has the same access token.
@@ -110,6 +111,10 @@ func TestUsers(t *testing.T) {
 			got := report.Results[0]
 			if got.Verdict != test.want || !strings.Contains(got.Why, test.why) {
 				t.Errorf("%+v, want %s because of %q", got, test.want, test.why)
+			}
+			if want := map[permission.Verdict]finding.Severity{permission.Denied: finding.Error, permission.Unknown: finding.Warning}[got.Verdict]; (got.Code == "") != (want == 0) ||
+				got.Code != "" && got.Code.Severity() != want {
+				t.Errorf("%s because of %q", got.Verdict, got.Code)
 			}
 			if slices.ContainsFunc(got.GrantedBy, func(s string) bool { return strings.Contains(s, "application permission") }) {
 				t.Errorf("a user holds no application permission: %q", got.GrantedBy)
