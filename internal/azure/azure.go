@@ -50,7 +50,7 @@ type Config struct {
 	TokenFile string
 	// Cloud has the endpoints. Default: the public cloud.
 	Cloud entra.Cloud
-	// HTTP sends requests, guarded (see Service.Options). Default: a client like the SDK's own.
+	// HTTP sends requests, guarded (see Service.SDK). Default: a client like the SDK's own.
 	HTTP policy.Transporter
 }
 

@@ -56,12 +56,11 @@ func NewService(c ServiceConfig) *Service {
 	return s
 }
 
-// Options are those of the SDK's own clients of the service, and the credential is what
-// they sign in with. They send requests, those of redirects and next pages too, to the
-// service's own origin (scheme, host and port) and nowhere else, because the access token
-// goes with them; the size and duration of each answer is bounded, and errors about
-// answers are *AnswerError; and they try again when Retry does.
-func (s *Service) Options() (azcore.TokenCredential, azcore.ClientOptions) {
+// SDK is what the SDK's own clients of the service are made with. They send requests, those
+// of redirects and next pages too, to the service's own origin (scheme, host and port) and
+// nowhere else, because the access token goes with them. The size and duration of each
+// answer is bounded; errors about answers are *AnswerError. They try again when Retry does.
+func (s *Service) SDK() (azcore.TokenCredential, azcore.ClientOptions) {
 	return s.credential, s.options
 }
 

@@ -46,7 +46,7 @@ func New(c Config) *Client {
 		where = cloud.AzurePublic.Services[cloud.ResourceManager]
 	}
 	service := azure.NewService(azure.ServiceConfig{Endpoint: where.Endpoint, Audience: where.Audience, Credential: c.Credential, Options: c.Options})
-	credential, options := service.Options()
+	credential, options := service.SDK()
 	return &Client{service, credential, &azarm.ClientOptions{ClientOptions: options, DisableRPRegistration: true}}
 }
 

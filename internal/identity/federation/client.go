@@ -240,15 +240,15 @@ func explain(identity Identity, err error) error {
 	default:
 		return fmt.Errorf("%s: %w", identity, err)
 	}
-	return &refusal{identity.String() + ": " + advice, err}
+	return &advised{identity.String() + ": " + advice, err}
 }
 
-// A refusal has a text that fits on a line, and Azure's answer for whoever looks
+// An advised error has a text that fits on a line, and Azure's answer for whoever looks
 // at the status.
-type refusal struct {
+type advised struct {
 	text string
 	err  error
 }
 
-func (r *refusal) Error() string { return r.text }
-func (r *refusal) Unwrap() error { return r.err }
+func (a *advised) Error() string { return a.text }
+func (a *advised) Unwrap() error { return a.err }
