@@ -58,6 +58,10 @@ func rules() []rule {
 			name: "packages on the pod's and the token's way have no Azure client", whose: `^internal/(pod|token)(/.*)?$`,
 			never: `^github\.com/Azure/|` + anyOurs + `internal/azure(/|$)`,
 		},
+		{
+			name: "one neighbourhood knows Azure's SDK", whose: `.`, except: `^internal/azure(/.*)?$`,
+			never: `^github\.com/Azure/azure-sdk-for-go/`, direct: true,
+		},
 		{name: "the proxy links no Kubernetes module", whose: `^cmd/azwi-proxy$`, never: anyKubernetes},
 		{
 			name: "one package knows controller-runtime", whose: `.`, except: `^(internal/admission/webhook|cmd/azwi-webhook)$`,

@@ -24,7 +24,7 @@ func floors() [][]string {
 			"internal/connlimit", "internal/document", "internal/memlimit", "internal/oidc", "internal/plainfile",
 			"internal/spelling", "internal/loglevel",
 		},
-		{"internal/atomicfile", "internal/finding", "internal/guid", "internal/httpsurl", "internal/jwt", "internal/terminal", "internal/version", "charts"},
+		{"internal/atomicfile", "internal/finding", "internal/guid", "internal/httpsurl", "internal/jwt", "internal/retryafter", "internal/terminal", "internal/version", "charts"},
 		{"contract"},
 	}
 }

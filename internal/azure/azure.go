@@ -3,7 +3,6 @@ package azure
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -51,7 +50,7 @@ type Config struct {
 	TokenFile string
 	// Cloud has the endpoints. Default: the public cloud.
 	Cloud entra.Cloud
-	// HTTP sends requests, guarded (see Guard). Default: a client like the SDK's own.
+	// HTTP sends requests, guarded (see Service.SDK). Default: a client like the SDK's own.
 	HTTP policy.Transporter
 }
 
@@ -195,25 +194,4 @@ func readCertificate(files ...string) ([]byte, error) {
 		}
 	}
 	return all, nil
-}
-
-// StatusOf returns the HTTP status and error code of an answer of Graph or
-// Resource Manager, or 0 if err is none.
-func StatusOf(err error) (status int, code string) {
-	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
-		return answer.StatusCode, answer.ErrorCode
-	}
-	return 0, ""
-}
-
-// NotFound reports whether the object does not exist.
-func NotFound(err error) bool {
-	status, _ := StatusOf(err)
-	return status == http.StatusNotFound
-}
-
-// Forbidden reports whether the caller may not do it.
-func Forbidden(err error) bool {
-	status, _ := StatusOf(err)
-	return status == http.StatusForbidden
 }

@@ -212,8 +212,7 @@ func homeOf(r *http.Request) string { return "https://" + r.URL.Host }
 
 func refused(err error, text string) bool {
 	answer, ok := errors.AsType[*azure.AnswerError](err)
-	_, signIn := azure.SignInError(err)
-	return ok && !signIn && strings.Contains(answer.Error(), text)
+	return ok && !azure.Refused(err).SignIn && strings.Contains(answer.Error(), text)
 }
 
 func TestNoNextPageElsewhere(t *testing.T) {

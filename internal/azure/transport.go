@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
@@ -46,18 +45,6 @@ func refuse(format string, args ...any) *AnswerError {
 	return &AnswerError{fmt.Sprintf(format, args...)}
 }
 
-// Guard makes the clients of one service send requests, those of redirects and
-// next pages too, to the service's own origin (scheme, host and port of endpoint)
-// and nowhere else, because the access token goes with them. It also bounds the
-// size and duration of each answer. Errors about answers are *AnswerError.
-func Guard(o azcore.ClientOptions, endpoint string) azcore.ClientOptions {
-	g := &guard{origins: []string{originOf(endpoint)}}
-	o.Transport = newGuard(o.Transport, g)
-	// Before the SDK asks for a token, and again for what redirects lead to.
-	o.PerCallPolicies = append(slices.Clone(o.PerCallPolicies), g)
-	return o
-}
-
 // Do implements policy.Policy.
 func (g *guard) Do(r *policy.Request) (*http.Response, error) {
 	if err := g.check(r.Raw()); err != nil {
@@ -66,7 +53,7 @@ func (g *guard) Do(r *policy.Request) (*http.Response, error) {
 	return r.Next()
 }
 
-// guardSignIn is Guard for requests that carry secrets and assertions. Microsoft's
+// guardSignIn is a Service's transport for requests that carry secrets and assertions. Microsoft's
 // authorities have several names. Redirects are not followed at all.
 func (c Config) guardSignIn() policy.Transporter {
 	g := &guard{

@@ -1,6 +1,9 @@
 package finding
 
-import "slices"
+import (
+	"net/http"
+	"slices"
+)
 
 // Class says what to do about a refusal.
 type Class int
@@ -24,6 +27,18 @@ func (c Class) String() string {
 	default:
 		return "permanent"
 	}
+}
+
+// ClassOf judges an answer of Entra, Graph or Resource Manager by its AADSTS code, 0 if it
+// has none, or else by its HTTP status.
+func ClassOf(status, aadsts int) Class {
+	if class := Explain(aadsts).Class; class != Permanent {
+		return class
+	}
+	if status == http.StatusRequestTimeout || status == http.StatusTooManyRequests || status >= http.StatusInternalServerError {
+		return Transient
+	}
+	return Permanent
 }
 
 // An AADSTS explains error codes of Entra's token endpoint in terms of workload identity.

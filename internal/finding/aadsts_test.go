@@ -123,3 +123,20 @@ func TestAdviceForOtherIssuers(t *testing.T) {
 		}
 	}
 }
+
+// What is known of the code counts for more than the status.
+func TestClassOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		status, code int
+		want         finding.Class
+	}{
+		{0, 0, finding.Permanent}, {400, 0, finding.Permanent}, {403, 0, finding.Permanent}, {404, 0, finding.Permanent}, {409, 0, finding.Permanent},
+		{408, 0, finding.Transient}, {429, 0, finding.Transient}, {500, 0, finding.Transient}, {504, 99, finding.Transient},
+		{400, 50196, finding.Transient}, {401, 700213, finding.Replication}, {429, 700213, finding.Replication}, {401, 7000215, finding.Permanent},
+	} {
+		if got := finding.ClassOf(tt.status, tt.code); got != tt.want {
+			t.Errorf("%d, AADSTS%d: %s, want %s", tt.status, tt.code, got, tt.want)
+		}
+	}
+}

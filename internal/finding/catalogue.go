@@ -54,6 +54,16 @@ const (
 	CodeSubject     Code = "subject"
 )
 
+// Codes of what the signed-in caller may do in Azure.
+const (
+	CodeActionNotGranted Code = "action-not-granted"
+	CodeNotWritable      Code = "application-not-writable"
+	CodeNotCreatable     Code = "application-not-creatable"
+	CodePermissions      Code = "permissions-unreadable"
+	CodeDirectory        Code = "directory-unreadable"
+	CodeDirectoryRole    Code = "directory-role-unknown"
+)
+
 // An Entry is what the catalogue says of a code.
 type Entry struct {
 	Code     Code
@@ -65,8 +75,9 @@ type Entry struct {
 }
 
 const (
-	lintPage    = "lint.md"
-	webhookPage = "webhook.md"
+	lintPage       = "lint.md"
+	webhookPage    = "webhook.md"
+	permissionPage = "serviceaccount.md"
 )
 
 // Catalogue returns all entries, in the order of docs/lint.md.
@@ -125,6 +136,13 @@ func Catalogue() []Entry {
 		{CodeProxyImage, Error, "no image is configured for the proxy", webhookPage},
 		{CodeUpstreamImages, Warning, "the proxy's images are upstream's", webhookPage},
 		{CodePodTooLarge, Error, "the pod is beyond the limits of injection", webhookPage},
+
+		{CodeActionNotGranted, Error, "the caller has no role with the action at the scope", permissionPage},
+		{CodeNotWritable, Error, "the caller may not write the application", permissionPage},
+		{CodeNotCreatable, Error, "the caller may not create applications", permissionPage},
+		{CodePermissions, Warning, "the caller's permissions at the scope can't be read", permissionPage},
+		{CodeDirectory, Warning, "the caller may not read what decides in the directory", permissionPage},
+		{CodeDirectoryRole, Warning, "the caller has a directory role that azwi does not know", permissionPage},
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"azwi/internal/pod/inject"
+	"azwi/internal/retryafter"
 )
 
 // Errors of Get, for errors.Is. Any other error is the API server's or the
@@ -244,8 +244,7 @@ func (r *Reader) try(ctx context.Context, k key) (inject.Account, error) {
 	case resp.StatusCode == http.StatusForbidden:
 		return inject.Account{}, ErrForbidden
 	case resp.StatusCode != http.StatusOK:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // absent or a date: no wait
-		return inject.Account{}, &statusError{resp.StatusCode, time.Duration(max(seconds, 0)) * time.Second}
+		return inject.Account{}, &statusError{resp.StatusCode, retryafter.Of(resp.Header, time.Now())}
 	case err != nil:
 		return inject.Account{}, fmt.Errorf("the answer was cut off: %w", err)
 	case len(body) > mostBytes:

@@ -2,7 +2,6 @@ package arm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azarm "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
@@ -34,52 +32,22 @@ type Config struct {
 	Options azcore.ClientOptions
 }
 
-// A Client is safe for concurrent use. Its errors are *azcore.ResponseError where
-// Resource Manager answered.
+// A Client is safe for concurrent use. Its errors are for azure.Refused.
 type Client struct {
+	service    *azure.Service
 	credential azcore.TokenCredential
 	options    *azarm.ClientOptions
 }
 
 // New makes a client. It sends nothing.
 func New(c Config) *Client {
-	endpoint := cloud.AzurePublic.Services[cloud.ResourceManager].Endpoint
-	if known, ok := c.Options.Cloud.Services[cloud.ResourceManager]; ok {
-		endpoint = known.Endpoint
+	where, ok := c.Options.Cloud.Services[cloud.ResourceManager]
+	if !ok {
+		where = cloud.AzurePublic.Services[cloud.ResourceManager]
 	}
-	options := &azarm.ClientOptions{ClientOptions: azure.Guard(c.Options, endpoint), DisableRPRegistration: true}
-	// 409 of concurrent writes passes as soon as the other write is done.
-	options.Retry.ShouldRetry = shouldRetry
-	if options.Retry.RetryDelay == 0 {
-		options.Retry.RetryDelay = time.Second
-	}
-	options.Retry.MaxRetries = 5
-	return &Client{credential: c.Credential, options: options}
-}
-
-// ConcurrentWrites is the error code of a second write of a federated credential
-// to the same managed identity while the first is under way.
-const ConcurrentWrites = "ConcurrentFederatedIdentityCredentialsWritesForSingleManagedIdentity"
-
-func shouldRetry(resp *http.Response, err error) bool {
-	if err != nil {
-		// A lost connection is worth another try; a refusal to sign in is not.
-		_, final := errors.AsType[interface {
-			error
-			NonRetriable()
-		}](err)
-		return !final
-	}
-	switch resp.StatusCode {
-	case http.StatusConflict:
-		// NewResponseError buffers the body, which the caller reads again.
-		answer, ok := errors.AsType[*azcore.ResponseError](runtime.NewResponseError(resp))
-		return ok && answer.ErrorCode == ConcurrentWrites
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
+	service := azure.NewService(azure.ServiceConfig{Endpoint: where.Endpoint, Audience: where.Audience, Credential: c.Credential, Options: c.Options})
+	credential, options := service.SDK()
+	return &Client{service, credential, &azarm.ClientOptions{ClientOptions: options, DisableRPRegistration: true}}
 }
 
 // An IdentityID is the resource ID of a managed identity, taken apart.
@@ -287,7 +255,7 @@ func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, c
 			PrincipalType: to.Ptr(armauthorization.PrincipalTypeServicePrincipal),
 		},
 	}, nil)
-	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok && answer.StatusCode == http.StatusConflict && answer.ErrorCode == "RoleAssignmentExists" {
+	if status, code := azure.StatusOf(err); status == http.StatusConflict && code == "RoleAssignmentExists" {
 		id, err = c.FindRoleAssignment(ctx, a)
 		return id, false, err
 	}
@@ -324,20 +292,13 @@ func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id s
 
 // GroupLocation reads the location of a resource group.
 func (c *Client) GroupLocation(ctx context.Context, subscription, group string) (string, error) {
-	client, err := azarm.NewClient("azwi", moduleVersion, c.credential, c.options)
-	if err != nil {
-		return "", err
-	}
 	var out struct{ Location string }
-	target := runtime.JoinPaths(client.Endpoint(), "subscriptions", url.PathEscape(subscription), "resourceGroups", url.PathEscape(group)) + "?api-version=2021-04-01"
-	if err := get(ctx, client, target, &out); err != nil {
+	target := runtime.JoinPaths(c.service.Endpoint, "subscriptions", url.PathEscape(subscription), "resourceGroups", url.PathEscape(group)) + "?api-version=2021-04-01"
+	if err := c.service.Do(ctx, http.MethodGet, target, nil, &out); err != nil {
 		return "", fmt.Errorf("resource group %s: %w", group, err)
 	}
 	return out.Location, nil
 }
-
-// moduleVersion must look like one.
-const moduleVersion = "v1.0.0"
 
 // ParseAssignmentID takes the resource ID of a role assignment apart.
 func ParseAssignmentID(id string) (scope, name string, err error) {
@@ -376,46 +337,14 @@ type Permission struct {
 // group or a resource. The SDK's own client knows only the latter two.
 // Source: https://learn.microsoft.com/rest/api/authorization/permissions
 func (c *Client) Permissions(ctx context.Context, scope string) (Permissions, error) {
-	client, err := azarm.NewClient("azwi", moduleVersion, c.credential, c.options)
-	if err != nil {
-		return nil, err
-	}
-	first := runtime.JoinPaths(client.Endpoint(), scope, "/providers/Microsoft.Authorization/permissions") + "?api-version=2022-04-01"
-	type page struct {
-		Value []Permission
-		Next  string `json:"nextLink"`
-	}
-	all, err := azure.List(ctx, runtime.NewPager(runtime.PagingHandler[page]{
-		More: func(p page) bool { return p.Next != "" },
-		Fetcher: func(ctx context.Context, before *page) (p page, err error) {
-			target := first
-			if before != nil {
-				target = before.Next
-			}
-			err = get(ctx, client, target, &p)
-			return p, err
-		},
-	}), func(p page) []Permission { return p.Value })
+	first := runtime.JoinPaths(c.service.Endpoint, scope, "/providers/Microsoft.Authorization/permissions") + "?api-version=2022-04-01"
+	all, err := azure.Pages[Permission](ctx, first, func(ctx context.Context, target string, out any) error {
+		return c.service.Do(ctx, http.MethodGet, target, nil, out)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("permissions at %s: %w", scope, err)
 	}
 	return all, nil
-}
-
-func get(ctx context.Context, client *azarm.Client, target string, out any) error {
-	req, err := runtime.NewRequest(ctx, http.MethodGet, target)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Pipeline().Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if !runtime.HasStatusCode(resp, http.StatusOK) {
-		return runtime.NewResponseError(resp)
-	}
-	return runtime.UnmarshalAsJSON(resp, out)
 }
 
 // Allow reports whether an action is allowed: by any entry that matches it and

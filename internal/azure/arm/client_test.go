@@ -89,7 +89,7 @@ func TestConcurrentWritesAreRetried(t *testing.T) {
 	}
 	cloud.Admin(t, http.MethodPut, "/faults", map[string]any{"faults": []any{map[string]any{
 		"service": "resource-manager", "method": "PUT", "path": "*/federatedIdentityCredentials/*",
-		"status": 409, "code": arm.ConcurrentWrites, "message": "busy", "times": 2,
+		"status": 409, "code": azure.ConcurrentWrites, "message": "busy", "times": 2,
 	}}}, nil)
 	group, ctx := errgroup.WithContext(t.Context())
 	for i := range 2 {

@@ -8,47 +8,20 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-
 	"azwi/internal/azure"
-	"azwi/internal/version"
 )
 
-// Config of a Client.
-type Config struct {
-	// Endpoint is Graph's URL, for example https://graph.microsoft.com. Required.
-	Endpoint string
-	// Audience is the resource of Graph's tokens. Default: Endpoint.
-	Audience string
-	// Credential signs in. Required.
-	Credential azcore.TokenCredential
-	// Options of the pipeline. The zero value works.
-	Options azcore.ClientOptions
-}
+// Config of a Client. Endpoint and Credential are required.
+type Config azure.ServiceConfig
 
-// A Client is safe for concurrent use. Its errors are *azcore.ResponseError where
-// Graph answered.
-type Client struct {
-	endpoint string
-	pipeline runtime.Pipeline
-}
+// A Client is safe for concurrent use. Its errors are for azure.Refused.
+type Client struct{ service *azure.Service }
 
 // New makes a client. It sends nothing.
-func New(c Config) *Client {
-	if c.Audience == "" {
-		c.Audience = c.Endpoint
-	}
-	scope := strings.TrimSuffix(c.Audience, "/") + "/.default"
-	c.Options = azure.Guard(c.Options, c.Endpoint)
-	return &Client{
-		endpoint: strings.TrimSuffix(c.Endpoint, "/"),
-		pipeline: runtime.NewPipeline("azwi", version.String(), runtime.PipelineOptions{
-			PerRetry: []policy.Policy{runtime.NewBearerTokenPolicy(c.Credential, []string{scope}, nil)},
-		}, &c.Options),
-	}
-}
+func New(c Config) *Client { return &Client{azure.NewService(azure.ServiceConfig(c))} }
+
+// Token is the access token that requests are sent with.
+func (c *Client) Token(ctx context.Context) (string, error) { return c.service.Token(ctx) }
 
 // An Application is an app registration.
 type Application struct {
@@ -203,7 +176,7 @@ func equals(field, value string) url.Values {
 
 func key(field, value string) string { return "(" + field + "=" + url.PathEscape(quote(value)) + ")" }
 
-func (c *Client) url(path string) string { return c.endpoint + "/v1.0" + path }
+func (c *Client) url(path string) string { return c.service.Endpoint + "/v1.0" + path }
 
 func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	var out T
@@ -217,21 +190,9 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 		// Graph reads a plus sign in a filter as itself.
 		first += "?" + strings.ReplaceAll(query.Encode(), "+", "%20")
 	}
-	type page struct {
-		Value []T    `json:"value"`
-		Next  string `json:"@odata.nextLink"`
-	}
-	all, err := azure.List(ctx, runtime.NewPager(runtime.PagingHandler[page]{
-		More: func(p page) bool { return p.Next != "" },
-		Fetcher: func(ctx context.Context, before *page) (p page, err error) {
-			target := first
-			if before != nil {
-				target = before.Next
-			}
-			err = c.do(ctx, http.MethodGet, target, nil, &p)
-			return p, err
-		},
-	}), func(p page) []T { return p.Value })
+	all, err := azure.Pages[T](ctx, first, func(ctx context.Context, target string, out any) error {
+		return c.do(ctx, http.MethodGet, target, nil, out)
+	})
 	if _, ok := errors.AsType[*azure.AnswerError](err); ok {
 		return nil, fmt.Errorf("list %s: %w", path, err)
 	}
@@ -239,30 +200,9 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 }
 
 func (c *Client) do(ctx context.Context, method, target string, in, out any) error {
-	req, err := runtime.NewRequest(ctx, method, target)
-	if err != nil {
+	err := c.service.Do(ctx, method, target, in, out)
+	if status, _ := azure.StatusOf(err); err != nil && status == 0 {
 		return fmt.Errorf("graph: %w", err)
 	}
-	req.Raw().Header.Set("Accept", "application/json")
-	if in != nil {
-		if err := runtime.MarshalAsJSON(req, in); err != nil {
-			return fmt.Errorf("graph: %w", err)
-		}
-	}
-	resp, err := c.pipeline.Do(req)
-	if err != nil {
-		return fmt.Errorf("graph: %w", err)
-	}
-	defer resp.Body.Close()
-	if !runtime.HasStatusCode(resp, http.StatusOK, http.StatusCreated, http.StatusNoContent) {
-		return runtime.NewResponseError(resp)
-	}
-	if out == nil {
-		runtime.Drain(resp)
-		return nil
-	}
-	if err := runtime.UnmarshalAsJSON(resp, out); err != nil {
-		return fmt.Errorf("graph: read the answer: %w", err)
-	}
-	return nil
+	return err
 }

@@ -1,5 +1,4 @@
 // Package graph is a small typed client of Microsoft Graph: applications, their
-// federated identity credentials, and service principals. It sends through the
-// pipeline of Azure's SDK, which signs in, retries 429 and 5xx, and honours
-// Retry-After. It decides nothing: what to create is internal/identity/federation's.
+// federated identity credentials, and service principals. It sends through
+// azure.Service, which signs in and retries. It decides nothing: what to create is internal/identity/federation's.
 package graph

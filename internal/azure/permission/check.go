@@ -7,22 +7,16 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
+	"azwi/internal/finding"
 )
 
 // A Checker asks what its caller may do. Every field is required.
 type Checker struct {
-	// Credential is the caller's.
-	Credential azcore.TokenCredential
-	// GraphAudience is the resource of Graph's tokens.
-	GraphAudience string
-	Graph         *graph.Client
-	ARM           *arm.Client
+	Graph *graph.Client
+	ARM   *arm.Client
 }
 
 // A Verdict says whether something is allowed.
@@ -45,10 +39,17 @@ type Result struct {
 	// directory.
 	Where   string  `json:"where,omitempty"`
 	Verdict Verdict `json:"verdict"`
+	// Code says what keeps the caller from it; empty if that is Allowed.
+	Code finding.Code `json:"code,omitempty"`
 	// Why is for people.
 	Why string `json:"why,omitempty"`
 	// GrantedBy names roles that would allow it, the smallest first.
 	GrantedBy []string `json:"grantedBy,omitempty"`
+}
+
+// because is a result other than Allowed.
+func (r *Result) because(v Verdict, f finding.Finding) {
+	r.Verdict, r.Code, r.Why = v, f.Code(), f.Text()
 }
 
 // A Report is what was found out.
@@ -83,7 +84,7 @@ func (c *Checker) Check(ctx context.Context, needs []Need) (Report, error) {
 			p, known := permissions[strings.ToLower(need.Scope)]
 			if !known {
 				p.all, p.err = c.ARM.Permissions(ctx, need.Scope)
-				if _, signIn := azure.SignInError(p.err); signIn {
+				if azure.Refused(p.err).SignIn {
 					return Report{}, p.err
 				}
 				permissions[strings.ToLower(need.Scope)] = p
@@ -103,9 +104,10 @@ func (p scopePermissions) check(need Need) Result {
 	r := Result{What: need.Action, Where: need.Scope, Verdict: Allowed}
 	switch {
 	case p.err != nil:
-		r.Verdict, r.Why = Unknown, "the permissions can't be read: "+azure.Brief(p.err)
+		r.because(Unknown, finding.PermissionsUnreadable(azure.Brief(p.err)))
 	case !p.all.Allow(need.Action):
-		r.Verdict, r.Why, r.GrantedBy = Denied, "no role of the caller at this scope has the action", GrantedBy(need.Action)
+		r.because(Denied, finding.ActionNotGranted())
+		r.GrantedBy = GrantedBy(need.Action)
 	}
 	return r
 }
@@ -123,11 +125,11 @@ func (c *directoryCheck) who(ctx context.Context) error {
 	if c.caller != nil {
 		return nil
 	}
-	token, err := c.Credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{strings.TrimSuffix(c.GraphAudience, "/") + "/.default"}})
+	token, err := c.Graph.Token(ctx)
 	if err != nil {
 		return fmt.Errorf("sign in to Graph: %w", err)
 	}
-	caller, err := readCaller(token.Token)
+	caller, err := readCaller(token)
 	if err != nil {
 		c.caller, c.incomplete = &Caller{}, err
 		return nil
@@ -177,13 +179,13 @@ func (c *directoryCheck) check(ctx context.Context, need Need) (Result, error) {
 	case allowed:
 		return r, nil
 	case err != nil:
-		r.Verdict, r.Why = Unknown, "the directory can't be asked: "+azure.Brief(err)
+		r.because(Unknown, finding.DirectoryUnreadable(azure.Brief(err)))
 	case slices.ContainsFunc(strange, func(id string) bool { return !knownRole(id) }):
-		r.Verdict, r.Why = Unknown, "the caller holds directory roles that azwi does not know"
+		r.because(Unknown, finding.DirectoryRoleUnknown())
 	case others:
-		r.Verdict, r.Why = Denied, "the caller neither owns the application nor holds a role that writes those of others"
+		r.because(Denied, finding.ApplicationNotWritable())
 	default:
-		r.Verdict, r.Why = Denied, "the caller holds no role that creates applications"
+		r.because(Denied, finding.ApplicationNotCreatable())
 	}
 	r.GrantedBy = c.roles(others)
 	return r, nil

@@ -16,6 +16,7 @@ import (
 
 	"azwi/internal/azure/graph"
 	"azwi/internal/azure/permission"
+	"azwi/internal/finding"
 )
 
 // A token is a credential that always has the same access token.
@@ -100,7 +101,6 @@ func TestUsers(t *testing.T) {
 			t.Cleanup(server.Close)
 			credential := tokenOf(t, map[string]any{"oid": user, "tid": "t", "scp": "Directory.AccessAsUser.All", "wids": test.wids, "roles": []string{"Application.ReadWrite.All"}})
 			checker := &permission.Checker{
-				Credential: credential, GraphAudience: server.URL,
 				Graph: graph.New(graph.Config{Endpoint: server.URL, Credential: credential, Options: azcore.ClientOptions{Transport: server.Client()}}),
 			}
 			need := permission.Need{Directory: test.need, Application: application}
@@ -111,6 +111,10 @@ func TestUsers(t *testing.T) {
 			got := report.Results[0]
 			if got.Verdict != test.want || !strings.Contains(got.Why, test.why) {
 				t.Errorf("%+v, want %s because of %q", got, test.want, test.why)
+			}
+			if want := map[permission.Verdict]finding.Severity{permission.Denied: finding.Error, permission.Unknown: finding.Warning}[got.Verdict]; (got.Code == "") != (want == 0) ||
+				got.Code != "" && got.Code.Severity() != want {
+				t.Errorf("%s because of %q", got.Verdict, got.Code)
 			}
 			if slices.ContainsFunc(got.GrantedBy, func(s string) bool { return strings.Contains(s, "application permission") }) {
 				t.Errorf("a user holds no application permission: %q", got.GrantedBy)
@@ -123,7 +127,7 @@ func TestUsers(t *testing.T) {
 func TestOpaqueTokens(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []token{"opaque-secret", "a.!!secret!!.c", "e30.c2VjcmV0.c", tokenOf(t, map[string]any{"aud": "secret"})} {
-		checker := &permission.Checker{Credential: secret, GraphAudience: "https://graph.example.com"}
+		checker := &permission.Checker{Graph: graph.New(graph.Config{Endpoint: "https://graph.example.com", Credential: secret})}
 		report, err := checker.Check(t.Context(), []permission.Need{{Directory: permission.CreateApplication}})
 		if err != nil || len(report.Of(permission.Unknown)) != 1 {
 			t.Fatalf("%+v, %v", report, err)

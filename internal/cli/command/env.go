@@ -127,6 +127,9 @@ func (r *Env) report(err error) {
 		text = err.Error()
 	}
 	r.Err.Block("azwi: ", "  ", text)
+	if id := azure.Refused(err).RequestID; r.Debug && id != "" {
+		r.Err.Block("request ID: ", "  ", id)
+	}
 	if advice := azure.Advice(err); advice != "" {
 		r.Err.Block("what to do: ", "  ", advice)
 	}

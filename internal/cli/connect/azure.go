@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/spf13/cobra"
 
 	"azwi/internal/azure"
@@ -119,14 +118,11 @@ func checkEndpoint(name, endpoint string) error {
 
 // A Session is a signed-in caller. Nothing has been asked yet.
 type Session struct {
-	Cloud      entra.Cloud
-	credential azcore.TokenCredential
-	graph      *graph.Client
-	ARM        *arm.Client
+	Cloud entra.Cloud
+	graph *graph.Client
+	ARM   *arm.Client
 	// tenant and subscription may be empty: not every command needs them.
 	Tenant, Subscription string
-	// graphAudience is the resource of Graph's tokens.
-	graphAudience string
 }
 
 // SignIn makes the clients. It asks for no token, so it fails only on what is
@@ -186,7 +182,7 @@ func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Sessio
 	}
 	options := c.ClientOptions()
 	return &Session{
-		Cloud: c.Cloud, credential: credential, Tenant: c.TenantID, Subscription: subscription, graphAudience: graphAudience,
+		Cloud: c.Cloud, Tenant: c.TenantID, Subscription: subscription,
 		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		ARM:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil

@@ -18,7 +18,7 @@ func (s *Session) Steps() provision.Azure {
 
 // Checker tells what the caller may do.
 func (s *Session) Checker() *permission.Checker {
-	return &permission.Checker{Credential: s.credential, GraphAudience: s.graphAudience, Graph: s.graph, ARM: s.ARM}
+	return &permission.Checker{Graph: s.graph, ARM: s.ARM}
 }
 
 // CheckPermissions tells beforehand what would be refused: a proven no is an

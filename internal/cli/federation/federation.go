@@ -25,6 +25,7 @@ import (
 	"azwi/internal/guid"
 )
 
+// New makes the command.
 func New(r *command.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "federation", Short: "Federate many service accounts with many identities from one file", Args: cobra.NoArgs,

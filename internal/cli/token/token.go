@@ -15,6 +15,7 @@ import (
 	"azwi/internal/oidc"
 )
 
+// New makes the command.
 func New(r *command.Env) *cobra.Command {
 	var o tokenCommand
 	cmd := &cobra.Command{

@@ -3,20 +3,12 @@ package federation
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
@@ -39,7 +31,7 @@ type Config struct {
 
 // A Client reads and writes the credentials of identities. It is safe for
 // concurrent use: writes to one identity follow each other, as Azure wants it, and
-// are tried again when Azure is busy. Time is package time's.
+// are tried again as azure.Retry says. Time is package time's.
 type Client struct {
 	config Config
 	mu     sync.Mutex
@@ -197,82 +189,13 @@ func (c *Client) inTurn(ctx context.Context, identity Identity, write func() err
 	return write()
 }
 
-// How long a request waits for another try at least and at most where Azure does
-// not say, and in all. With Azure's limit of one write in four seconds per
-// identity, and others that write as well, a few refusals are nothing unusual.
-const (
-	firstDelay = time.Second
-	maxDelay   = 30 * time.Second
-	patience   = 5 * time.Minute
-)
-
 // retry sends a request again as long as that may help.
 func (c *Client) retry(ctx context.Context, identity Identity, send func(context.Context) error) error {
-	// Here and not in the SDK, which does not know which conflicts pass.
-	once := policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
-	delay, waited := firstDelay, time.Duration(0)
-	for {
-		err := send(once)
-		if err == nil || ctx.Err() != nil || !passes(err) {
-			return err
-		}
-		wait := retryAfter(err)
-		if wait == 0 {
-			wait = delay
-			delay = min(2*delay, maxDelay)
-		}
-		// Not all that were refused together again together.
-		wait += rand.N(min(wait, maxDelay)/4 + 1)
-		if waited += wait; waited > patience {
-			return err
-		}
-		c.config.Waiting(identity, err, wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
+	again := azure.Retry{Waiting: func(why error, pause time.Duration) { c.config.Waiting(identity, why, pause) }}
+	if identity.Fresh {
+		again.New = http.StatusNotFound
 	}
-}
-
-// passes reports whether the same write may work later.
-func passes(err error) bool {
-	status, code := azure.StatusOf(err)
-	switch status {
-	case 0:
-		// A lost connection is worth another try; a refusal to sign in, or an answer that
-		// is not accepted, is not.
-		_, final := errors.AsType[interface {
-			error
-			NonRetriable()
-		}](err)
-		_, network := errors.AsType[net.Error](err)
-		return !final && (network || errors.Is(err, io.ErrUnexpectedEOF))
-	case http.StatusConflict:
-		return code == arm.ConcurrentWrites
-	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
-
-// retryAfter is how long Azure says to wait, or 0.
-func retryAfter(err error) time.Duration {
-	answer, ok := errors.AsType[*azcore.ResponseError](err)
-	if !ok || answer.RawResponse == nil {
-		return 0
-	}
-	text := answer.RawResponse.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
-		return min(time.Duration(seconds)*time.Second, patience)
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, min(time.Until(at), patience))
-	}
-	return 0
+	return again.Do(ctx, send)
 }
 
 // A LimitError says that an identity can't hold the credentials.
@@ -310,22 +233,22 @@ func explain(identity Identity, err error) error {
 		advice = "not permitted: get the role Managed Identity Contributor on it"
 	case status == http.StatusMethodNotAllowed:
 		advice = "its region has no federated credentials: create an identity in another region"
-	case code == arm.ConcurrentWrites:
+	case code == azure.ConcurrentWrites:
 		advice = "another caller keeps changing its federated credentials: run the command again later"
 	case status == http.StatusTooManyRequests:
 		advice = "Azure keeps refusing because of too many requests: run the command again later"
 	default:
 		return fmt.Errorf("%s: %w", identity, err)
 	}
-	return &refusal{identity.String() + ": " + advice, err}
+	return &advised{identity.String() + ": " + advice, err}
 }
 
-// A refusal has a text that fits on a line, and Azure's answer for whoever looks
+// An advised error has a text that fits on a line, and Azure's answer for whoever looks
 // at the status.
-type refusal struct {
+type advised struct {
 	text string
 	err  error
 }
 
-func (r *refusal) Error() string { return r.text }
-func (r *refusal) Unwrap() error { return r.err }
+func (a *advised) Error() string { return a.text }
+func (a *advised) Unwrap() error { return a.err }

@@ -206,6 +206,32 @@ func refuseUntil(r *http.Request, try, until, status int, after, body string) *h
 	return response(r, status, header, body)
 }
 
+// One that was just created may be unknown for half a minute, which nobody is told.
+func TestFreshIdentity(t *testing.T) {
+	t.Parallel()
+	for _, fresh := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := start(t, ordersSeed)
+			for _, identity := range both(t, c) {
+				tries := 0
+				c.before = func(r *http.Request) *http.Response {
+					tries++
+					return refuseUntil(r, tries, 3, http.StatusNotFound, "", "{}")
+				}
+				identity.Fresh = fresh
+				client := federation.NewClient(federation.Config{Graph: c.graph, ARM: c.arm, Waiting: func(_ federation.Identity, why error, _ time.Duration) {
+					t.Errorf("told of %v", why)
+				}})
+				_, _, err := client.Ensure(t.Context(), identity, identity.Credential("shop", "orders", "https://issuer.example.com/", audience, ""), false)
+				if (err == nil) != fresh || fresh && tries != 3 || !fresh && tries != 1 {
+					t.Errorf("%s, fresh %t: %v after %d tries", identity, fresh, err, tries)
+				}
+				c.before = nil
+			}
+		})
+	}
+}
+
 func TestUnknownIdentity(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

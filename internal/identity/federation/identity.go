@@ -16,6 +16,8 @@ type Identity struct {
 	ApplicationID string
 	// ManagedIdentity is a managed identity's resource ID.
 	ManagedIdentity arm.IdentityID
+	// Fresh says that it was just created, so that it may not be known everywhere yet.
+	Fresh bool
 }
 
 // IsApplication tells an application from a managed identity.

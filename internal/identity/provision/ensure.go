@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"time"
 
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
@@ -38,7 +37,7 @@ func (a Azure) EnsurePrincipal(ctx context.Context, identity Identity, tags []st
 	}
 	var principal graph.ServicePrincipal
 	// An application that was just created is not known everywhere yet.
-	err = Spread(ctx, http.StatusBadRequest, func() (err error) {
+	err = azure.Retry{New: http.StatusBadRequest}.Do(ctx, func(ctx context.Context) (err error) {
 		principal, err = a.Graph.CreateServicePrincipal(ctx, identity.ClientID, tags...)
 		return err
 	})
@@ -52,31 +51,6 @@ func (a Azure) EnsurePrincipal(ctx context.Context, identity Identity, tags []st
 		return "", false, fmt.Errorf("create the service principal of application %s: %w", identity.ClientID, err)
 	}
 	return principal.ObjectID, true, nil
-}
-
-// How often and how long Spread waits: half a minute together.
-const (
-	spreadTries = 8
-	spreadDelay = 4 * time.Second
-)
-
-// Spread does something with an object that was just created, and again while the
-// answer has the status by which the directory says that it does not know the
-// object yet.
-func Spread(ctx context.Context, status int, do func() error) error {
-	for try := 1; ; try++ {
-		err := do()
-		if got, _ := azure.StatusOf(err); err == nil || got != status || try == spreadTries {
-			return err
-		}
-		timer := time.NewTimer(spreadDelay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // FindPrincipal returns the object ID of the identity's service principal, or of

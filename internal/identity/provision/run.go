@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 
-	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
-	"azwi/internal/identity/federation"
 )
 
 // A Result is what a run leaves behind.
@@ -88,16 +85,8 @@ func (x *run) ensureAccount(ctx context.Context, s *Step) error {
 
 func (x *run) ensureCredential(ctx context.Context, s *Step) error {
 	identity, want := x.request.credential(x.seen, x.identity)
-	var outcome federation.Outcome
-	ensure := func() (err error) {
-		want, outcome, err = x.Credentials.Ensure(ctx, identity, want, false)
-		return err
-	}
-	err := ensure()
-	if x.fresh && azure.NotFound(err) {
-		// An identity that was just created is not known everywhere yet.
-		err = Spread(ctx, http.StatusNotFound, ensure)
-	}
+	identity.Fresh = x.fresh
+	want, outcome, err := x.Credentials.Ensure(ctx, identity, want, false)
 	s.What, s.ID, s.Outcome = credentialText(want), want.Name, Outcome(outcome)
 	return err
 }

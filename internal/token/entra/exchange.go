@@ -16,6 +16,7 @@ import (
 
 	"azwi/internal/finding"
 	"azwi/internal/httpsurl"
+	"azwi/internal/retryafter"
 )
 
 // ExchangerConfig says which token endpoint to use, and how to reach it.
@@ -233,25 +234,20 @@ func (e *Error) Error() string {
 	return e.Description
 }
 
-// Class says what to do about the error. Codes that this project does not know
-// are judged by the HTTP status; what is no answer of Entra's own, such as a
+// Class says what to do about the error. What is no answer of Entra's own, such as a
 // gateway's page, is transient.
 func (e *Error) Class() finding.Class {
-	if class := finding.Explain(e.Code).Class; class != finding.Permanent {
-		return class
-	}
-	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout || e.Status >= http.StatusInternalServerError ||
-		e.Code == 0 && e.Name == "" {
+	if e.Code == 0 && e.Name == "" {
 		return finding.Transient
 	}
-	return finding.Permanent
+	return finding.ClassOf(e.Status, e.Code)
 }
 
 // Advice says what to do about the error, in one line; it is empty if nothing is known.
 func (e *Error) Advice() string { return e.Presented.Advice(e.Code) }
 
 func (x *Exchanger) failure(resp *http.Response, body []byte, r ExchangeRequest) *Error {
-	e := &Error{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), x.config.Now()), Presented: presented(r)}
+	e := &Error{Status: resp.StatusCode, RetryAfter: retryafter.Of(resp.Header, x.config.Now()), Presented: presented(r)}
 	var answer struct {
 		Name          string `json:"error"`
 		Description   string `json:"error_description"`
@@ -328,16 +324,4 @@ func short(s string, most int) string {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
-}
-
-// retryAfter reads the header in both of its forms. Absurd values count as a day.
-func retryAfter(header string, now time.Time) time.Duration {
-	const most = 24 * time.Hour
-	if n, err := strconv.ParseUint(header, 10, 32); err == nil {
-		return min(time.Duration(n)*time.Second, most)
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return min(max(at.Sub(now), 0), most)
-	}
-	return 0
 }

@@ -1,0 +1,35 @@
+package finding
+
+// What keeps the signed-in caller from writing to Azure, or azwi from knowing that.
+
+// ActionNotGranted is an action of Resource Manager that no role of the caller has.
+func ActionNotGranted() Finding {
+	return found(CodeActionNotGranted, Subject{}, "no role of the caller at this scope has the action")
+}
+
+// ApplicationNotWritable is an application of somebody else.
+func ApplicationNotWritable() Finding {
+	return found(CodeNotWritable, Subject{}, "the caller neither owns the application nor holds a role that writes those of others")
+}
+
+// ApplicationNotCreatable is a tenant in which the caller creates no applications.
+func ApplicationNotCreatable() Finding {
+	return found(CodeNotCreatable, Subject{}, "the caller holds no role that creates applications")
+}
+
+// PermissionsUnreadable is a scope that tells the caller nothing; the problem is Resource
+// Manager's answer.
+func PermissionsUnreadable(problem string) Finding {
+	return found(CodePermissions, Subject{}, "the permissions can't be read: %s", problem)
+}
+
+// DirectoryUnreadable is a directory that tells the caller nothing; the problem is Graph's
+// answer, or why it was not asked.
+func DirectoryUnreadable(problem string) Finding {
+	return found(CodeDirectory, Subject{}, "the directory can't be asked: %s", problem)
+}
+
+// DirectoryRoleUnknown is a custom role, or a new one.
+func DirectoryRoleUnknown() Finding {
+	return found(CodeDirectoryRole, Subject{}, "the caller holds directory roles that azwi does not know")
+}

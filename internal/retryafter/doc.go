@@ -1,0 +1,2 @@
+// Package retryafter reads the Retry-After header of HTTP answers.
+package retryafter
