@@ -20,7 +20,7 @@ import (
 // injectOptions are the flags of azwi inject.
 type injectOptions struct {
 	manifestOptions
-	settings      *settings.Flags
+	settings      settings.Flags
 	logLevel      string
 	nativeSidecar bool
 	clientID      string

@@ -33,7 +33,7 @@ func newPodIdentityCommand(r *root) *cobra.Command {
 // detectOptions are the flags of azwi podidentity detect.
 type detectOptions struct {
 	cluster         clusterOptions
-	settings        *settings.Flags
+	settings        settings.Flags
 	namespace       string
 	all             bool
 	outputDir       string
