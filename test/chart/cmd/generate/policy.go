@@ -72,7 +72,7 @@ func choices() [][]choice {
 	}...)
 }
 
-// variable is the template's for a setting: proxyNoProxy for proxy.noProxy.
+// variable is the template's for a setting: the path of the value as one word.
 func variable(s contract.Setting) string {
 	path := strings.Split(s.Value, ".")
 	for i, name := range path[1:] {
