@@ -205,8 +205,8 @@ func commands(text string) [][]string {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	keys := map[string]bool{}
-	for _, c := range constants(t) {
-		keys[c.value] = true
+	for _, k := range contract.Keys() {
+		keys[k.Key] = true
 	}
 	metrics := metricNames(t)
 	key := regexp.MustCompile(regexp.QuoteMeta(contract.Prefix) + `[a-z][a-z-]*[a-z]`)

@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -133,11 +134,11 @@ func defaultOf(n *yaml.Node, inner bool) string {
 // A constant is one of package contract with its comment.
 type constant struct{ name, value, comment string }
 
-// constants returns the string constants of package contract, the contract's order.
-func constants(t *testing.T) []constant {
+// constants returns the string constants of a file of package contract, in its order.
+func constants(t *testing.T, name string) []constant {
 	t.Helper()
 	set := token.NewFileSet()
-	file, err := parser.ParseFile(set, filepath.Join(root, "contract/contract.go"), nil, parser.ParseComments)
+	file, err := parser.ParseFile(set, filepath.Join(root, "contract", name), nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,10 +186,37 @@ func text(e ast.Expr, known map[string]string) (string, bool) {
 	return "", false
 }
 
-// keyReference has each label, annotation and environment variable.
+// keyReference has each label, annotation, setting and environment variable.
 func keyReference(t *testing.T) string {
 	t.Helper()
-	all := constants(t)
+	var b strings.Builder
+	b.WriteString("# Labels, annotations, settings and environment variables\n\n" + generatedBy)
+	b.WriteString("## Labels and annotations\n\nOf several places, the first that has the key counts. An annotation with a setting as its default takes that one's place.\n\n" +
+		"| key | where | meaning | values | default | since |\n| --- | --- | --- | --- | --- | --- |\n")
+	flags := map[string]string{}
+	for _, s := range contract.ClusterDefaults() {
+		flags[s.Annotation] = "the webhook's `--" + s.Flag + "`"
+	}
+	for _, k := range contract.Keys() {
+		var places []string
+		for _, p := range k.Places {
+			places = append(places, string(p))
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", k.Key, strings.Join(places, ", "), cell(k.Doc), k.Type, cmp.Or(k.Default, flags[k.Key]), k.Since)
+	}
+	b.WriteString("\n## Settings of the cluster\n\nChoices of injection, for the webhook and for `azwi policy generate`: flags, or variables of the process. The chart sets them from its values.\n\n" +
+		"| flag or variable | value of the chart | meaning | values | default |\n| --- | --- | --- | --- | --- |\n")
+	for _, s := range contract.Settings() {
+		name, standard := s.Env, ""
+		if s.Flag != "" {
+			name = "--" + s.Flag
+		}
+		if s.Default != "" {
+			standard = "`" + s.Default + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", name, s.Value, cell(s.Doc), s.Type, standard)
+	}
+	all := constants(t, "contract.go")
 	explain := func(c constant) string {
 		// "NAME is the default identity" reads "the default identity" beside the key.
 		c.comment = strings.TrimPrefix(strings.TrimPrefix(c.comment, c.name+" "), "is ")
@@ -196,14 +224,6 @@ func keyReference(t *testing.T) string {
 			c.comment = regexp.MustCompile(`\b`+other.name+`\b`).ReplaceAllString(c.comment, "`"+other.value+"`")
 		}
 		return cell(c.comment)
-	}
-	var b strings.Builder
-	b.WriteString("# Labels, annotations and environment variables\n\n" + generatedBy)
-	b.WriteString("## Labels and annotations\n\n| key | meaning |\n| --- | --- |\n")
-	for _, c := range all {
-		if strings.HasPrefix(c.value, contract.Prefix) && c.value != contract.Prefix {
-			fmt.Fprintf(&b, "| `%s` | %s |\n", c.value, explain(c))
-		}
 	}
 	b.WriteString("\n## Environment variables\n\n| variable | meaning |\n| --- | --- |\n")
 	for _, c := range all {

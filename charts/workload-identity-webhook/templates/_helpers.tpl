@@ -324,33 +324,7 @@ AZURE_KUBERNETES_CA_CTB_LABEL_SELECTOR: {{ . | quote }}
 - {{ printf "--client-names=%s" (join "," .) | quote }}
 {{- end }}
 {{- end }}
-{{- with .Values.audience }}
-- {{ printf "--audience=%s" . | quote }}
-{{- end }}
-{{- with .Values.customTokenEndpoint }}
-{{- with .annotationSuffix }}
-- {{ printf "--custom-token-endpoint-annotation-suffix=%s" . | quote }}
-{{- end }}
-{{- with .audience }}
-- {{ printf "--custom-token-endpoint-audience=%s" . | quote }}
-{{- end }}
-{{- end }}
-- --proxy-mode={{ .Values.proxy.mode }}
-{{- with .Values.proxy.httpsProxy }}
-- {{ printf "--proxy-https-proxy=%s" . | quote }}
-{{- end }}
-{{- with .Values.proxy.noProxy }}
-- {{ printf "--proxy-no-proxy=%s" . | quote }}
-{{- end }}
-{{- with .Values.proxy.caConfigMap }}
-- {{ printf "--proxy-ca-configmap=%s" . | quote }}
-{{- end }}
-{{- with .Values.proxy.resources }}
-- {{ printf "--proxy-resources=%s" (include "azwi.resourceText" .) | quote }}
-{{- end }}
-{{- with .Values.proxy.initResources }}
-- {{ printf "--proxy-init-resources=%s" (include "azwi.resourceText" .) | quote }}
-{{- end }}
+{{ include "azwi.settings" . }}
 {{- end }}
 
 {{/* The source of the callers' CA, as a volume has it. Empty: any caller. */}}

@@ -23,7 +23,7 @@ import (
 // injectOptions are the flags of azwi inject.
 type injectOptions struct {
 	manifests.Options
-	settings      *settings.Flags
+	settings      settings.Flags
 	logLevel      string
 	nativeSidecar bool
 	clientID      string

@@ -36,7 +36,7 @@ func New(r *command.Env) *cobra.Command {
 // detectOptions are the flags of azwi podidentity detect.
 type detectOptions struct {
 	cluster         connect.Cluster
-	settings        *settings.Flags
+	settings        settings.Flags
 	namespace       string
 	all             bool
 	outputDir       string

@@ -39,7 +39,7 @@ PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.`,
 
 // policyOptions are the flags of all commands on policies.
 type policyOptions struct {
-	settings         *settings.Flags
+	settings         settings.Flags
 	logLevel         string
 	name             string
 	labelledAccounts bool

@@ -68,7 +68,7 @@ func fuzzSettings(choice uint8) inject.Settings {
 	s.Layout = inject.Layout(choice % 3)
 	s.Proxy.NativeSidecar = choice&4 != 0
 	if choice&64 != 0 {
-		s.Proxy.Mode, s.Proxy.CAConfigMap = contract.ProxyModeEnv, "ca"
+		s.Defaults = map[string]string{contract.ProxyModeAnnotation: contract.ProxyModeEnv, contract.ProxyCAAnnotation: "ca"}
 	}
 	if choice&128 != 0 {
 		s.Proxy.InitImage = "another:v1"

@@ -1,9 +1,12 @@
 package inject_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -39,6 +42,26 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+// TestGoldenKeys: each label and annotation is in a case.
+func TestGoldenKeys(t *testing.T) {
+	t.Parallel()
+	cases, err := injecttest.Cases("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range inject.Places() {
+		for _, key := range p.Keys {
+			if !slices.ContainsFunc(cases, func(c *injecttest.Case) bool {
+				return has(c.Account.Annotations, key) || bytes.Contains(c.Pod, []byte(strconv.Quote(key)))
+			}) {
+				t.Errorf("no case has %s", key)
+			}
+		}
+	}
+}
+
+func has(m map[string]string, key string) bool { _, ok := m[key]; return ok }
 
 func outcome(t *testing.T, c *injecttest.Case) string {
 	t.Helper()

@@ -34,7 +34,7 @@ func (p *Pod) Inject(account Account, settings Settings) Result {
 	}
 	var proxyWarning *finding.Finding
 	if in.proxy, proxyWarning = p.wantsProxy(); in.proxy {
-		in.proxyMode = p.annotation(contract.ProxyModeAnnotation, in.settings.Proxy.Mode)
+		in.proxyMode = in.annotation(contract.ProxyModeAnnotation)
 	}
 	if denial := in.readValues(); denial != nil {
 		return Result{Denial: denial}

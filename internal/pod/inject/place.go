@@ -1,6 +1,10 @@
 package inject
 
-import "azwi/contract"
+import (
+	"slices"
+
+	"azwi/contract"
+)
 
 // A Place is where keys of labels or annotations are read from.
 type Place struct {
@@ -15,19 +19,15 @@ type Place struct {
 // Places returns all of them: the pod's labels and annotations, then those of the
 // service account.
 func Places() []Place {
-	return []Place{
-		{"label of the pod", []string{contract.UseLabel}, false},
-		{"annotation of the pod", []string{
-			contract.TokenExpirationAnnotation, contract.SkipContainersAnnotation,
-			contract.InjectProxyAnnotation, contract.ProxyPortAnnotation, contract.ProxyModeAnnotation,
-			contract.ProxyIdentitiesAnnotation, contract.ProxyAllowedClientIDsAnnotation,
-			contract.ProxyEgressAnnotation, contract.ProxyNoEgressAnnotation, contract.ProxyCAAnnotation,
-			contract.ProxyCPURequestAnnotation, contract.ProxyCPULimitAnnotation,
-			contract.ProxyMemoryRequestAnnotation, contract.ProxyMemoryLimitAnnotation,
-		}, false},
-		{"label of the service account", nil, true},
-		{"annotation of the service account", []string{
-			contract.ClientIDAnnotation, contract.TenantIDAnnotation, contract.TokenExpirationAnnotation,
-		}, true},
+	var places []Place
+	for _, at := range []contract.Place{contract.PodLabel, contract.PodAnnotation, contract.AccountLabel, contract.AccountAnnotation} {
+		p := Place{Name: string(at), Bare: at == contract.AccountLabel || at == contract.AccountAnnotation}
+		for _, k := range contract.Keys() {
+			if slices.Contains(k.Places, at) {
+				p.Keys = append(p.Keys, k.Key)
+			}
+		}
+		places = append(places, p)
 	}
+	return places
 }

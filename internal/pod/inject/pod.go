@@ -231,11 +231,3 @@ func (p *Pod) skipped() map[string]bool {
 	}
 	return skip
 }
-
-// annotation is the pod's, or what holds for the whole cluster.
-func (p *Pod) annotation(key, otherwise string) string {
-	if value, ok := p.metadata.Annotations[key]; ok {
-		return value
-	}
-	return otherwise
-}

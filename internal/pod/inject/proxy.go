@@ -72,7 +72,7 @@ func (in *injection) proxyCA() string {
 	if !in.proxy {
 		return ""
 	}
-	return in.pod.annotation(contract.ProxyCAAnnotation, in.settings.Proxy.CAConfigMap)
+	return in.annotation(contract.ProxyCAAnnotation)
 }
 
 // upstreamImages reports whether the images are a pair as upstream's are.
@@ -166,8 +166,8 @@ func (in *injection) proxyContainer() newContainer {
 // application's own environment stays out of it.
 func (in *injection) addEgress(c *newContainer) {
 	for _, v := range []envVar{
-		{Name: "HTTPS_PROXY", Value: in.pod.annotation(contract.ProxyEgressAnnotation, in.settings.Proxy.HTTPSProxy)},
-		{Name: "NO_PROXY", Value: in.pod.annotation(contract.ProxyNoEgressAnnotation, in.settings.Proxy.NoProxy)},
+		{Name: "HTTPS_PROXY", Value: in.annotation(contract.ProxyEgressAnnotation)},
+		{Name: "NO_PROXY", Value: in.annotation(contract.ProxyNoEgressAnnotation)},
 	} {
 		if v.Value != "" {
 			c.Env = append(c.Env, v)

@@ -21,6 +21,9 @@ type Settings struct {
 	Layout Layout
 	// CustomTokenEndpoint is off unless its Annotation is set.
 	CustomTokenEndpoint CustomTokenEndpoint
+	// Defaults has what holds for pods without an annotation, by its key, for those of
+	// contract.ClusterDefaults.
+	Defaults map[string]string
 	// Proxy describes the IMDS proxy's containers.
 	Proxy Proxy
 	// Unmarked leaves contract.InjectedForAnnotation out, for manifests, in which
@@ -101,14 +104,6 @@ type Proxy struct {
 	// one is taken for upstream's pair of images, or a mirror of it, and gets the
 	// container that these need: privileged, with a warning.
 	InitImage string
-	// Mode is contract.ProxyModeRedirect or contract.ProxyModeEnv, unless the pod
-	// says otherwise. Defaults to redirect.
-	Mode string
-	// HTTPSProxy and NoProxy are the sidecar's own, unless the pod says otherwise.
-	HTTPSProxy, NoProxy string
-	// CAConfigMap names a ConfigMap in the pod's namespace with an extra CA for the
-	// sidecar (key contract.CAKey), unless the pod says otherwise.
-	CAConfigMap string
 	// NativeSidecar makes the proxy an init container that keeps running, so
 	// that it serves the pod's own init containers and ends with a Job. The API
 	// server and every kubelet must know such containers.
@@ -146,6 +141,19 @@ func DefaultProxyInitResources() Resources {
 	}
 }
 
+// Default is what holds for pods without the annotation key.
+func (s Settings) Default(key string) string {
+	if value := s.Defaults[key]; value != "" {
+		return value
+	}
+	for _, setting := range contract.ClusterDefaults() {
+		if setting.Annotation == key {
+			return setting.Default
+		}
+	}
+	return ""
+}
+
 // withDefaults fills in what the zero value leaves open.
 func (s Settings) withDefaults() Settings {
 	if s.Audience == "" {
@@ -153,9 +161,6 @@ func (s Settings) withDefaults() Settings {
 	}
 	if s.Proxy.InitImage == "" {
 		s.Proxy.InitImage = s.Proxy.Image
-	}
-	if s.Proxy.Mode == "" {
-		s.Proxy.Mode = contract.ProxyModeRedirect
 	}
 	if s.Proxy.LogLevel == "" {
 		s.Proxy.LogLevel = "info"

@@ -13,6 +13,14 @@ import (
 	"azwi/internal/token/identitymap"
 )
 
+// annotation is the pod's, or what holds for the whole cluster.
+func (in *injection) annotation(key string) string {
+	if value, ok := in.pod.metadata.Annotations[key]; ok {
+		return value
+	}
+	return in.settings.Default(key)
+}
+
 // readValues reads the annotations that can be wrong enough to refuse the pod.
 func (in *injection) readValues() *finding.Finding {
 	if d := in.readExpiration(); d != nil {

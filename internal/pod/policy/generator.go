@@ -130,6 +130,11 @@ func (v *variables) add(name, format string, args ...any) {
 // annotation reads one of the pod's annotations, as an optional value.
 func annotation(key string) string { return "object.metadata.?annotations[?" + quote(key) + "]" }
 
+// orDefault reads one of the pod's annotations, or what holds for the whole cluster.
+func (g *generator) orDefault(key string) string {
+	return fmt.Sprintf("string(%s.orValue(%s))", annotation(key), quote(g.config.Settings.Default(key)))
+}
+
 // ofAccount reads one of the account's annotations.
 func ofAccount(key string) string {
 	return `string(params.metadata.?annotations[?` + quote(key) + `].orValue(""))`
@@ -178,11 +183,7 @@ func (g *generator) podVariables() variables {
 	v.add("skipped", "%s.hasValue() ? %s : []", annotation(contract.SkipContainersAnnotation), items(contract.SkipContainersAnnotation))
 	v.add("wantsProxy", `%[1]s.hasValue() &&
   !(%[1]s.orValue("").trim().lowerAscii() in ["false", "f", "0", "no", "n", "off"])`, annotation(contract.InjectProxyAnnotation))
-	mode := g.config.Settings.Proxy.Mode
-	if mode == "" {
-		mode = contract.ProxyModeRedirect
-	}
-	v.add("proxyMode", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyModeAnnotation), quote(mode))
+	v.add("proxyMode", `variables.wantsProxy ? %s : ""`, g.orDefault(contract.ProxyModeAnnotation))
 	if g.hasCustom() {
 		v.add("customEndpoint", `%s.orValue("").lowerAscii() == "true"`, annotation(g.config.Settings.CustomTokenEndpoint.Annotation))
 	}
@@ -526,7 +527,7 @@ const guid = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-
 func (g *generator) proxyVariables(v *variables) {
 	v.add("proxyPort", "%s", proxyPort())
 	v.add("podHasResources", "size(object.spec.?resources.?requests.orValue({})) + size(object.spec.?resources.?limits.orValue({})) > 0")
-	v.add("proxyCA", `variables.wantsProxy ? string(%s.orValue(%s)) : ""`, annotation(contract.ProxyCAAnnotation), quote(g.config.Settings.Proxy.CAConfigMap))
+	v.add("proxyCA", `variables.wantsProxy ? %s : ""`, g.orDefault(contract.ProxyCAAnnotation))
 }
 
 // proxyPort is a number: zero for an annotation that is none.
@@ -772,7 +773,6 @@ func (g *generator) sidecar(redirect, env any) string {
 			joined[key] = expr(isEnv + " ?\n" + literal(other, h) + " :\n" + literal(value, h))
 		}
 	}
-	proxy := g.config.Settings.Proxy
 	args := redirect.(map[string]any)["args"].([]any)
 	fixed := ""
 	for _, arg := range args[2:] {
@@ -789,9 +789,9 @@ func (g *generator) sidecar(redirect, env any) string {
 	podUID := g.endpointEnv()[:1]
 	joined["env"] = expr(fmt.Sprintf(`variables.env +
 (%s ? %s : []) +
-[dyn({"name": "HTTPS_PROXY", "value": string(%s.orValue(%s))}),
- dyn({"name": "NO_PROXY", "value": string(%s.orValue(%s))})].filter(e, e.value != "")`, isEnv, literal(podUID, h),
-		annotation(contract.ProxyEgressAnnotation), quote(proxy.HTTPSProxy), annotation(contract.ProxyNoEgressAnnotation), quote(proxy.NoProxy)))
+[dyn({"name": "HTTPS_PROXY", "value": %s}),
+ dyn({"name": "NO_PROXY", "value": %s})].filter(e, e.value != "")`, isEnv, literal(podUID, h),
+		g.orDefault(contract.ProxyEgressAnnotation), g.orDefault(contract.ProxyNoEgressAnnotation)))
 	var mounts []string
 	g.mounts("true", "true", func(condition, mount string) { mounts = append(mounts, "("+condition+" ? ["+mount+"] : [])") })
 	joined["volumeMounts"] = expr(fmt.Sprintf(`%s +

@@ -39,10 +39,9 @@ func (c Config) header() string {
 	}
 	line(contract.EnvProxyImage, s.Proxy.Image)
 	line(contract.EnvProxyInitImage, s.Proxy.InitImage)
-	line("--proxy-mode", s.Proxy.Mode)
-	line("--proxy-https-proxy", s.Proxy.HTTPSProxy)
-	line("--proxy-no-proxy", s.Proxy.NoProxy)
-	line("--proxy-ca-configmap", s.Proxy.CAConfigMap)
+	for _, d := range contract.ClusterDefaults() {
+		line("--"+d.Flag, s.Defaults[d.Annotation])
+	}
 	line("--proxy-resources", resources(s.Proxy.Resources))
 	line("--proxy-init-resources", resources(s.Proxy.InitResources))
 	line("--log-level", s.Proxy.LogLevel)

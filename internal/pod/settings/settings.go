@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"azwi/contract"
@@ -15,33 +16,23 @@ import (
 	"azwi/internal/token/entra"
 )
 
-// Flags are the choices made on the command line. The rest is in the environment.
-type Flags struct {
-	audience       string
-	layout         inject.Layout
-	customSuffix   string
-	customAudience string
-	proxyMode      string
-	proxyEgress    string
-	proxyNoEgress  string
-	proxyCA        string
-	proxyResources string
-	initResources  string
-}
+// Flags are the choices made on the command line, by name. The rest is in the
+// environment.
+type Flags map[string]*string
 
-// Register adds the flags to fs. Their values are known after fs.Parse.
-func Register(fs *flag.FlagSet) *Flags {
-	f := &Flags{}
-	fs.StringVar(&f.audience, "audience", "", "audience of the service account token (default "+contract.DefaultAudience+")")
-	fs.TextVar(&f.layout, "token-path", inject.LayoutV16, "where pods find the token: v1.6.0, v1.5.1 or both (as in those releases of upstream)")
-	fs.StringVar(&f.customSuffix, "custom-token-endpoint-annotation-suffix", "", "pods with the annotation "+contract.CustomTokenEndpointPrefix+"SUFFIX use the custom token endpoint")
-	fs.StringVar(&f.customAudience, "custom-token-endpoint-audience", "", "audience of the token in pods that use the custom token endpoint")
-	fs.StringVar(&f.proxyMode, "proxy-mode", contract.ProxyModeRedirect, "how the proxy catches token requests, for pods that do not choose: redirect or env")
-	fs.StringVar(&f.proxyEgress, "proxy-https-proxy", "", "HTTPS_PROXY of the proxy sidecar")
-	fs.StringVar(&f.proxyNoEgress, "proxy-no-proxy", "", "NO_PROXY of the proxy sidecar")
-	fs.StringVar(&f.proxyCA, "proxy-ca-configmap", "", "ConfigMap in the pod's namespace with an extra CA (key "+contract.CAKey+") for the proxy sidecar")
-	fs.StringVar(&f.proxyResources, "proxy-resources", "", `requests and limits of the proxy sidecar, in JSON: {"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"64Mi"}} (default: several times the measured need)`)
-	fs.StringVar(&f.initResources, "proxy-init-resources", "", "requests and limits of the proxy's init container, in JSON")
+// Register adds the flags of contract.Settings to fs. Their values are known after
+// fs.Parse.
+func Register(fs *flag.FlagSet) Flags {
+	f := Flags{}
+	for _, s := range contract.Settings() {
+		usage, value := s.Doc, s.Default
+		if s.Type.Kind != contract.Choice && value != "" {
+			usage, value = usage+" (default "+value+")", ""
+		}
+		if s.Flag != "" {
+			f[s.Flag] = fs.String(s.Flag, value, usage)
+		}
+	}
 	return f
 }
 
@@ -49,38 +40,42 @@ func Register(fs *flag.FlagSet) *Flags {
 // os.Getenv or a stand-in; image is the proxy's where PROXY_IMAGE is not set, and
 // without either, pods that ask for the proxy are denied. The error lists every
 // mistake, each with the name of its flag or variable.
-func (f *Flags) Settings(getenv func(string) string, image string) (inject.Settings, error) {
+func (f Flags) Settings(getenv func(string) string, image string) (inject.Settings, error) {
 	s := inject.Settings{
 		TenantID: getenv(contract.EnvTenantID),
-		Audience: f.audience,
-		Layout:   f.layout,
+		Audience: *f["audience"],
+		Defaults: map[string]string{},
 		Proxy: inject.Proxy{
 			Image:     cmp.Or(getenv(contract.EnvProxyImage), image),
 			InitImage: getenv(contract.EnvProxyInitImage),
-
-			Mode: f.proxyMode, HTTPSProxy: f.proxyEgress, NoProxy: f.proxyNoEgress, CAConfigMap: f.proxyCA,
 		},
 	}
 	mistakes := placeholders(getenv)
+	for _, d := range contract.ClusterDefaults() {
+		value := *f[d.Flag]
+		if err := check(d, value); err != nil {
+			mistakes = append(mistakes, err)
+		}
+		if value != "" {
+			s.Defaults[d.Annotation] = value
+		}
+	}
 	for _, name := range []string{contract.EnvProxyImage, contract.EnvProxyInitImage} {
 		if err := checkImage(getenv(name)); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	if f.proxyMode != contract.ProxyModeRedirect && f.proxyMode != contract.ProxyModeEnv {
-		mistakes = append(mistakes, fmt.Errorf("--proxy-mode %q: use %s or %s", f.proxyMode, contract.ProxyModeRedirect, contract.ProxyModeEnv))
-	}
-	if hasPassword(f.proxyEgress) {
-		mistakes = append(mistakes, errors.New("--proxy-https-proxy has a password, which every pod with the proxy would show in clear text: use an egress proxy that needs none"))
-	}
 	if s.TenantID == "" {
 		mistakes = append(mistakes, fmt.Errorf("%s is required: set it to the ID of your Microsoft Entra tenant", contract.EnvTenantID))
 	}
-	var err error
-	if s.Proxy.Resources, err = parseResources(f.proxyResources); err != nil {
+	err := s.Layout.UnmarshalText([]byte(*f["token-path"]))
+	if err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--token-path: %w", err))
+	}
+	if s.Proxy.Resources, err = parseResources(*f["proxy-resources"]); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--proxy-resources: %w", err))
 	}
-	if s.Proxy.InitResources, err = parseResources(f.initResources); err != nil {
+	if s.Proxy.InitResources, err = parseResources(*f["proxy-init-resources"]); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--proxy-init-resources: %w", err))
 	}
 	if s.AuthorityHost, err = authorityHost(getenv); err != nil {
@@ -90,6 +85,17 @@ func (f *Flags) Settings(getenv func(string) string, image string) (inject.Setti
 		mistakes = append(mistakes, err)
 	}
 	return s, errors.Join(mistakes...)
+}
+
+// check finds what the type of a flag forbids.
+func check(s contract.Setting, value string) error {
+	switch {
+	case s.Type.Kind == contract.Choice && !slices.Contains(s.Type.Values, value):
+		return fmt.Errorf("--%s %q: use %s", s.Flag, value, strings.Join(s.Type.Values, " or "))
+	case s.Type.Kind == contract.Egress && hasPassword(value):
+		return fmt.Errorf("--%s has a password, which every pod with the proxy would show in clear text: use an egress proxy that needs none", s.Flag)
+	}
+	return nil
 }
 
 // parseResources returns nil for no text.
@@ -126,16 +132,17 @@ func authorityHost(getenv func(string) string) (string, error) {
 	return cloud.AuthorityHost, nil
 }
 
-func (f *Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTokenEndpoint, error) {
+func (f Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTokenEndpoint, error) {
+	suffix, audience := *f["custom-token-endpoint-annotation-suffix"], *f["custom-token-endpoint-audience"]
 	switch {
-	case f.customSuffix == "" && f.customAudience == "":
+	case suffix == "" && audience == "":
 		return inject.CustomTokenEndpoint{}, nil
-	case f.customSuffix == "" || f.customAudience == "":
+	case suffix == "" || audience == "":
 		return inject.CustomTokenEndpoint{}, errors.New("--custom-token-endpoint-annotation-suffix and --custom-token-endpoint-audience go together: set both or neither")
 	}
 	e := inject.CustomTokenEndpoint{
-		Annotation:          contract.CustomTokenEndpointPrefix + f.customSuffix,
-		Audience:            f.customAudience,
+		Annotation:          contract.CustomTokenEndpointPrefix + suffix,
+		Audience:            audience,
 		TokenProxy:          getenv(contract.EnvTokenProxy),
 		SNIName:             getenv(contract.EnvSNIName),
 		CAData:              getenv(contract.EnvCAData),
@@ -143,10 +150,10 @@ func (f *Flags) customTokenEndpoint(getenv func(string) string) (inject.CustomTo
 		CATrustBundleSigner: getenv(contract.EnvCACTBSignerName),
 	}
 	var mistakes []error
-	if !validName("use-" + f.customSuffix) {
-		mistakes = append(mistakes, fmt.Errorf("--custom-token-endpoint-annotation-suffix %q does not make an annotation key: use letters, digits, '-', '_' and '.', at most 59", f.customSuffix))
+	if !validName("use-" + suffix) {
+		mistakes = append(mistakes, fmt.Errorf("--custom-token-endpoint-annotation-suffix %q does not make an annotation key: use letters, digits, '-', '_' and '.', at most 59", suffix))
 	}
-	if strings.EqualFold(f.customAudience, contract.DefaultAudience) {
+	if strings.EqualFold(audience, contract.DefaultAudience) {
 		mistakes = append(mistakes, fmt.Errorf("--custom-token-endpoint-audience may not be the default audience %s", contract.DefaultAudience))
 	}
 	if e.TokenProxy != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"azwi/contract"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/settings"
 )
@@ -45,7 +46,7 @@ func TestSettings(t *testing.T) {
 		{"custom cloud, as written", "", "AZURE_AUTHORITY_HOST=https://login.example/adfs", func(s *inject.Settings) { s.AuthorityHost = "https://login.example/adfs" }},
 		{"images", "", "PROXY_IMAGE=a PROXY_INIT_IMAGE=b", func(s *inject.Settings) { s.Proxy.Image, s.Proxy.InitImage = "a", "b" }},
 		{"proxy", "--proxy-mode=env --proxy-https-proxy=http://p:1 --proxy-no-proxy=x --proxy-ca-configmap=ca", "", func(s *inject.Settings) {
-			s.Proxy.Mode, s.Proxy.HTTPSProxy, s.Proxy.NoProxy, s.Proxy.CAConfigMap = "env", "http://p:1", "x", "ca"
+			s.Defaults = map[string]string{contract.ProxyModeAnnotation: "env", contract.ProxyEgressAnnotation: "http://p:1", contract.ProxyNoEgressAnnotation: "x", contract.ProxyCAAnnotation: "ca"}
 		}},
 		{"resources", `--proxy-resources={"limits":{"memory":"1Gi"}} --proxy-init-resources={"requests":{"cpu":"1"}}`, "", func(s *inject.Settings) {
 			s.Proxy.Resources = &inject.Resources{Limits: map[string]string{"memory": "1Gi"}}
@@ -61,13 +62,13 @@ func TestSettings(t *testing.T) {
 			endpoint(func(e *inject.CustomTokenEndpoint) {
 				e.CATrustBundleSigner, e.CATrustBundleSelector = "s", []byte(`{"matchLabels":{"a":"b"}}`)
 			})},
-		{"an egress proxy with a user but no password", "--proxy-https-proxy=http://user@[::1]:3128", "", func(s *inject.Settings) { s.Proxy.HTTPSProxy = "http://user@[::1]:3128" }},
+		{"an egress proxy with a user but no password", "--proxy-https-proxy=http://user@[::1]:3128", "", func(s *inject.Settings) { s.Defaults[contract.ProxyEgressAnnotation] = "http://user@[::1]:3128" }},
 		{"endpoint's environment without its flags is not used", "", "AZURE_KUBERNETES_TOKEN_PROXY=https://p", func(*inject.Settings) {}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Proxy: inject.Proxy{Image: "registry.example/azwi/proxy:v1", Mode: "redirect"}}
+			want := inject.Settings{TenantID: "t", AuthorityHost: "https://login.microsoftonline.com/", Defaults: map[string]string{contract.ProxyModeAnnotation: "redirect"}, Proxy: inject.Proxy{Image: "registry.example/azwi/proxy:v1"}}
 			tt.want(&want)
 			got, err := read(t, strings.Fields(tt.args), environment("AZURE_TENANT_ID=t "+tt.env))
 			if err != nil {

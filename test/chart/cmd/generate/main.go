@@ -84,7 +84,11 @@ func chartFiles(_ context.Context, root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := knownKeys(root)
+	schema, err := valuesSchema(root)
+	if err != nil {
+		return nil, err
+	}
+	known, err := knownKeys(schema)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +96,9 @@ func chartFiles(_ context.Context, root string) ([]file, error) {
 		{chartDir + "/files/clouds.yaml", clouds},
 		{chartDir + "/files/defaults.yaml", defaults},
 		{chartDir + "/files/keys.yaml", known},
+		{chartDir + "/templates/_settings.tpl", settingsTemplate()},
 		{chartDir + "/templates/policy.yaml", engine},
+		{chartDir + "/values.schema.json", schema},
 	}, nil
 }
 
@@ -177,18 +183,14 @@ func (k *valueKeys) add(prefix string, s schema) {
 }
 
 // knownKeys are those of the chart's schema.
-func knownKeys(root string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(root, chartDir, "values.schema.json"))
-	if err != nil {
-		return nil, err
-	}
+func knownKeys(text []byte) ([]byte, error) {
 	var s schema
 	if err := json.Unmarshal(text, &s); err != nil {
 		return nil, err
 	}
 	var k valueKeys
 	k.add("", s)
-	text, err = yaml.Marshal(k)
+	text, err := yaml.Marshal(k)
 	return append([]byte("# Made by make generate from values.schema.json.\n"), text...), err
 }
 

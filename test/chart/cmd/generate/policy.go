@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,6 +24,25 @@ type choice struct {
 // choices returns the lists of choices; of one list at most one is made, and those
 // of a later list know which of the earlier ones were.
 func choices() [][]choice {
+	var lists [][]choice
+	for _, s := range contract.ClusterDefaults() {
+		set := func(value string) func(*policy.Config) {
+			return func(c *policy.Config) {
+				c.Settings.Defaults = maps.Clone(c.Settings.Defaults)
+				c.Settings.Defaults[s.Annotation] = value
+			}
+		}
+		list := []choice{{".Values." + s.Value, set(mark(variable(s)))}}
+		if s.Type.Kind == contract.Choice {
+			list = nil
+			for _, v := range s.Type.Values {
+				if v != s.Default {
+					list = append(list, choice{fmt.Sprintf("eq .Values.%s %q", s.Value, v), set(v)})
+				}
+			}
+		}
+		lists = append(lists, list)
+	}
 	layout := func(l inject.Layout) choice {
 		return choice{fmt.Sprintf("eq .Values.tokenPath %q", l), func(c *policy.Config) { c.Settings.Layout = l }}
 	}
@@ -34,11 +54,7 @@ func choices() [][]choice {
 			}
 		}}
 	}
-	return [][]choice{
-		{{"eq .Values.proxy.mode \"env\"", func(c *policy.Config) { c.Settings.Proxy.Mode = contract.ProxyModeEnv }}},
-		{{".Values.proxy.httpsProxy", func(c *policy.Config) { c.Settings.Proxy.HTTPSProxy = mark("httpsProxy") }}},
-		{{".Values.proxy.noProxy", func(c *policy.Config) { c.Settings.Proxy.NoProxy = mark("noProxy") }}},
-		{{".Values.proxy.caConfigMap", func(c *policy.Config) { c.Settings.Proxy.CAConfigMap = mark("proxyCA") }}},
+	return append(lists, [][]choice{
 		{{".Values.policy.labelledAccounts", func(c *policy.Config) { c.LabelledAccounts = true }}},
 		{layout(inject.LayoutV15), layout(inject.LayoutBoth)},
 		{{"$custom.annotationSuffix", func(c *policy.Config) {
@@ -53,7 +69,16 @@ func choices() [][]choice {
 			endpoint("azureKubernetesCAConfigMapName", func(e *inject.CustomTokenEndpoint) { e.CAConfigMap = mark("caConfigMap") }),
 			endpoint("azureKubernetesCACTBSignerName", func(e *inject.CustomTokenEndpoint) { e.CATrustBundleSigner = mark("caSigner") }),
 		},
+	}...)
+}
+
+// variable is the template's for a setting: the path of the value as one word.
+func variable(s contract.Setting) string {
+	path := strings.Split(s.Value, ".")
+	for i, name := range path[1:] {
+		path[i+1] = strings.ToUpper(name[:1]) + name[1:]
 	}
+	return strings.Join(path, "")
 }
 
 // policyTemplate is the chart's template of the policy engine: what package policy
@@ -120,7 +145,7 @@ func markedConfig() policy.Config {
 		Version:    mark("version"),
 		Namespaces: &policy.Selector{MatchLabels: marked("namespaceSelector")},
 		Settings: inject.Settings{
-			TenantID: mark("tenantID"), AuthorityHost: mark("authorityHost"), Audience: mark("audience"),
+			TenantID: mark("tenantID"), AuthorityHost: mark("authorityHost"), Audience: mark("audience"), Defaults: map[string]string{},
 			Proxy: inject.Proxy{
 				Image: mark("proxyImage"), LogLevel: mark("logLevel"), NativeSidecar: true,
 				Resources:     &inject.Resources{Requests: marked("proxyRequests"), Limits: marked("proxyLimits")},
@@ -180,6 +205,12 @@ func policyHeader() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	var defaults strings.Builder
+	for _, s := range contract.ClusterDefaults() {
+		if s.Type.Kind != contract.Choice {
+			fmt.Fprintf(&defaults, "{{- $%s := include \"azwi.cel\" .Values.%s }}\n", variable(s), s.Value)
+		}
+	}
 	return fmt.Sprintf(`{{- /* Made by make generate from what azwi policy generate writes. Do not edit. */ -}}
 {{- include "azwi.defaults" . -}}
 {{- if eq .Values.engine "policy" }}
@@ -195,10 +226,7 @@ func policyHeader() (string, error) {
 {{- $audience := include "azwi.cel" (.Values.audience | default %q) }}
 {{- $logLevel := include "azwi.cel" (.Values.logLevel | default "info") }}
 {{- $proxyImage := include "azwi.cel" (include "azwi.proxyImage" .) }}
-{{- $httpsProxy := include "azwi.cel" .Values.proxy.httpsProxy }}
-{{- $noProxy := include "azwi.cel" .Values.proxy.noProxy }}
-{{- $proxyCA := include "azwi.cel" .Values.proxy.caConfigMap }}
-{{- $suffix := include "azwi.cel" $custom.annotationSuffix }}
+%s{{- $suffix := include "azwi.cel" $custom.annotationSuffix }}
 {{- $customAudience := include "azwi.cel" $custom.audience }}
 {{- $tokenProxy := include "azwi.cel" $custom.azureKubernetesTokenProxy }}
 {{- $sni := include "azwi.cel" $custom.azureKubernetesSniName }}
@@ -211,5 +239,5 @@ func policyHeader() (string, error) {
 {{- $initResources := .Values.proxy.initResources | default (fromJson %q) }}
 {{- $initRequests := include "azwi.quantities" $initResources.requests }}
 {{- $initLimits := include "azwi.quantities" $initResources.limits }}
-`, contract.DefaultAudience, proxy, init), nil
+`, contract.DefaultAudience, &defaults, proxy, init), nil
 }
