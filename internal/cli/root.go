@@ -38,7 +38,7 @@ func Run(ctx context.Context, args []string, streams Streams, getenv func(string
 	r := command.New(streams, getenv)
 	cmd := newRootCommand(r) //nolint:contextcheck // cobra hands the context to each command
 	cmd.SetArgs(asPlugin(cmd, streams.Program, args))
-	return r.Finish(cmd.ExecuteContext(ctx))
+	return r.Finish(ctx, cmd.ExecuteContext(ctx))
 }
 
 func newRootCommand(r *command.Env) *cobra.Command {

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -97,8 +95,10 @@ func New(streams Streams, getenv func(string) string) *Env {
 	}
 }
 
-// Finish reports the error with which a command ended, and returns the exit code.
-func (r *Env) Finish(err error) int {
+// Finish reports the error with which a command ended, and returns the exit code. ctx
+// is the command's: an interrupted one has a code of its own.
+func (r *Env) Finish(ctx context.Context, err error) int {
+	err = interrupted(ctx, err)
 	// What was not written comes first, so that no other exit code hides it.
 	if unwritten := cmp.Or(r.Out.Err(), r.Data.err); unwritten != nil && !errors.Is(err, unwritten) {
 		err = Exit(ExitError, errors.Join(fmt.Errorf("write the output: %w", unwritten), err))
@@ -187,30 +187,6 @@ func Number(n int, thing string) string {
 
 // Progress tells of a step of something that takes time.
 func (r *Env) Progress(line string) { r.Err.Printf("%s\n", line) }
-
-// Confirm asks, and fails unless the answer is yes. Without a terminal to ask it
-// fails.
-func (r *Env) Confirm(ctx context.Context, question string) error {
-	if !terminal.IsTerminal(r.In) {
-		return errors.New("standard input is not a terminal, so azwi cannot ask: check with --dry-run, then use --yes")
-	}
-	r.Err.Printf("%s [y/N] ", question)
-	answers := make(chan string, 1)
-	go func() {
-		// Reading a terminal can't be cancelled; the program ends then.
-		line, _ := bufio.NewReader(r.In).ReadString('\n') // no answer is no
-		answers <- line
-	}()
-	select {
-	case answer := <-answers:
-		if a := strings.ToLower(strings.TrimSpace(answer)); a == "y" || a == "yes" {
-			return nil
-		}
-		return errors.New("nothing was done")
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // Complete offers the values of a flag to shells. A tab in a value begins its
 // description.

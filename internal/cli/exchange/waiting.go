@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -161,10 +162,40 @@ func WaitUntilUsable(ctx context.Context, r *command.Env, o WaitOptions, api *ku
 		}
 		if w.Err != nil {
 			failures = append(failures, w.Err)
+			continue
 		}
+		r.Err.Printf("%s: tokens are issued\n", w.Workload.Account)
+	}
+	if ctx.Err() != nil && len(failures) > 0 {
+		return &interrupted{accounts: accounts(targets), cause: errors.Join(failures...)}
 	}
 	return Worst(failures)
 }
+
+func accounts(targets []WaitTarget) []string {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.Namespace+"/"+t.ServiceAccount)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// An interrupted error is that of a wait for what is written.
+type interrupted struct {
+	accounts []string
+	cause    error
+}
+
+func (e *interrupted) Error() string {
+	return "interrupted: everything is written; to go on waiting, run: azwi wait --service-account " + strings.Join(e.accounts, ",")
+}
+
+// Interrupted marks an error that says how to go on.
+func (e *interrupted) Interrupted() {}
+
+// Unwrap returns why.
+func (e *interrupted) Unwrap() error { return e.cause }
 
 // entraConfig is for commands that speak to Entra themselves.
 func entraConfig(cloud entra.Cloud, newConnections bool) entra.ExchangerConfig {

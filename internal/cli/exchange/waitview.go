@@ -21,10 +21,12 @@ type waitView struct {
 	mu    sync.Mutex
 	state []propagation.Progress
 	said  []string // by target: the last line
+	// explained are the AADSTS codes whose advice was given.
+	explained map[int]bool
 }
 
 func newWaitView(out *terminal.Writer, targets []propagation.Target) *waitView {
-	return &waitView{out: out, terminal: out.IsTerminal(), state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets))}
+	return &waitView{out: out, terminal: out.IsTerminal(), state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets)), explained: map[int]bool{}}
 }
 
 // start keeps the countdown running until stop is called.
@@ -57,13 +59,33 @@ func (v *waitView) update(p propagation.Progress) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.state[p.Target] = p
-	if v.terminal || p.Done || p.Next.IsZero() {
+	if v.terminal {
+		v.explain(p.Err)
+		return
+	}
+	if p.Done || p.Next.IsZero() {
 		return // the result is told by the command
 	}
 	line := fmt.Sprintf("%s: next token request in %s%s", p.Name, left(p.Next), because(p.Err))
 	if line != v.said[p.Target] {
 		v.said[p.Target] = line
 		v.out.Printf("%s\n", line)
+	}
+	v.explain(p.Err)
+}
+
+// explain says once what to do about a refusal that time alone does not mend.
+func (v *waitView) explain(err error) {
+	answer, ok := errors.AsType[*entra.Error](err)
+	if !ok || answer.Class() == finding.Replication || v.explained[answer.Code] {
+		return
+	}
+	v.explained[answer.Code] = true
+	if advice := answer.Advice(); advice != "" {
+		if v.terminal {
+			v.out.Overwrite("")
+		}
+		v.out.Block("what to do: ", "  ", advice)
 	}
 }
 

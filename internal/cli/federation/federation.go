@@ -149,6 +149,7 @@ type federationChanges struct {
 
 func newFederationPlan(r *command.Env) *cobra.Command {
 	var o federationOptions
+	var prune pruneFlag
 	c := &cobra.Command{
 		Use: "plan -f FILE", Short: "Show what apply would change", Args: cobra.NoArgs,
 		Long: `Show what apply would change. Nothing is written.
@@ -156,29 +157,54 @@ func newFederationPlan(r *command.Env) *cobra.Command {
   + a credential to add     ~ one to change     - one to remove
   = one that the file does not want and that stays, with the reason
 
+Credentials that azwi made and that the file does not want stay, unless --prune is given
+or the file has prune: true.
+
 Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := withFile(c.Context(), r, o)
 			if err != nil {
 				return err
 			}
-			plan, err := f.file.Plan(f.targets, false)
+			plan, err := f.file.Plan(f.targets, prune.how())
 			if err != nil {
 				return err
 			}
-			if err := f.show(plan); err != nil || len(plan.Changes) == 0 {
+			if err := f.show(plan, "azwi federation apply -f "+o.file+prune.flag()); err != nil || len(plan.Changes) == 0 {
 				return err
 			}
-			return command.Exit(command.ExitDifferent, fmt.Errorf("%s; run azwi federation apply to reconcile them", command.Number(len(plan.Changes), "difference")))
+			return command.Exit(command.ExitDifferent, nil)
 		},
 	}
 	o.register(c)
+	prune.register(c)
 	return c
 }
 
-// show prints a plan.
-func (f *federationRun) show(plan federation.Plan) error {
-	return f.Print(f.output, federationChanges{emptyNotNull(plan.Changes)}, func() { f.showText(plan) })
+// A pruneFlag is --prune.
+type pruneFlag bool
+
+func (p *pruneFlag) register(c *cobra.Command) {
+	c.Flags().BoolVar((*bool)(p), "prune", false, "remove credentials that azwi made for the file's clusters and that the file does not want")
+}
+
+func (p pruneFlag) how() federation.Pruning {
+	if p {
+		return federation.Prune
+	}
+	return federation.Keep
+}
+
+func (p pruneFlag) flag() string {
+	if p {
+		return " --prune"
+	}
+	return ""
+}
+
+// show prints a plan. next is the command that carries it out; empty: none.
+func (f *federationRun) show(plan federation.Plan, next string) error {
+	return f.Print(f.output, federationChanges{emptyNotNull(plan.Changes)}, func() { f.showText(plan, next) })
 }
 
 func emptyNotNull[T any](list []T) []T {
@@ -188,7 +214,7 @@ func emptyNotNull[T any](list []T) []T {
 	return list
 }
 
-func (f *federationRun) showText(plan federation.Plan) {
+func (f *federationRun) showText(plan federation.Plan, next string) {
 	f.Out.Table(func(row func(...string)) {
 		var identity string
 		heading := func(name string) {
@@ -213,8 +239,32 @@ func (f *federationRun) showText(plan federation.Plan) {
 	if len(plan.Changes)+len(plan.Kept) > 0 {
 		f.Out.Printf("\n")
 	}
-	f.Out.Printf("%d to add, %d to change, %d to remove, %d kept\n",
-		plan.Count(federation.Add), plan.Count(federation.Update), plan.Count(federation.Remove), len(plan.Kept))
+	text := tally([]count{
+		{plan.Count(federation.Add), "to add"}, {plan.Count(federation.Update), "to change"}, {plan.Count(federation.Remove), "to remove"}, {len(plan.Kept), "kept"},
+	})
+	switch {
+	case len(plan.Changes) == 0:
+		text = strings.TrimSuffix("nothing to change, "+text, ", ")
+	case next != "":
+		text += "; run: " + next
+	}
+	f.Out.Printf("%s\n", text)
+}
+
+// A count is of something that is said only if there is any.
+type count struct {
+	n    int
+	what string
+}
+
+func tally(counts []count) string {
+	var some []string
+	for _, c := range counts {
+		if c.n > 0 {
+			some = append(some, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	return strings.Join(some, ", ")
 }
 
 // was are the fields that a change changes, as they are before it.
@@ -272,11 +322,17 @@ func (f *federationRun) cluster(issuer string) string {
 // applyOptions are the flags of commands that write.
 type applyOptions struct {
 	federationOptions
-	dryRun bool
+	dryRun  bool
+	consent command.Consent
+	// next is the command that does what --dry-run shows. Empty: none is told.
+	next string
+	// undo says how to bring back what was removed. Empty: not at all.
+	undo string
 }
 
 func (o *applyOptions) register(c *cobra.Command) {
 	o.federationOptions.register(c)
+	o.consent.Register(c)
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
 }
 
@@ -284,13 +340,15 @@ func newFederationApply(r *command.Env) *cobra.Command {
 	var o applyOptions
 	var wait exchange.WaitOptions
 	var kubeconfig string
+	var prune pruneFlag
 	c := &cobra.Command{
 		Use: "apply -f FILE", Short: "Change Azure to match the file", Args: cobra.NoArgs,
 		Long: `Make the identities' federated credentials be what the file says, then wait until
 tokens are issued for the new ones.
 
-Credentials of azwi that the file does not want are removed if their cluster is in the
-file; what others made is kept. It may be interrupted and run again at any time.
+It adds and changes. Credentials that azwi made and that the file does not want stay,
+unless --prune is given or the file has prune: true; then apply shows what it removes, and
+asks. What others made always stays. It may be interrupted and run again at any time.
 
 To wait, tokens are requested of the clusters: by the context that the file names, else
 by the current one if it is that cluster. Where that is not possible, it warns.
@@ -305,11 +363,13 @@ Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
 			if err != nil {
 				return err
 			}
-			plan, err := f.file.Plan(f.targets, false)
+			plan, err := f.file.Plan(f.targets, prune.how())
 			if err != nil {
 				return err
 			}
-			made, err := f.apply(ctx, plan, o.dryRun)
+			o.undo = "add the service accounts to " + o.file + ", then run: azwi federation apply -f " + o.file
+			o.next = "azwi federation apply -f " + o.file + prune.flag()
+			made, err := f.apply(ctx, plan, &o)
 			if err != nil || o.dryRun {
 				return err
 			}
@@ -317,6 +377,7 @@ Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
 		},
 	}
 	o.register(c)
+	prune.register(c)
 	wait.Register(c)
 	c.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
 	return c
@@ -330,9 +391,17 @@ type madeChange struct {
 
 // apply makes the changes of a plan and tells about them. It returns those that
 // were made, with the error.
-func (f *federationRun) apply(ctx context.Context, plan federation.Plan, dryRun bool) ([]madeChange, error) {
-	if dryRun {
-		return nil, f.show(plan)
+func (f *federationRun) apply(ctx context.Context, plan federation.Plan, o *applyOptions) ([]madeChange, error) {
+	if o.dryRun {
+		return nil, f.show(plan, o.next)
+	}
+	if removals := plan.Count(federation.Remove); removals > 0 {
+		if f.output == "text" {
+			f.showText(plan, "")
+		}
+		if err := o.consent.Ask(ctx, f.Env, fmt.Sprintf("Remove %s? Pods that use them get no new tokens.", command.Number(removals, "credential"))); err != nil {
+			return nil, err
+		}
 	}
 	if len(plan.Changes) > 0 {
 		if err := connect.CheckPermissions(ctx, f.Env, f.session, federationNeeds(plan)); err != nil {
@@ -353,9 +422,25 @@ func (f *federationRun) apply(ctx context.Context, plan federation.Plan, dryRun 
 		changes = append(changes, c.Change)
 	}
 	err := f.Print(f.output, federationChanges{changes}, func() {
-		f.Out.Printf("%d of %d changes made\n", len(made), len(plan.Changes))
+		f.done(made, len(plan.Changes), o.undo)
 	})
 	return made, errors.Join(refused(failed), err)
+}
+
+// done is the end of what changes print for people.
+func (f *federationRun) done(made []madeChange, of int, undo string) {
+	n := map[federation.Action]int{}
+	for _, c := range made {
+		n[c.Action]++
+	}
+	text := tally([]count{{n[federation.Add], "added"}, {n[federation.Update], "changed"}, {n[federation.Remove], "removed"}, {of - len(made), "not done"}})
+	if of == 0 {
+		text = "nothing to change"
+	}
+	f.Out.Printf("%s\n", text)
+	if n[federation.Remove] > 0 && undo != "" {
+		f.Out.Printf("to undo: %s\n", undo)
+	}
 }
 
 // federationNeeds are what the plan's changes need.
@@ -381,13 +466,14 @@ func newFederationDestroy(r *command.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "destroy -f FILE", Short: "Remove the credentials that the file names", Args: cobra.NoArgs,
 		Long: `Remove the federated credentials that the file names, whoever made them, and no others.
-The identities stay.`,
+The identities stay. It shows what it removes and asks first; scripts give --yes.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := withFile(c.Context(), r, o.federationOptions)
 			if err != nil {
 				return err
 			}
-			_, err = f.apply(c.Context(), federation.Removal(f.targets), o.dryRun)
+			o.undo = "azwi federation apply -f " + o.file
+			_, err = f.apply(c.Context(), federation.Removal(f.targets), &o)
 			return err
 		},
 	}
@@ -397,7 +483,6 @@ The identities stay.`,
 
 func newFederationPrune(r *command.Env) *cobra.Command {
 	var o applyOptions
-	var yes bool
 	c := &cobra.Command{
 		Use: "prune -f FILE", Short: "Remove azwi's credentials that are not in the file", Args: cobra.NoArgs,
 		Long: `Remove those credentials of the file's identities that azwi made and the file does not
@@ -409,24 +494,16 @@ It asks first; scripts give --yes.`,
 			if err != nil {
 				return err
 			}
-			plan, err := f.file.Plan(f.targets, true)
+			plan, err := f.file.Plan(f.targets, federation.PruneOnly)
 			if err != nil {
 				return err
 			}
-			if len(plan.Changes) > 0 && !yes && !o.dryRun {
-				if f.output == "text" {
-					f.showText(plan)
-				}
-				if err := r.Confirm(c.Context(), fmt.Sprintf("Remove %s?", command.Number(len(plan.Changes), "credential"))); err != nil {
-					return err
-				}
-			}
-			_, err = f.apply(c.Context(), plan, o.dryRun)
+			o.undo = "add the clusters and service accounts to " + o.file + ", then run: azwi federation apply -f " + o.file
+			_, err = f.apply(c.Context(), plan, &o)
 			return err
 		},
 	}
 	o.register(c)
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 
@@ -645,7 +722,10 @@ resource group. Issuers are compared byte for byte.`,
 			for _, k := range plan.Kept {
 				r.Log.Warn("a credential is left as it is", "identity", k.Identity, "name", k.Credential.Name, "reason", k.Reason)
 			}
-			_, err = f.apply(c.Context(), plan, o.dryRun)
+			if m.DropOld {
+				o.undo = fmt.Sprintf("azwi federation migrate-issuer with --from %s --to %s", m.To, m.From)
+			}
+			_, err = f.apply(c.Context(), plan, &o)
 			return err
 		},
 	}

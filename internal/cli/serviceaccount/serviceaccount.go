@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"azwi/internal/identity/provision"
+	"azwi/internal/terminal"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +69,8 @@ type accountOptions struct {
 	location                   string
 	createManaged              bool
 	deleteManaged              bool
+
+	consent command.Consent
 
 	skip   []string
 	check  bool
@@ -150,6 +153,7 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	f.StringVar(&o.scope, "azure-scope", "", "resource ID of the scope of the role assignment")
 	if o.remove {
 		f.StringVar(&o.assignment, "role-assignment-id", "", "resource ID of the role assignment to delete")
+		o.consent.Register(cmd)
 		f.BoolVar(&o.deleteManaged, "delete-managed-identity", false, "delete the managed identity as well")
 	} else {
 		f.DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the token in pods, 1h to 24h")
@@ -296,7 +300,7 @@ func (o *accountOptions) request(session *connect.Session, phases []provision.Ph
 	}, err
 }
 
-// provision looks, tells beforehand what would be refused, and does what is left to do.
+// run looks, tells beforehand what would be refused, and does what is left to do.
 func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provision.Phase) error {
 	session, err := o.azure.SignIn(ctx, r.Getenv)
 	if err != nil {
@@ -323,6 +327,11 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 	}
 	if seen.Withheld != nil {
 		return seen.Withheld
+	}
+	if o.remove && !o.dryRun {
+		if err := o.ask(ctx, r, plan); err != nil {
+			return err
+		}
 	}
 	report := accountReport{DryRun: o.dryRun, Issuer: seen.Issuer, Steps: []provision.Step{}}
 	if o.name != "" {
@@ -352,6 +361,25 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 		return nil
 	}
 	return waitForTokens(ctx, r, o, clients.Cluster, seen, result, session)
+}
+
+// ask shows what will be deleted, and asks on a terminal.
+func (o *accountOptions) ask(ctx context.Context, r *command.Env, plan provision.Plan) error {
+	n := 0
+	for _, step := range plan.Steps {
+		if step.Outcome == provision.Deleted {
+			n++
+		}
+	}
+	if n == 0 || !terminal.IsTerminal(r.In) {
+		return nil
+	}
+	if o.output == "text" {
+		for _, step := range plan.Steps {
+			printStep(r, step, true)
+		}
+	}
+	return o.consent.AskIfPossible(ctx, r, fmt.Sprintf("Delete %s? Pods of the service account get no new tokens.", command.Number(n, "object")))
 }
 
 func printStep(r *command.Env, s provision.Step, dryRun bool) {
@@ -386,8 +414,15 @@ func waitForTokens(ctx context.Context, r *command.Env, o *accountOptions, clust
 		r.Log.Warn("not waiting until the credential works: its client ID or tenant is not known")
 		return nil
 	}
-	return exchange.WaitUntilUsable(ctx, r, o.wait, cluster, session.Cloud, []exchange.WaitTarget{{
+	err := exchange.WaitUntilUsable(ctx, r, o.wait, cluster, session.Cloud, []exchange.WaitTarget{{
 		Namespace: o.namespace, ServiceAccount: o.name, Audience: seen.Audience,
 		TenantID: result.TenantID, ClientID: result.Identity.ClientID, Written: time.Now(), NewIdentity: result.Fresh,
 	}})
+	if err == nil && o.output == "text" {
+		r.Err.Printf("pods of service account %s/%s that have the label %s: %q get tokens of client ID %s; to try it, run:\n"+
+			"  azwi token --service-account %s/%s --resource %s --decode\n",
+			o.namespace, o.name, contract.UseLabel, contract.UseLabelValue, result.Identity.ClientID,
+			o.namespace, o.name, session.Cloud.ResourceManagerAudiences[0])
+	}
+	return err
 }

@@ -69,5 +69,8 @@ func (e *Interrupted) Error() string {
 	return fmt.Sprintf("interrupted: %d of %d changes are made; run the same command again for the rest", e.Made, e.Of)
 }
 
+// Interrupted marks an error that says how to go on.
+func (e *Interrupted) Interrupted() {}
+
 // Unwrap returns why.
 func (e *Interrupted) Unwrap() error { return e.cause }

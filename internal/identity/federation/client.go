@@ -211,7 +211,7 @@ func (e *LimitError) Error() string {
 		removing = fmt.Sprintf(", %d to remove", e.Removing)
 	}
 	return fmt.Sprintf("%s can't hold that: it has %d federated credentials, %d to add%s, and %d is Azure's limit; "+
-		"remove unused ones (azwi federation prune), spread the service accounts over more identities, or, on AKS, use an identity binding",
+		"remove unused ones (azwi federation apply --prune; azwi federation prune for clusters that are gone), spread the service accounts over more identities, or, on AKS, use an identity binding",
 		e.Identity, e.Have, e.Adding, removing, MaxCredentials)
 }
 

@@ -29,6 +29,8 @@ type File struct {
 	Kind string `json:"kind"`
 	// Name tells this file from others that write to the same application; it stands in the descriptions of credentials.
 	Name string `json:"name,omitempty"`
+	// Prune has apply remove credentials that azwi made for these clusters and that the file does not want. Default: they stay.
+	Prune bool `json:"prune,omitempty"`
 	// Clusters are those whose service accounts are federated.
 	Clusters []Cluster `json:"clusters"`
 	// Identities are those that service accounts may use. Two entries may name the same one.

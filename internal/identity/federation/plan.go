@@ -252,11 +252,26 @@ func (c *Client) Application(ctx context.Context, a Application) (Target, error)
 	return target, err
 }
 
-// Plan compares what the file wants with what there is. Credentials that azwi
-// made are removed if the file does not want them, provided that their cluster is
-// in the file, or all of them with prune; what others made is kept. An identity
-// that can't hold what is wanted is an error.
-func (f *File) Plan(targets []Target, prune bool) (Plan, error) {
+// Pruning says what becomes of credentials that azwi made and that the file does not
+// want. What others made always stays.
+type Pruning int
+
+// The kinds of Pruning.
+const (
+	// Keep lets them stay, unless the file says otherwise.
+	Keep Pruning = iota
+	// Prune removes those whose cluster is in the file.
+	Prune
+	// PruneOnly removes those of other clusters too, and plans nothing else.
+	PruneOnly
+)
+
+// Plan compares what the file wants with what there is. An identity that can't hold
+// what is wanted is an error.
+func (f *File) Plan(targets []Target, prune Pruning) (Plan, error) {
+	if f.Prune {
+		prune = max(prune, Prune)
+	}
 	var plan Plan
 	var problems []error
 	for _, t := range targets {
@@ -270,7 +285,7 @@ func (f *File) Plan(targets []Target, prune bool) (Plan, error) {
 	return plan, errors.Join(problems...)
 }
 
-func (f *File) planOne(t Target, prune bool) (Plan, error) {
+func (f *File) planOne(t Target, prune Pruning) (Plan, error) {
 	m := match(t)
 	var removals []Change
 	var kept []Kept
@@ -284,7 +299,7 @@ func (f *File) planOne(t Target, prune bool) (Plan, error) {
 			removals = append(removals, change(Remove, t.Identity.Name, t.Identity, c, c))
 		}
 	}
-	if prune {
+	if prune == PruneOnly {
 		return Plan{Changes: removals, Kept: kept}, nil
 	}
 	plan := Plan{Changes: slices.Concat(m.updates, m.adds, removals), Kept: kept}
@@ -298,15 +313,17 @@ func (f *File) planOne(t Target, prune bool) (Plan, error) {
 }
 
 // keep says why a credential that the file does not want stays, or nothing.
-func (f *File) keep(identity Identity, c Credential, prune bool) string {
+func (f *File) keep(identity Identity, c Credential, prune Pruning) string {
 	file, marked := fileOf(c.Description)
 	switch {
 	case marked && file != "" && file != f.Name:
 		return "federation " + file + " made it"
 	case !identity.Ours(c):
 		return "azwi did not make it"
-	case !prune && !slices.ContainsFunc(f.Clusters, func(known Cluster) bool { return known.Issuer == c.Issuer }):
-		return "its cluster is not in the file; prune removes it"
+	case prune < PruneOnly && !slices.ContainsFunc(f.Clusters, func(known Cluster) bool { return known.Issuer == c.Issuer }):
+		return "its cluster is not in the file; azwi federation prune removes it"
+	case prune == Keep:
+		return "it is not in the file; --prune removes it"
 	}
 	return ""
 }

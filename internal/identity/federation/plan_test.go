@@ -118,7 +118,7 @@ func FuzzPlan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		r := rand.New(rand.NewPCG(a, b)) //nolint:gosec // a test's chance
 		w := randomWorld(r)
-		plan, err := w.file.Plan(w.targets(t), false)
+		plan, err := w.file.Plan(w.targets(t), federation.Prune)
 		if err != nil {
 			if _, ok := errors.AsType[*federation.LimitError](err); !ok {
 				t.Fatal(err)
@@ -137,7 +137,7 @@ func FuzzPlan(f *testing.F) {
 			})
 			shuffled.file.Identities = append(shuffled.file.Identities, e)
 		}
-		again, err := shuffled.file.Plan(shuffled.targets(t), false)
+		again, err := shuffled.file.Plan(shuffled.targets(t), federation.Prune)
 		if diff := cmp.Diff(plan.Changes, again.Changes, compareChanges()); diff != "" || err != nil {
 			t.Errorf("the order of the file matters: %s %v", diff, err)
 		}
@@ -146,7 +146,7 @@ func FuzzPlan(f *testing.F) {
 			kept[k.Identity+" "+k.Credential.Name] = k.Credential
 		}
 		w.apply(t, plan)
-		after, err := w.file.Plan(w.targets(t), false)
+		after, err := w.file.Plan(w.targets(t), federation.Prune)
 		if err != nil || len(after.Changes) != 0 {
 			t.Errorf("after it: %+v, %v", after.Changes, err)
 		}
@@ -194,7 +194,7 @@ func FuzzImport(f *testing.F) {
 			return
 		}
 		imported := world{file: file, existing: w.existing}
-		plan, err := file.Plan(imported.targets(t), false)
+		plan, err := file.Plan(imported.targets(t), federation.Prune)
 		if err != nil || len(plan.Changes) != 0 {
 			t.Errorf("%v, %+v\n%s", err, plan.Changes, text)
 		}
@@ -249,7 +249,7 @@ func interruptAt(t *testing.T, stopAt int, afterwards bool, writes int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := file.Plan(targets, false)
+		plan, err := file.Plan(targets, federation.Prune)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestOwnership(t *testing.T) {
 			test.credential.Description, test.apply, test.prune = "", false, false // Resource Manager knows no such name
 		}
 		targets := []federation.Target{{Identity: test.identity, Existing: []federation.Credential{test.credential}}}
-		for prune, want := range map[bool]bool{false: test.apply, true: test.prune} {
+		for prune, want := range map[federation.Pruning]bool{federation.Keep: false, federation.Prune: test.apply, federation.PruneOnly: test.prune} {
 			plan, err := f.Plan(targets, prune)
 			if removed := len(plan.Changes) == 1; err != nil || removed != want || removed == (len(plan.Kept) == 1) {
 				t.Errorf("%s, prune %v: removed %v, want %v, kept %+v, %v", test.name, prune, removed, want, plan.Kept, err)

@@ -80,7 +80,7 @@ func plan(t testing.TB, c *federation.Client, text []byte) federation.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := file.Plan(targets, false)
+	plan, err := file.Plan(targets, federation.Prune)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,15 +36,36 @@ type action func(*run, context.Context, *Step) error
 func (c Clients) Apply(ctx context.Context, p Plan, done func(Step)) (Result, error) {
 	x := &run{Clients: c, request: p.request, seen: p.seen, identity: p.seen.Identity}
 	var failure error
+	made := 0
 	for _, step := range p.Steps {
 		if err := step.do(x, ctx, &step); err != nil {
 			failure = fmt.Errorf("phase %s: %w", step.Phase, err)
+			if ctx.Err() != nil {
+				failure = &Interrupted{Made: made, Of: len(p.Steps), cause: err}
+			}
 			break
 		}
+		made++
 		done(step)
 	}
 	return Result{Identity: x.identity, Fresh: x.fresh, TenantID: x.request.account(x.identity).TenantID}, failure
 }
+
+// Interrupted says how far Apply came before its context ended.
+type Interrupted struct {
+	Made, Of int
+	cause    error
+}
+
+func (e *Interrupted) Error() string {
+	return fmt.Sprintf("interrupted: %d of %d steps are done; run the same command again for the rest", e.Made, e.Of)
+}
+
+// Interrupted marks an error that says how to go on.
+func (e *Interrupted) Interrupted() {}
+
+// Unwrap returns why.
+func (e *Interrupted) Unwrap() error { return e.cause }
 
 func (x *run) ensureIdentity(ctx context.Context, s *Step) (err error) {
 	if x.seen.Found {
