@@ -49,7 +49,7 @@ TESTFLAGS ?=
 .PHONY: help
 help: ## Show this list
 	@echo "$(MODULE) $(VERSION)"; echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/azwi, bin/azwi-webhook and the other binaries
