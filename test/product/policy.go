@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"azwi/contract"
+	"azwi/internal/kube"
 	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 )
-
-const registration = "/apis/admissionregistration.k8s.io/v1/"
 
 // InstallPolicy creates what c generates, restricted to the namespaces, and returns
 // when all of it is in force in the first one, which has a service account default.
