@@ -170,7 +170,7 @@ func (c *cluster) waitReady(ctx context.Context, namespace string) error {
 			return false, err
 		}
 		if !d.ready() {
-			return false, fmt.Errorf("%d of %d replicas are ready: kubectl get pods -n %s", d.Status.AvailableReplicas, d.Spec.Replicas, namespace)
+			return false, d.notReady(namespace).Err(nil)
 		}
 		return true, nil
 	})
@@ -188,6 +188,10 @@ type deploymentStatus struct {
 		ObservedGeneration                           int64
 		Replicas, UpdatedReplicas, AvailableReplicas int64
 	}
+}
+
+func (d deploymentStatus) notReady(namespace string) finding.Finding {
+	return finding.ReplicasNotReady(min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas), d.Spec.Replicas, namespace)
 }
 
 func (d deploymentStatus) ready() bool {

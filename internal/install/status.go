@@ -210,7 +210,7 @@ func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Sta
 		s.Version = imageTag(d.Spec.Template.Spec.Containers[0].Image)
 	}
 	if !d.ready() {
-		s.problem(finding.ReplicasNotReady(min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas), d.Spec.Replicas, found.Namespace))
+		s.problem(d.notReady(found.Namespace))
 	}
 }
 

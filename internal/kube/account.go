@@ -30,7 +30,7 @@ func (c *Client) Account(ctx context.Context, namespace, name string, out any) e
 		err = json.Unmarshal(raw, out)
 	}
 	if err != nil {
-		return fmt.Errorf("read service account %s/%s: decode the answer: %w", namespace, name, err)
+		return fmt.Errorf("%s: decode the answer: %w", AccountRef(namespace, name), err)
 	}
 	return nil
 }
