@@ -64,6 +64,55 @@ const (
 	CodeDirectoryRole    Code = "directory-role-unknown"
 )
 
+// Codes of an installation's state.
+const (
+	CodeInterrupted           Code = "interrupted"
+	CodeNotRegistered         Code = "webhook-not-registered"
+	CodeFailurePolicy         Code = "failure-policy-ignore"
+	CodeDeploymentMissing     Code = "deployment-missing"
+	CodeReplicas              Code = "replicas-not-ready"
+	CodeCertificateMissing    Code = "certificate-missing"
+	CodeCertificateUnreadable Code = "certificate-unreadable"
+	CodeCertificateExpired    Code = "certificate-expired"
+	CodeCertificateExpires    Code = "certificate-expires"
+	CodeBundle                Code = "ca-bundle"
+	CodePodRefused            Code = "pod-refused"
+	CodePodNotInjected        Code = "pod-not-injected"
+	CodeDrift                 Code = "drift"
+	CodePodsWithoutIdentity   Code = "pods-without-identity"
+	CodeNotReadable           Code = "not-readable"
+	CodeDriftUnknown          Code = "drift-unknown"
+)
+
+// Codes of what ends an installation, or follows from it.
+const (
+	CodeInstalled        Code = "installed"
+	CodeNotInstalled     Code = "not-installed"
+	CodeKubernetesTooOld Code = "kubernetes-too-old"
+	CodeSwitchNeedsWait  Code = "switch-needs-wait"
+	CodeAPIMissing       Code = "api-missing"
+	CodeWouldRefuse      Code = "would-refuse"
+	CodePodsNotCreatable Code = "pods-not-creatable"
+	CodeOtherRun         Code = "other-run"
+	CodeTwoRecords       Code = "two-records"
+	CodeRecordUnreadable Code = "record-unreadable"
+	CodeSelector         Code = "deployment-selector"
+	CodeTrialLeft        Code = "trial-left"
+	CodeRightsKept       Code = "rights-kept"
+	CodeNotPutBack       Code = "not-put-back"
+	CodeTimedOut         Code = "timed-out"
+)
+
+// Codes of the API server's refusals.
+const (
+	CodeClusterSignIn      Code = "cluster-sign-in"
+	CodeClusterForbidden   Code = "cluster-forbidden"
+	CodeClusterUnreachable Code = "cluster-unreachable"
+	CodeNoCluster          Code = "no-cluster"
+	CodeAccountMissing     Code = "service-account-missing"
+	CodeNamespaceMissing   Code = "namespace-missing"
+)
+
 // An Entry is what the catalogue says of a code.
 type Entry struct {
 	Code     Code
@@ -78,6 +127,7 @@ const (
 	lintPage       = "lint.md"
 	webhookPage    = "webhook.md"
 	permissionPage = "serviceaccount.md"
+	operationsPage = "operations.md"
 )
 
 // Catalogue returns all entries, in the order of docs/lint.md.
@@ -143,6 +193,46 @@ func Catalogue() []Entry {
 		{CodePermissions, Warning, "the caller's permissions at the scope can't be read", permissionPage},
 		{CodeDirectory, Warning, "the caller may not read what decides in the directory", permissionPage},
 		{CodeDirectoryRole, Warning, "the caller has a directory role that azwi does not know", permissionPage},
+
+		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
+		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},
+		{CodeFailurePolicy, Warning, "pods may be created without identity", operationsPage},
+		{CodeDeploymentMissing, Error, "the webhook's Deployment is not there", operationsPage},
+		{CodeReplicas, Error, "the webhook does not have all its replicas", operationsPage},
+		{CodeCertificateMissing, Error, "the webhook has no certificate", operationsPage},
+		{CodeCertificateUnreadable, Error, "the webhook's Secret holds something other than a certificate", operationsPage},
+		{CodeCertificateExpired, Error, "the webhook's certificate has expired", operationsPage},
+		{CodeCertificateExpires, Warning, "the webhook's certificate expires within seven days", operationsPage},
+		{CodeBundle, Error, "the API server does not trust the webhook's certificate", operationsPage},
+		{CodePodRefused, Error, "a labelled pod can't be created", operationsPage},
+		{CodePodNotInjected, Error, "a labelled pod gets no identity, or another tenant's", operationsPage},
+		{CodeDrift, Warning, "objects differ from what was installed", operationsPage},
+		{CodePodsWithoutIdentity, Warning, "labelled pods run without identity", operationsPage},
+		{CodeNotReadable, Info, "a part of the installation could not be read", operationsPage},
+		{CodeDriftUnknown, Info, "the objects can't be compared with what was installed", operationsPage},
+
+		{CodeInstalled, Error, "an installation is there already", operationsPage},
+		{CodeNotInstalled, Error, "no installation of azwi's is there", operationsPage},
+		{CodeKubernetesTooOld, Error, "the cluster's version lacks what is needed", operationsPage},
+		{CodeSwitchNeedsWait, Error, "engines are switched only with a proof that the new one works", operationsPage},
+		{CodeAPIMissing, Error, "the cluster lacks an API that a value needs", operationsPage},
+		{CodeWouldRefuse, Error, "a dry run was refused", operationsPage},
+		{CodePodsNotCreatable, Error, "the user may not create pods, and so not try injection", operationsPage},
+		{CodeOtherRun, Error, "another run of azwi changes the installation", operationsPage},
+		{CodeTwoRecords, Error, "two ConfigMaps record an installation", operationsPage},
+		{CodeRecordUnreadable, Error, "the record of the installation can't be read", operationsPage},
+		{CodeSelector, Error, "the existing Deployment selects pods that azwi's can't be", operationsPage},
+		{CodeTrialLeft, Warning, "an engine still leaves trial pods out", operationsPage},
+		{CodeRightsKept, Info, "a role keeps the rights of the former pods", operationsPage},
+		{CodeNotPutBack, Error, "a failed take-over left something behind", operationsPage},
+		{CodeTimedOut, Error, "the installation did not work in time", operationsPage},
+
+		{CodeClusterSignIn, Error, "the API server does not accept the user's sign-in", operationsPage},
+		{CodeClusterForbidden, Error, "the user lacks a right in the cluster", operationsPage},
+		{CodeClusterUnreachable, Error, "the API server does not answer", operationsPage},
+		{CodeNoCluster, Error, "there is no kubeconfig", operationsPage},
+		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
+		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
 	}
 }
 

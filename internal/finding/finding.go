@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 )
@@ -41,7 +42,36 @@ func (f Finding) Severity() Severity { return f.code.Severity() }
 // Equal reports whether two findings say the same.
 func (f Finding) Equal(other Finding) bool { return f == other }
 
+// MarshalJSON writes what programs read.
+func (f Finding) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Code     Code     `json:"code"`
+		Severity Severity `json:"severity"`
+		Text     string   `json:"text"`
+	}{f.code, f.Severity(), f.text})
+}
+
 func (f Finding) String() string { return string(f.code) + ": " + f.text }
+
+// Error makes a code what errors.Is looks for in an error that Err made.
+func (c Code) Error() string { return string(c) }
+
+// Err makes an error of a finding, which says what the finding does; errors.Is finds its
+// code and the cause in it, if there is one.
+func (f Finding) Err(cause error) error { return &Failure{f, cause} }
+
+// A Failure is a finding that ended something.
+type Failure struct {
+	Finding Finding
+	cause   error
+}
+
+func (f *Failure) Error() string { return f.Finding.text }
+
+func (f *Failure) Unwrap() error { return f.cause }
+
+// Is reports whether the finding has the code.
+func (f *Failure) Is(target error) bool { return target == error(f.Finding.code) }
 
 // Severity says how bad a finding is.
 type Severity int

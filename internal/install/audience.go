@@ -21,7 +21,7 @@ func Audience(ctx context.Context, client *kube.Client) (string, error) {
 			ClientConfig struct{ Service struct{ Namespace string } }
 		}
 	}
-	if err := readable(client.Get(ctx, webhookConfigurations+"/"+contract.WebhookConfiguration, &webhook)); err != nil {
+	if err := readable(client.Read(ctx, webhookConfigurationRef(contract.WebhookConfiguration), &webhook)); err != nil {
 		return "", err
 	}
 	if len(webhook.Webhooks) > 0 && webhook.Webhooks[0].ClientConfig.Service.Namespace != "" {
@@ -36,7 +36,7 @@ func Audience(ctx context.Context, client *kube.Client) (string, error) {
 			}
 		}
 	}
-	if err := readable(client.Get(ctx, "/apis/apps/v1/namespaces/"+namespace+"/deployments/"+deploymentName, &deployment)); err != nil {
+	if err := readable(client.Read(ctx, deploymentRef(namespace), &deployment)); err != nil {
 		return "", err
 	}
 	for _, c := range deployment.Spec.Template.Spec.Containers {
@@ -52,7 +52,7 @@ func Audience(ctx context.Context, client *kube.Client) (string, error) {
 			}
 		}
 	}
-	if err := readable(client.Get(ctx, mutatingPolicies+"/"+policyName, &policy)); err != nil {
+	if err := readable(client.Read(ctx, mutatingPolicyRef(), &policy)); err != nil {
 		return "", err
 	}
 	var expressions []string
@@ -67,8 +67,6 @@ func Audience(ctx context.Context, client *kube.Client) (string, error) {
 	}
 	return contract.DefaultAudience, nil
 }
-
-const mutatingPolicies = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies"
 
 // policyAudience finds the audience in the expression that adds the token's volume; that
 // of the custom token endpoint comes later.

@@ -4,23 +4,33 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
 // manager owns in server-side apply what this package applies.
 const manager = "azwi"
 
-const (
-	webhookConfigurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-	deploymentName        = "azure-wi-webhook-controller-manager"
-)
+const deploymentName = "azure-wi-webhook-controller-manager"
+
+func webhookConfigurationRef(name string) kube.Ref {
+	return kube.Ref{APIVersion: admissionVersion, Kind: "MutatingWebhookConfiguration", Name: name}
+}
+
+func mutatingPolicyRef() kube.Ref {
+	return kube.Ref{APIVersion: admissionVersion, Kind: "MutatingAdmissionPolicy", Name: policyName}
+}
+
+func deploymentRef(namespace string) kube.Ref {
+	return kube.Ref{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: deploymentName}
+}
+
+const admissionVersion = "admissionregistration.k8s.io/v1"
 
 // A cluster is the API server and what it can do.
 type cluster struct {
@@ -60,63 +70,19 @@ func connect(ctx context.Context, client *kube.Client) (*cluster, error) {
 func minor(version string) (int, error) {
 	m := regexp.MustCompile(`^v?1\.(\d+)`).FindStringSubmatch(version)
 	if m == nil {
-		return 0, fmt.Errorf("%.40q is not a version of Kubernetes 1", version)
+		return 0, finding.NotKubernetes(version).Err(nil)
 	}
 	return strconv.Atoi(m[1])
 }
 
 // find reads an object; it is nil if there is none, or not even its kind.
-func (c *cluster) find(ctx context.Context, path string) (Object, error) {
+func (c *cluster) find(ctx context.Context, ref kube.Ref) (Object, error) {
 	var o Object
-	err := c.Get(ctx, path, &o)
+	err := c.Read(ctx, ref, &o)
 	if kube.IsNotFound(err) {
 		return nil, nil
 	}
 	return o, err
-}
-
-// get is find by a reference.
-func (c *cluster) get(ctx context.Context, ref Ref) (Object, error) {
-	path, err := ref.Path()
-	if err != nil {
-		return nil, err
-	}
-	return c.find(ctx, path)
-}
-
-// list reads all objects below a path, in pieces.
-func (c *cluster) list(ctx context.Context, path string, query url.Values, each func(json.RawMessage) error) error {
-	for {
-		var page struct {
-			Metadata struct{ Continue string }
-			Items    []json.RawMessage
-		}
-		if _, err := c.Do(ctx, kube.Request{Method: http.MethodGet, Path: path, Query: query}, &page); err != nil {
-			return err
-		}
-		for _, item := range page.Items {
-			if err := each(item); err != nil {
-				return err
-			}
-		}
-		if page.Metadata.Continue == "" {
-			return nil
-		}
-		query.Set("continue", page.Metadata.Continue)
-	}
-}
-
-// remove deletes an object that may be gone already. It reports whether it was there.
-func (c *cluster) remove(ctx context.Context, ref Ref) (bool, error) {
-	path, err := ref.Path()
-	if err != nil {
-		return false, err
-	}
-	_, err = c.Do(ctx, kube.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"propagationPolicy": {"Background"}}}, nil)
-	if kube.IsNotFound(err) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // An Owner is who keeps an installation.
@@ -165,7 +131,7 @@ func (c *cluster) discover(ctx context.Context) (*Installation, error) {
 		return c.discoverWebhook(ctx, configuration)
 	}
 	// Before 1.36 there is no such kind, and nothing is found.
-	policy, err := c.find(ctx, "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/"+policyName)
+	policy, err := c.find(ctx, mutatingPolicyRef())
 	if err != nil || policy == nil {
 		return nil, err
 	}
@@ -184,11 +150,11 @@ const (
 
 // webhookConfiguration finds the configuration with our webhook, under whatever name.
 func (c *cluster) webhookConfiguration(ctx context.Context) (Object, error) {
-	o, err := c.find(ctx, webhookConfigurations+"/"+contract.WebhookConfiguration)
+	o, err := c.find(ctx, webhookConfigurationRef(contract.WebhookConfiguration))
 	if err != nil || o != nil {
 		return o, err
 	}
-	err = c.list(ctx, webhookConfigurations, url.Values{}, func(raw json.RawMessage) error {
+	err = c.List(ctx, webhookConfigurationRef(""), "", func(raw json.RawMessage) error {
 		var one struct{ Webhooks []struct{ Name string } }
 		if err := json.Unmarshal(raw, &one); err != nil {
 			return err
@@ -221,7 +187,7 @@ func (c *cluster) discoverWebhook(ctx context.Context, configuration Object) (*I
 	if found.Owner == OwnerHelm {
 		found.Namespace, found.Release = configuration.annotation(helmNamespace), configuration.annotation(helmName)
 	}
-	deployment, err := c.find(ctx, deploymentPath(found.Namespace))
+	deployment, err := c.find(ctx, deploymentRef(found.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -240,10 +206,6 @@ func (c *cluster) discoverWebhook(ctx context.Context, configuration Object) (*I
 		found.Owner = OwnerAKS
 	}
 	return found, nil
-}
-
-func deploymentPath(namespace string) string {
-	return "/apis/apps/v1/namespaces/" + url.PathEscape(namespace) + "/deployments/" + deploymentName
 }
 
 // owner tells from an object's metadata who keeps it.

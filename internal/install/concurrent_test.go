@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"azwi/internal/finding"
 )
 
 // TestLaterRunGoesOn: a run that another one overtakes, wherever it is, writes nothing
@@ -49,7 +51,7 @@ func TestLaterRunGoesOn(t *testing.T) {
 					t.Errorf("%s, at look %d: %v", l.name, at, err)
 				}
 			}
-			if err := f.install(EnginePolicy); !errors.Is(err, ErrConcurrent) {
+			if err := f.install(EnginePolicy); !errors.Is(err, finding.CodeOtherRun) {
 				t.Errorf("overtaken by %s at look %d: %v", l.name, at, err)
 			}
 			if diff := cmp.Diff(l.want, f.state()); diff != "" {
@@ -98,7 +100,7 @@ func TestRunsThatBeginTogether(t *testing.T) {
 				}
 				want = f.state()
 			}
-			if err := test.slower(f); !errors.Is(err, ErrConcurrent) {
+			if err := test.slower(f); !errors.Is(err, finding.CodeOtherRun) {
 				t.Errorf("%s: %v", name, err)
 			}
 			got := f.state()
@@ -135,7 +137,7 @@ func TestWaitingRunStops(t *testing.T) {
 			Client: f.client(), Version: "v1", Engine: EngineWebhook, Timeout: 5 * time.Minute, render: f.render,
 			Values: map[string]any{"azureTenantID": tenantID, "global": map[string]any{"imageRegistry": "registry.example"}},
 		}, true)
-		if !errors.Is(err, ErrConcurrent) || overtaken.IsZero() || time.Since(overtaken) > time.Second {
+		if !errors.Is(err, finding.CodeOtherRun) || overtaken.IsZero() || time.Since(overtaken) > time.Second {
 			t.Errorf("overtaken %s ago: %v", time.Since(overtaken), err)
 		}
 	})

@@ -86,6 +86,15 @@ func (f *fakeCluster) clone(t *testing.T) *fakeCluster {
 	return c
 }
 
+func pathOf(t *testing.T, ref kube.Ref) string {
+	t.Helper()
+	path, err := ref.Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func deepCopy(t *testing.T, o map[string]any) map[string]any {
 	t.Helper()
 	var c map[string]any

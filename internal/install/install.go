@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -88,14 +89,8 @@ func Objects(ctx context.Context, c Config, upgrade bool) ([]Object, error) {
 	return p.objects, nil
 }
 
-// ErrInstalled says that there is an installation, and what to do.
-var ErrInstalled = errors.New("it is installed already")
-
-// ErrNotInstalled says that there is no installation of azwi's.
-var ErrNotInstalled = errors.New("azwi is not installed in this cluster")
-
-// Install installs, or with upgrade changes what is installed. An error that wraps
-// ErrTimeout means that everything was applied but does not work (yet).
+// Install installs, or with upgrade changes what is installed. An error that is
+// finding.CodeTimedOut means that everything was applied but does not work (yet).
 func Install(ctx context.Context, c Config, upgrade bool) (*Result, error) {
 	p, err := newPlan(ctx, c, upgrade)
 	if err != nil {
@@ -141,22 +136,19 @@ func newPlan(ctx context.Context, c Config, upgrade bool) (*plan, error) {
 func (p *plan) allowed(upgrade bool) error {
 	switch f := p.found; {
 	case f == nil && upgrade:
-		return fmt.Errorf("%w: run azwi install", ErrNotInstalled)
+		return finding.NothingToUpgrade().Err(nil)
 	case f == nil:
 		return nil
 	case f.Owner == OwnerAKS:
-		return fmt.Errorf("%w: the workload identity add-on of AKS is on, and AKS reverts changes to it: "+
-			"use it as it is, or turn it off first (az aks update --disable-workload-identity) and run azwi install then", ErrInstalled)
+		return finding.InstalledByAKS().Err(nil)
 	case f.Owner == OwnerAzwi && !upgrade && f.record.Complete:
-		return fmt.Errorf("%w (version %s, engine %s, namespace %s): use azwi upgrade", ErrInstalled, f.record.Version, f.Engine, f.Namespace)
+		return finding.Installed(f.record.Version, f.Engine, f.Namespace).Err(nil)
 	case f.Owner == OwnerAzwi || p.config.TakeOver:
 		return nil
 	case f.Owner == OwnerHelm:
-		return fmt.Errorf("%w as %s: either stay with Helm (helm upgrade %s CHART -n %s --reuse-values, with azwi's chart), "+
-			"or have azwi keep it from now on: azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are; Helm's record of the release is removed)",
-			ErrInstalled, f, f.Release, f.Namespace, verb(upgrade))
+		return finding.InstalledByHelm(f.Release, f.Namespace, verb(upgrade)).Err(nil)
 	}
-	return fmt.Errorf("%w, as %s: to let azwi manage it from now on, run azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are)", ErrInstalled, p.found, verb(upgrade))
+	return finding.InstalledByOthers(p.found.String(), verb(upgrade)).Err(nil)
 }
 
 func verb(upgrade bool) string {
@@ -171,7 +163,7 @@ func (p *plan) place() error {
 	p.namespace, p.release = cmp.Or(p.config.Namespace, DefaultNamespace), DefaultRelease
 	if f := p.found; f != nil {
 		if p.config.Namespace != "" && p.config.Namespace != f.Namespace {
-			return fmt.Errorf("%w, in namespace %s: it can't be moved to %s; leave --namespace out, or uninstall it first", ErrInstalled, f.Namespace, p.config.Namespace)
+			return finding.InstalledElsewhere(f.Namespace, p.config.Namespace).Err(nil)
 		}
 		p.namespace, p.release = f.Namespace, cmp.Or(f.Release, DefaultRelease)
 		if r := f.record; r != nil && r.Phase == PhaseTrial {
@@ -238,10 +230,10 @@ func (p *plan) chooseEngine() error {
 		p.engine = p.config.Engine
 	}
 	if minor < oldest {
-		return fmt.Errorf("azwi needs Kubernetes 1.%d or later, this is %s", oldest, p.cluster.version)
+		return finding.KubernetesTooOld(oldest, p.cluster.version).Err(nil)
 	}
 	if p.engine == EnginePolicy && minor < firstWithPolicies {
-		return fmt.Errorf("the policy engine needs Kubernetes 1.%d or later, this is %s: use the webhook", firstWithPolicies, p.cluster.version)
+		return finding.NoPolicies(firstWithPolicies, p.cluster.version).Err(nil)
 	}
 	phase := Phase("")
 	if f := p.found; f != nil && f.record != nil {
@@ -254,9 +246,9 @@ func (p *plan) chooseEngine() error {
 	switch {
 	case !p.config.NoWait:
 	case p.switches():
-		return fmt.Errorf("the engine can't be changed from %s to %s with --wait=false, because the new one has to be shown to work first", p.found.Engine, p.engine)
+		return finding.SwitchNeedsWait(p.found.Engine, p.engine).Err(nil)
 	case phase == PhaseTrial || phase == PhaseRemoval:
-		return errors.New("a switch of engines was interrupted; it can't be finished with --wait=false, because the engine has to be shown to work first")
+		return finding.UnfinishedSwitchNeedsWait().Err(nil)
 	}
 	return nil
 }
@@ -292,7 +284,7 @@ func (p *plan) render(ctx context.Context) error {
 	}
 	for _, o := range objects {
 		if group := o.text("apiVersion"); !p.cluster.has(group) {
-			return fmt.Errorf("%s: the cluster does not know %s; install it first, or change the value that needs it", o.Ref(), group)
+			return finding.APIMissing(o.Ref(), group).Err(nil)
 		}
 	}
 	selection, err := p.cluster.selection(ctx, p.namespace)
@@ -327,10 +319,10 @@ func (p *plan) apply(ctx context.Context) error {
 		return p.finish(ctx, r)
 	}
 	// What failed may have failed since another run has begun; then all is that one's.
-	if theirs := p.cluster.stillOurs(context.WithoutCancel(ctx)); errors.Is(theirs, ErrConcurrent) {
+	if theirs := p.cluster.stillOurs(context.WithoutCancel(ctx)); errors.Is(theirs, finding.CodeOtherRun) {
 		return theirs
 	}
-	if errors.Is(err, ErrConcurrent) {
+	if errors.Is(err, finding.CodeOtherRun) {
 		return err
 	}
 	return p.putBack(ctx, former, err)
@@ -418,7 +410,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 		r.Target, r.TargetValues, r.Phase = p.engine, p.values, PhaseTrial
 	default:
 		p.served(r)
-		if slices.ContainsFunc(registrations(other(p.engine)), func(ref Ref) bool { return slices.Contains(r.Objects, ref) }) {
+		if slices.ContainsFunc(registrations(other(p.engine)), func(ref kube.Ref) bool { return slices.Contains(r.Objects, ref) }) {
 			r.Phase = PhaseRemoval
 		}
 	}
@@ -477,17 +469,13 @@ func (p *plan) before(ctx context.Context) (*record, error) {
 			return nil, err
 		}
 	}
-	namespace, err := p.cluster.get(ctx, p.objects[0].Ref())
+	namespace, err := p.cluster.find(ctx, p.objects[0].Ref())
 	r.CreatedNamespace = namespace == nil || namespace.annotation(createdAnnotation) != ""
 	return r, err
 }
 
 func (p *plan) applyObject(ctx context.Context, o Object) error {
-	path, err := o.Ref().Path()
-	if err != nil {
-		return err
-	}
-	warnings, err := p.cluster.Apply(ctx, path, kube.Apply{Manager: manager, Force: true}, o, nil)
+	warnings, err := p.cluster.Do(ctx, kube.Apply(o.Ref(), manager, o), nil)
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", o.Ref(), err)
 	}
@@ -513,9 +501,9 @@ func (p *plan) prove(ctx context.Context, trial bool) error {
 }
 
 // prune removes what is not wanted any more, what calls others first.
-func (p *plan) prune(ctx context.Context, old []Ref) error {
+func (p *plan) prune(ctx context.Context, old []kube.Ref) error {
 	for _, ref := range p.unwanted(old) {
-		removed, err := p.cluster.remove(ctx, ref)
+		removed, err := p.cluster.Delete(ctx, ref, false)
 		if err != nil {
 			return fmt.Errorf("remove %s: %w", ref, err)
 		}
@@ -527,15 +515,15 @@ func (p *plan) prune(ctx context.Context, old []Ref) error {
 }
 
 // unwanted are those of what was applied that are to be removed, in that order.
-func (p *plan) unwanted(old []Ref) []Ref {
+func (p *plan) unwanted(old []kube.Ref) []kube.Ref {
 	wanted := refs(p.objects)
-	unwanted := slices.DeleteFunc(slices.Clone(old), func(ref Ref) bool { return slices.Contains(wanted, ref) || ref.Kind == "Namespace" })
+	unwanted := slices.DeleteFunc(slices.Clone(old), func(ref kube.Ref) bool { return slices.Contains(wanted, ref) || ref.Kind == "Namespace" })
 	slices.Reverse(unwanted)
 	return unwanted
 }
 
-func refs(objects []Object) []Ref {
-	all := make([]Ref, len(objects))
+func refs(objects []Object) []kube.Ref {
+	all := make([]kube.Ref, len(objects))
 	for i, o := range objects {
 		all[i] = o.Ref()
 	}
@@ -543,7 +531,7 @@ func refs(objects []Object) []Ref {
 }
 
 // union appends to a what only b has.
-func union(a, b []Ref) []Ref {
+func union(a, b []kube.Ref) []kube.Ref {
 	for _, ref := range b {
 		if !slices.Contains(a, ref) {
 			a = append(a, ref)
@@ -563,16 +551,16 @@ func Uninstall(ctx context.Context, client *kube.Client, report func(string)) er
 	case err != nil:
 		return err
 	case found == nil:
-		return ErrNotInstalled
+		return finding.NotInstalled().Err(nil)
 	case found.Owner == OwnerHelm:
-		return fmt.Errorf("%w by azwi but is %s: helm uninstall %s -n %s", ErrNotInstalled, found, found.Release, found.Namespace)
+		return finding.HelmUninstalls(found.Release, found.Namespace).Err(nil)
 	case found.Owner == OwnerAKS:
-		return fmt.Errorf("%w by azwi but is the add-on of AKS: az aks update --disable-workload-identity", ErrNotInstalled)
+		return finding.AKSUninstalls().Err(nil)
 	case found.Owner == OwnerOther:
-		return fmt.Errorf("%w by azwi: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall", ErrNotInstalled)
+		return finding.OthersUninstall().Err(nil)
 	}
 	r := found.record
-	objects := slices.DeleteFunc(slices.Clone(r.Objects), func(ref Ref) bool { return ref.Kind == "Namespace" && !r.CreatedNamespace })
+	objects := slices.DeleteFunc(slices.Clone(r.Objects), func(ref kube.Ref) bool { return ref.Kind == "Namespace" && !r.CreatedNamespace })
 	slices.Reverse(objects)
 	if err := c.rehearseRemoval(ctx, append(objects, r.ref())); err != nil {
 		return err
@@ -585,7 +573,7 @@ func Uninstall(ctx context.Context, client *kube.Client, report func(string)) er
 		return err
 	}
 	for _, ref := range objects {
-		removed, err := c.remove(ctx, ref)
+		removed, err := c.Delete(ctx, ref, false)
 		if err != nil {
 			return fmt.Errorf("remove %s: %w", ref, err)
 		}

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -73,8 +73,7 @@ func (c *cluster) probe(ctx context.Context, namespace, account string, trial bo
 	}
 	var created struct{ Spec podSpec }
 	_, err = c.Do(ctx, kube.Request{
-		Method: http.MethodPost, Path: "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods",
-		Query: url.Values{"dryRun": {"All"}}, Body: pod,
+		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, DryRun: true, Body: pod,
 	}, &created)
 	if err != nil {
 		return "", err
@@ -85,11 +84,8 @@ func (c *cluster) probe(ctx context.Context, namespace, account string, trial bo
 	return created.Spec.env(contract.EnvTenantID), nil
 }
 
-// ErrTimeout wraps what had not happened when the time was over.
-var ErrTimeout = errors.New("timed out")
-
 // poll asks again and again until done, another run has taken over, or ctx ends.
-func (c *cluster) poll(ctx context.Context, what string, done func() (bool, error)) error {
+func (c *cluster) poll(ctx context.Context, late finding.Finding, done func() (bool, error)) error {
 	const interval = 200 * time.Millisecond
 	var last error
 	for {
@@ -100,7 +96,7 @@ func (c *cluster) poll(ctx context.Context, what string, done func() (bool, erro
 		if err != nil && ctx.Err() == nil {
 			last = err
 		}
-		if theirs := c.stillOurs(ctx); errors.Is(theirs, ErrConcurrent) {
+		if theirs := c.stillOurs(ctx); errors.Is(theirs, finding.CodeOtherRun) {
 			return theirs
 		}
 		timer := time.NewTimer(interval)
@@ -108,7 +104,7 @@ func (c *cluster) poll(ctx context.Context, what string, done func() (bool, erro
 		case <-ctx.Done():
 			timer.Stop()
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("%w: %s: %w", ErrTimeout, what, errors.Join(last, ctx.Err()))
+				return fmt.Errorf("timed out: %w: %w", late.Err(nil), errors.Join(last, ctx.Err()))
 			}
 			return ctx.Err()
 		case <-timer.C:
@@ -137,7 +133,7 @@ const steady = 3
 // waitInjected waits until pods, or trial pods, get the tenant.
 func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, trial bool) error {
 	seen := 0
-	return c.poll(ctx, "no pod is injected in namespace "+namespace, func() (bool, error) {
+	return c.poll(ctx, finding.InjectionTimeout(namespace), func() (bool, error) {
 		got, err := c.probe(ctx, namespace, probeAccount, trial)
 		if err != nil {
 			seen = 0
@@ -145,7 +141,7 @@ func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, tr
 		}
 		if got != tenant {
 			seen = 0
-			return false, fmt.Errorf("a labelled pod was admitted with tenant %q instead of %q", got, tenant)
+			return false, finding.WrongTenant(got, tenant).Err(nil)
 		}
 		seen++
 		return seen >= steady, nil
@@ -155,7 +151,7 @@ func (c *cluster) waitInjected(ctx context.Context, namespace, tenant string, tr
 // waitNotInjected waits until trial pods are left alone.
 func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
 	seen := 0
-	return c.poll(ctx, "the engine to be replaced still injects into trial pods in namespace "+namespace, func() (bool, error) {
+	return c.poll(ctx, finding.TrialTimeout(namespace), func() (bool, error) {
 		got, err := c.probe(ctx, namespace, probeAccount, true)
 		if err != nil || got != "" {
 			seen = 0
@@ -168,13 +164,13 @@ func (c *cluster) waitNotInjected(ctx context.Context, namespace string) error {
 
 // waitReady waits until the Deployment's pods are all of its newest form, and ready.
 func (c *cluster) waitReady(ctx context.Context, namespace string) error {
-	return c.poll(ctx, "the webhook's pods are not ready", func() (bool, error) {
+	return c.poll(ctx, finding.ReplicasTimeout(), func() (bool, error) {
 		var d deploymentStatus
-		if err := c.Get(ctx, deploymentPath(namespace), &d); err != nil {
+		if err := c.Read(ctx, deploymentRef(namespace), &d); err != nil {
 			return false, err
 		}
 		if !d.ready() {
-			return false, fmt.Errorf("%d of %d replicas are ready: kubectl get pods -n %s", d.Status.AvailableReplicas, d.Spec.Replicas, namespace)
+			return false, d.notReady(namespace).Err(nil)
 		}
 		return true, nil
 	})
@@ -192,6 +188,10 @@ type deploymentStatus struct {
 		ObservedGeneration                           int64
 		Replicas, UpdatedReplicas, AvailableReplicas int64
 	}
+}
+
+func (d deploymentStatus) notReady(namespace string) finding.Finding {
+	return finding.ReplicasNotReady(min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas), d.Spec.Replicas, namespace)
 }
 
 func (d deploymentStatus) ready() bool {

@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -34,7 +33,7 @@ type record struct {
 	TargetValues map[string]any `json:"targetValues,omitempty"`
 	Phase        Phase          `json:"phase,omitempty"`
 	// Objects are all that were applied, in that order.
-	Objects []Ref `json:"objects"`
+	Objects []kube.Ref `json:"objects"`
 	// Complete is false from the start of an installation to its end.
 	Complete bool `json:"complete"`
 	// CreatedNamespace: the namespace was not there before.
@@ -68,18 +67,18 @@ const (
 
 // A takenOver is what belonged to another owner.
 type takenOver struct {
-	Owner   Owner `json:"owner"`
-	Objects []Ref `json:"objects"`
+	Owner   Owner      `json:"owner"`
+	Objects []kube.Ref `json:"objects"`
 }
 
-func (r *record) ref() Ref {
-	return Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: r.namespace, Name: recordName}
+func (r *record) ref() kube.Ref {
+	return kube.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: r.namespace, Name: recordName}
 }
 
 // readRecord returns nil if there is none.
 func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 	var found *record
-	err := c.list(ctx, "/api/v1/configmaps", url.Values{"labelSelector": {recordLabel + "=azwi"}}, func(raw json.RawMessage) error {
+	err := c.List(ctx, kube.Ref{APIVersion: "v1", Kind: "ConfigMap"}, recordLabel+"=azwi", func(raw json.RawMessage) error {
 		var configMap struct {
 			Metadata struct{ Name, Namespace, UID, ResourceVersion string }
 			Data     map[string]string
@@ -89,11 +88,11 @@ func (c *cluster) readRecord(ctx context.Context) (*record, error) {
 		}
 		where := configMap.Metadata.Namespace + "/" + configMap.Metadata.Name
 		if found != nil {
-			return fmt.Errorf("%w, in namespaces %s and %s: delete the ConfigMap %s that is out of date", errTwoRecords, found.namespace, configMap.Metadata.Namespace, recordName)
+			return finding.TwoRecords(found.namespace, configMap.Metadata.Namespace, recordName).Err(nil)
 		}
 		found = &record{namespace: configMap.Metadata.Namespace, uid: configMap.Metadata.UID, resourceVersion: configMap.Metadata.ResourceVersion}
 		if err := json.Unmarshal([]byte(configMap.Data["record"]), found); err != nil {
-			return fmt.Errorf("the record of the installation, ConfigMap %s, can't be read: %w", where, err)
+			return finding.RecordUnreadable(where, err).Err(err)
 		}
 		return nil
 	})
@@ -134,31 +133,28 @@ func (r *record) probeNamespace() string {
 }
 
 // writeRecord creates the record, or updates the version that was last read. If another
-// run was faster, the error wraps ErrConcurrent and nothing is written.
+// run was faster, the error is finding.CodeOtherRun and nothing is written.
 func (c *cluster) writeRecord(ctx context.Context, r *record) error {
 	if err := c.stillOurs(ctx); err != nil {
-		return err
-	}
-	path, err := r.ref().Path()
-	if err != nil {
 		return err
 	}
 	object, err := r.object()
 	if err != nil {
 		return err
 	}
-	var written Object
+	request := kube.Apply(r.ref(), manager, object)
 	if r.resourceVersion == "" {
 		// To apply would not tell whether somebody else has made it meanwhile.
-		_, err = c.Client.Do(ctx, kube.Request{
-			Method: http.MethodPost, Path: strings.TrimSuffix(path, "/"+recordName), Query: url.Values{"fieldManager": {manager}}, Body: object,
-		}, &written)
+		all := r.ref()
+		all.Name = ""
+		request = kube.Request{Method: http.MethodPost, Ref: all, Manager: manager, Body: object}
 	} else {
 		object["metadata"] = Merge(object.metadata(), map[string]any{"uid": r.uid, "resourceVersion": r.resourceVersion})
-		_, err = c.Client.Apply(ctx, path, kube.Apply{Manager: manager, Force: true}, object, &written)
 	}
+	var written Object
+	_, err = c.Client.Do(ctx, request, &written)
 	if kube.IsStatus(err, http.StatusConflict) {
-		return fmt.Errorf("%w: wait until it ends, check the result with azwi status, and run this command again if it is still needed", ErrConcurrent)
+		return finding.OtherRun().Err(nil)
 	}
 	if err != nil {
 		return err
@@ -170,13 +166,13 @@ func (c *cluster) writeRecord(ctx context.Context, r *record) error {
 		return nil
 	}
 	// In another namespace, somebody else may have made one at the same time.
-	if _, err := c.readRecord(ctx); !errors.Is(err, errTwoRecords) {
+	if _, err := c.readRecord(ctx); !errors.Is(err, finding.CodeTwoRecords) {
 		return err
 	}
 	if err := c.removeRecord(ctx); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w, in another namespace: once it has ended, check the result with azwi status", ErrConcurrent)
+	return finding.OtherRunElsewhere().Err(nil)
 }
 
 func (r *record) object() (Object, error) {
@@ -190,19 +186,13 @@ func (r *record) object() (Object, error) {
 	}, err
 }
 
-var errTwoRecords = errors.New("there are two records of installations")
-
-// ErrConcurrent says that another run of azwi changes the same installation. The run
-// that gets it has stopped.
-var ErrConcurrent = errors.New("another azwi install, upgrade or uninstall is changing this installation")
-
 // stillOurs is nil as long as nobody else has begun to change what this run changes:
 // of two runs the later one goes on, since the other may have been killed.
 func (c *cluster) stillOurs(ctx context.Context) error {
 	if c.record == nil {
 		return nil // nothing was written yet
 	}
-	now, err := c.get(ctx, c.record.ref())
+	now, err := c.find(ctx, c.record.ref())
 	if err != nil {
 		return err
 	}
@@ -213,7 +203,7 @@ func (c *cluster) stillOurs(ctx context.Context) error {
 		}
 	}
 	if now == nil || written.Run != c.run {
-		return fmt.Errorf("%w: it started after this one, so this one stopped; once it has ended, check the result with azwi status", ErrConcurrent)
+		return finding.LaterRun().Err(nil)
 	}
 	// Labels and the like are anybody's.
 	c.record.resourceVersion = now.text("metadata", "resourceVersion")
@@ -222,16 +212,16 @@ func (c *cluster) stillOurs(ctx context.Context) error {
 
 // removeRecord removes the record of this run, which may be gone with its namespace.
 func (c *cluster) removeRecord(ctx context.Context) error {
-	if now, err := c.get(ctx, c.record.ref()); now == nil || err != nil {
+	if now, err := c.find(ctx, c.record.ref()); now == nil || err != nil {
 		return err
 	}
-	_, err := c.remove(ctx, c.record.ref())
+	_, err := c.Delete(ctx, c.record.ref(), false)
 	return err
 }
 
 // Do is the client's, but that it writes nothing once the installation is another run's.
 func (c *cluster) Do(ctx context.Context, r kube.Request, out any) (warnings []string, err error) {
-	if r.Method != http.MethodGet && r.Method != http.MethodPost && !r.Query.Has("dryRun") {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost && !r.DryRun {
 		if err := c.stillOurs(ctx); err != nil {
 			return nil, err
 		}
@@ -239,12 +229,12 @@ func (c *cluster) Do(ctx context.Context, r kube.Request, out any) (warnings []s
 	return c.Client.Do(ctx, r, out)
 }
 
-// Apply is the client's, with the same restriction as Do.
-func (c *cluster) Apply(ctx context.Context, path string, how kube.Apply, object, out any) (warnings []string, err error) {
-	if !how.DryRun {
+// Delete is the client's, with the same restriction as Do.
+func (c *cluster) Delete(ctx context.Context, ref kube.Ref, dryRun bool) (bool, error) {
+	if !dryRun {
 		if err := c.stillOurs(ctx); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
-	return c.Client.Apply(ctx, path, how, object, out)
+	return c.Client.Delete(ctx, ref, dryRun)
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/url"
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"azwi/internal/finding"
+	"azwi/internal/kube"
 )
 
 const serviceName = "azure-wi-webhook-webhook-service"
@@ -30,11 +32,11 @@ func Select(objects []Object, podLabels map[string]any) ([]Object, error) {
 // is nil without a Deployment. A Deployment's selector can't be changed, and the
 // Service must select the former pods and the new ones alike.
 func (c *cluster) selection(ctx context.Context, namespace string) (*selection, error) {
-	deployment, err := c.find(ctx, deploymentPath(namespace))
+	deployment, err := c.find(ctx, deploymentRef(namespace))
 	if err != nil || deployment == nil {
 		return nil, err
 	}
-	service, err := c.find(ctx, "/api/v1/namespaces/"+url.PathEscape(namespace)+"/services/"+serviceName)
+	service, err := c.find(ctx, kube.Ref{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: serviceName})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func (c *cluster) selection(ctx context.Context, namespace string) (*selection, 
 		maps.Copy(s.pods, selected)
 	}
 	if len(s.service) == 0 {
-		return nil, fmt.Errorf("the selector of Deployment %s/%s has no label that its pods have, so no Service can select them: uninstall the existing installation first", namespace, deploymentName)
+		return nil, finding.SelectorWithoutLabel(namespace + "/" + deploymentName).Err(nil)
 	}
 	return &s, nil
 }
@@ -149,7 +151,7 @@ func selectsItself(deployment Object) error {
 		return fmt.Errorf("the selector of %s: %w", deployment.Ref(), err)
 	}
 	if !selector.Matches(labels.Set(d.Spec.Template.Metadata.Labels)) {
-		return fmt.Errorf("%s selects pods by %s, which azwi's pods can't match, and a Deployment's selector can't be changed: uninstall the existing installation first", deployment.Ref(), selector)
+		return finding.SelectorFixed(deployment.Ref(), selector).Err(nil)
 	}
 	return nil
 }

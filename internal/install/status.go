@@ -7,16 +7,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
+	"azwi/internal/pod/policy"
 )
 
 // Status is how an installation is.
@@ -45,12 +43,30 @@ type Status struct {
 	Drift []string `json:"drift"`
 	// PodsWithoutIdentity have the label and were never injected.
 	PodsWithoutIdentity []Pod `json:"podsWithoutIdentity"`
-	// Problems are all that is wrong, in words.
-	Problems []string `json:"problems"`
+	// Problems are all that is wrong.
+	Problems []finding.Finding `json:"-"`
 	// Unknown is what could not be found out, and why.
-	Unknown []string `json:"unknown"`
+	Unknown []finding.Finding `json:"-"`
 	// Unread: some of that could not be read, mostly for lack of rights.
 	Unread bool `json:"-"`
+}
+
+// MarshalJSON writes problems and what is unknown in words, and all of them as findings.
+func (s *Status) MarshalJSON() ([]byte, error) {
+	type members Status
+	texts := func(findings []finding.Finding) []string {
+		all := make([]string, len(findings))
+		for i, f := range findings {
+			all[i] = f.Text()
+		}
+		return all
+	}
+	return json.Marshal(struct {
+		*members
+		Problems []string          `json:"problems"`
+		Unknown  []string          `json:"unknown"`
+		Findings []finding.Finding `json:"findings"`
+	}{(*members)(s), texts(s.Problems), texts(s.Unknown), append(append([]finding.Finding{}, s.Problems...), s.Unknown...)})
 }
 
 // Replicas of the webhook.
@@ -80,7 +96,7 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}, Problems: []string{}, Unknown: []string{}}
+	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}}
 	found, err := c.discover(ctx)
 	if kube.IsForbidden(err) {
 		s.unknown("what is installed", err)
@@ -93,7 +109,7 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 	if r := found.record; r != nil {
 		s.Version, s.Target, s.Phase = r.Version, r.Target, r.Phase
 		if !r.Complete {
-			s.problem("%s", r.interrupted())
+			s.problem(r.interrupted())
 		}
 	}
 	if found.Engine == EngineWebhook {
@@ -109,7 +125,7 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 // engines. The result is never nil.
 func (c *cluster) discoverDeployment(ctx context.Context) (*Installation, error) {
 	found := &Installation{Owner: OwnerUnknown, Namespace: DefaultNamespace}
-	deployment, err := c.find(ctx, deploymentPath(DefaultNamespace))
+	deployment, err := c.find(ctx, deploymentRef(DefaultNamespace))
 	if kube.IsForbidden(err) || err == nil && deployment == nil {
 		return found, nil
 	}
@@ -121,27 +137,23 @@ func (c *cluster) discoverDeployment(ctx context.Context) (*Installation, error)
 }
 
 // interrupted says what did not end, and how it does.
-func (r *record) interrupted() string {
+func (r *record) interrupted() finding.Finding {
 	switch r.Phase {
 	case PhaseTrial:
-		return fmt.Sprintf("a switch of engines, from %s to %s, was interrupted; the %s serves all pods: run azwi upgrade to continue, or azwi upgrade --engine %s to switch back",
-			r.Serving, r.Target, r.Serving, r.Serving)
+		return finding.Interrupted(r.Serving, r.Target)
 	case PhaseRemoval:
-		return fmt.Sprintf("a switch of engines was interrupted; the %s serves all pods, and the %s is not completely removed: run azwi upgrade to finish, or azwi upgrade --engine %s to switch back",
-			r.Serving, other(r.Serving), other(r.Serving))
+		return finding.RemovalInterrupted(r.Serving, other(r.Serving))
 	case PhaseUninstall:
-		return "an uninstallation was interrupted: run azwi uninstall to continue, or azwi upgrade to install again"
+		return finding.UninstallInterrupted()
 	}
-	return "an installation was begun and did not end: run azwi upgrade"
+	return finding.InstallInterrupted()
 }
 
-func (s *Status) problem(format string, args ...any) {
-	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
-}
+func (s *Status) problem(f finding.Finding) { s.Problems = append(s.Problems, f) }
 
 func (s *Status) unknown(what string, err error) {
 	s.Unread = true
-	s.Unknown = append(s.Unknown, what+": "+err.Error())
+	s.Unknown = append(s.Unknown, finding.NotReadable(what, err))
 }
 
 func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Status, now time.Time) {
@@ -152,7 +164,7 @@ func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Sta
 		return
 	}
 	if configuration == nil {
-		s.problem("the MutatingWebhookConfiguration %s is gone: no pod is injected", contract.WebhookConfiguration)
+		s.problem(finding.NotRegistered(contract.WebhookConfiguration))
 		return
 	}
 	var registered struct {
@@ -165,12 +177,12 @@ func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Sta
 		}
 	}
 	if err := convert(configuration, &registered); err != nil || len(registered.Webhooks) == 0 {
-		s.problem("the MutatingWebhookConfiguration %s has no webhook: no pod is injected", configuration.Name())
+		s.problem(finding.NoWebhook(configuration.Name()))
 		return
 	}
 	w := registered.Webhooks[0]
 	if w.FailurePolicy == "Ignore" {
-		s.problem("failurePolicy is Ignore: pods are created without identity while no replica answers")
+		s.problem(finding.FailurePolicyIgnore())
 	}
 	if w.ClientConfig.URL == "" {
 		c.replicaStatus(ctx, found, s, true)
@@ -182,12 +194,12 @@ func (c *cluster) webhookStatus(ctx context.Context, found *Installation, s *Sta
 // elsewhere.
 func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Status, required bool) {
 	var d deploymentStatus
-	err := c.Get(ctx, deploymentPath(found.Namespace), &d)
+	err := c.Read(ctx, deploymentRef(found.Namespace), &d)
 	switch {
 	case kube.IsNotFound(err) && !required:
 		return
 	case kube.IsNotFound(err):
-		s.problem("the Deployment %s is gone: labelled pods can't be created", deploymentName)
+		s.problem(finding.DeploymentMissing(deploymentName))
 		return
 	case err != nil:
 		s.unknown("replicas", err)
@@ -198,7 +210,7 @@ func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Sta
 		s.Version = imageTag(d.Spec.Template.Spec.Containers[0].Image)
 	}
 	if !d.ready() {
-		s.problem("%d of %d replicas are ready and up to date: kubectl get pods -n %s", min(d.Status.AvailableReplicas, d.Status.UpdatedReplicas), d.Spec.Replicas, found.Namespace)
+		s.problem(d.notReady(found.Namespace))
 	}
 }
 
@@ -218,7 +230,7 @@ func (c *cluster) certificateStatus(ctx context.Context, found *Installation, bu
 		}
 	}
 	var o struct{ Data map[string][]byte }
-	err := c.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(found.Namespace)+"/secrets/"+url.PathEscape(secret), &o)
+	err := c.Read(ctx, kube.Ref{APIVersion: "v1", Kind: "Secret", Namespace: found.Namespace, Name: secret}, &o)
 	if kube.IsNotFound(err) {
 		return // it is kept elsewhere, as with a webhook that runs elsewhere
 	}
@@ -229,29 +241,29 @@ func (c *cluster) certificateStatus(ctx context.Context, found *Installation, bu
 	block, _ := pem.Decode(o.Data["tls.crt"])
 	if block == nil {
 		if s.Replicas != nil {
-			s.problem("the Secret %s/%s holds no certificate yet", found.Namespace, secret)
+			s.problem(finding.CertificateMissing(found.Namespace + "/" + secret))
 		}
 		return
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		s.problem("the certificate in Secret %s/%s can't be read: %v", found.Namespace, secret, err)
+		s.problem(finding.CertificateUnreadable(found.Namespace+"/"+secret, err))
 		return
 	}
 	s.Certificate = &Certificate{certificate.NotAfter.UTC()}
 	switch left := certificate.NotAfter.Sub(now); {
 	case left <= 0:
-		s.problem("the webhook's certificate expired at %s: labelled pods can't be created", certificate.NotAfter.UTC().Format(time.RFC3339))
+		s.problem(finding.CertificateExpired(certificate.NotAfter))
 	case left < soon:
-		s.problem("the webhook's certificate expires at %s and was not renewed", certificate.NotAfter.UTC().Format(time.RFC3339))
+		s.problem(finding.CertificateExpires(certificate.NotAfter))
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(bundle) {
-		s.problem("the caBundle of %s is empty: labelled pods can't be created", contract.WebhookConfiguration)
+		s.problem(finding.BundleEmpty(contract.WebhookConfiguration))
 		return
 	}
 	if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: certificate.NotBefore.Add(time.Second)}); err != nil {
-		s.problem("the caBundle of %s does not fit the webhook's certificate: %v", contract.WebhookConfiguration, err)
+		s.problem(finding.BundleWrong(contract.WebhookConfiguration, err))
 	}
 }
 
@@ -259,7 +271,7 @@ func (c *cluster) certificateStatus(ctx context.Context, found *Installation, bu
 func (c *cluster) injectionStatus(ctx context.Context, found *Installation, s *Status) {
 	namespace, account := found.Namespace, "default"
 	for _, name := range []string{probeAccount, contract.WebhookServiceAccount} {
-		if o, err := c.find(ctx, kube.AccountPath(namespace, name)); err == nil && o != nil {
+		if o, err := c.find(ctx, kube.AccountRef(namespace, name)); err == nil && o != nil {
 			account = name
 			break
 		}
@@ -279,27 +291,25 @@ func (c *cluster) injectionStatus(ctx context.Context, found *Installation, s *S
 	s.Injection = &works
 	switch {
 	case err != nil:
-		s.problem("a labelled pod can't be created in namespace %s: %v", namespace, err)
+		s.problem(finding.PodRefused(namespace, err))
 	case tenant == "":
-		s.problem("a labelled pod of namespace %s is not injected", namespace)
+		s.problem(finding.PodNotInjected(namespace))
 	}
 }
 
-var errMayNotCreatePods = errors.New("you may not create pods")
-
 // mayCreatePods is nil if the user may.
 func (c *cluster) mayCreatePods(ctx context.Context, namespace string) error {
-	const group = "authorization.k8s.io/v1"
+	const apiVersion, kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
 	var review struct{ Status struct{ Allowed bool } }
 	_, err := c.Do(ctx, kube.Request{
-		Method: http.MethodPost, Path: "/apis/" + group + "/selfsubjectaccessreviews",
+		Method: http.MethodPost, Ref: kube.Ref{APIVersion: apiVersion, Kind: kind},
 		Body: map[string]any{
-			"apiVersion": group, "kind": "SelfSubjectAccessReview",
+			"apiVersion": apiVersion, "kind": kind,
 			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": "create", "resource": "pods", "namespace": namespace}},
 		},
 	}, &review)
 	if err == nil && !review.Status.Allowed {
-		err = fmt.Errorf("%w in namespace %s, not even in a dry run", errMayNotCreatePods, namespace)
+		err = finding.PodsNotCreatable(namespace).Err(nil)
 	}
 	return err
 }
@@ -309,13 +319,13 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 	r := found.record
 	switch {
 	case r == nil:
-		s.Unknown = append(s.Unknown, "drift: only what azwi installed can be compared")
+		s.Unknown = append(s.Unknown, finding.DriftNotRecorded())
 		return
 	case r.Phase != "":
-		s.Unknown = append(s.Unknown, "drift: not known before the end of the "+string(r.Phase)+" has ended")
+		s.Unknown = append(s.Unknown, finding.DriftUnfinished(string(r.Phase)))
 		return
 	case r.Version != version:
-		s.Unknown = append(s.Unknown, fmt.Sprintf("drift: version %s is installed, and this is azwi %s: run azwi upgrade to install this version", r.Version, version))
+		s.Unknown = append(s.Unknown, finding.DriftOtherVersion(r.Version, version))
 		return
 	}
 	objects, _, err := Render(ctx, Release{
@@ -325,79 +335,52 @@ func (c *cluster) driftStatus(ctx context.Context, found *Installation, s *Statu
 		s.unknown("drift", err)
 		return
 	}
+	wanted := make([]kube.Wanted, len(objects))
+	for i, o := range objects {
+		wanted[i] = kube.Wanted{Ref: o.Ref(), Differences: func(ctx context.Context, installed map[string]any) ([]string, error) {
+			return c.differences(ctx, o, installed)
+		}}
+	}
 	refused, refusal := 0, error(nil)
-	for _, o := range objects {
-		differences, err := c.differences(ctx, o)
-		switch {
-		case kube.IsForbidden(err):
-			refused, refusal = refused+1, err
-		case err != nil:
-			s.unknown("drift of "+o.Ref().String(), err)
+	for found := range c.Walk(ctx, wanted) {
+		switch found.State {
+		case kube.Forbidden:
+			refused, refusal = refused+1, found.Err
+		case kube.Failed:
+			s.unknown("drift of "+found.Ref.String(), found.Err)
+		case kube.Missing:
+			s.Drift = append(s.Drift, found.Ref.String()+" is gone")
+		default:
+			s.Drift = append(s.Drift, found.Differences...)
 		}
-		s.Drift = append(s.Drift, differences...)
 	}
 	if refused > 0 {
 		s.unknown(fmt.Sprintf("drift of %d of %d objects", refused, len(objects)), refusal)
 	}
 	if len(s.Drift) > 0 {
-		s.problem("differences from what was installed: %d; run azwi upgrade to undo them", len(s.Drift))
+		s.problem(finding.Drift(len(s.Drift)))
 	}
 }
 
 // differences has the API server apply the object without keeping the result, and
 // tells where that differs from what there is.
-func (c *cluster) differences(ctx context.Context, o Object) ([]string, error) {
-	path, err := o.Ref().Path()
-	if err != nil {
-		return nil, err
-	}
-	live, err := c.find(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	if live == nil {
-		return []string{o.Ref().String() + " is gone"}, nil
-	}
+func (c *cluster) differences(ctx context.Context, o, installed Object) ([]string, error) {
+	request := kube.Apply(o.Ref(), manager, o)
+	request.DryRun = true
 	var applied Object
-	if _, err := c.Apply(ctx, path, kube.Apply{Manager: manager, Force: true, DryRun: true}, o, &applied); err != nil {
+	if _, err := c.Do(ctx, request, &applied); err != nil {
 		return nil, err
 	}
 	var lines []string
-	compare("", map[string]any(trimManaged(applied)), map[string]any(trimManaged(live)), func(at string) {
+	policy.Compare("", map[string]any(trimManaged(applied)), map[string]any(trimManaged(installed)), func(at, _ string) {
 		lines = append(lines, fmt.Sprintf("%s: %s", o.Ref(), strings.TrimPrefix(at, ".")))
 	})
 	return lines, nil
 }
 
-func compare(at string, want, have any, report func(at string)) {
-	if reflect.DeepEqual(want, have) {
-		return
-	}
-	switch w := want.(type) {
-	case map[string]any:
-		if h, ok := have.(map[string]any); ok {
-			keys := maps.Clone(w)
-			maps.Copy(keys, h)
-			for _, key := range slices.Sorted(maps.Keys(keys)) {
-				compare(at+"."+key, w[key], h[key], report)
-			}
-			return
-		}
-	case []any:
-		if h, ok := have.([]any); ok && len(h) == len(w) {
-			for i := range w {
-				compare(fmt.Sprintf("%s[%d]", at, i), w[i], h[i], report)
-			}
-			return
-		}
-	}
-	report(at)
-}
-
 // podStatus looks for labelled pods that nothing was injected into.
 func (c *cluster) podStatus(ctx context.Context, s *Status) {
-	query := url.Values{"labelSelector": {contract.UseLabel + "=" + contract.UseLabelValue}, "limit": {"500"}}
-	err := c.list(ctx, "/api/v1/pods", query, func(raw json.RawMessage) error {
+	err := c.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod"}, contract.UseLabel+"="+contract.UseLabelValue, func(raw json.RawMessage) error {
 		var pod struct {
 			Metadata struct {
 				Name, Namespace string
@@ -434,6 +417,6 @@ func (c *cluster) podStatus(ctx context.Context, s *Status) {
 	case err != nil:
 		s.unknown("pods without identity", err)
 	case len(s.PodsWithoutIdentity) > 0:
-		s.problem("labelled pods that were never injected: %d; delete them, so that their controllers create new ones", len(s.PodsWithoutIdentity))
+		s.problem(finding.PodsWithoutIdentity(len(s.PodsWithoutIdentity)))
 	}
 }

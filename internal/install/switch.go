@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -35,8 +35,8 @@ func (p *plan) try(ctx context.Context) error {
 		return nil
 	}
 	// Even if the user has just ended this.
-	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil && !errors.Is(undo, ErrConcurrent) {
-		p.config.Report(fmt.Sprintf("warning: the %s still ignores pods with the label %s, which only trial pods have; run azwi upgrade again: %v", p.found.Engine, trialLabel, undo))
+	if undo := p.cluster.mark(context.WithoutCancel(ctx), registrations(p.found.Engine), ""); undo != nil && !errors.Is(undo, finding.CodeOtherRun) {
+		p.config.Report("warning: " + finding.TrialLeft(p.found.Engine, trialLabel, undo).Text())
 	}
 	return err
 }
@@ -54,7 +54,7 @@ func (p *plan) trial(ctx context.Context) error {
 	// What an interrupted switch left of the new engine would hide that the other
 	// still injects.
 	for _, ref := range slices.Backward(registrations(p.engine)) {
-		if _, err := p.cluster.remove(ctx, ref); err != nil {
+		if _, err := p.cluster.Delete(ctx, ref, false); err != nil {
 			return fmt.Errorf("remove %s before the trial: %w", ref, err)
 		}
 	}
@@ -126,36 +126,35 @@ func marked(selector map[string]any, operator string) map[string]any {
 
 // registrations are the objects by which the API server asks an engine about pods.
 // Removing the last of them ends the injection.
-func registrations(engine string) []Ref {
-	const admission = "admissionregistration.k8s.io/v1"
+func registrations(engine string) []kube.Ref {
 	if engine == EngineWebhook {
-		return []Ref{{APIVersion: admission, Kind: "MutatingWebhookConfiguration", Name: contract.WebhookConfiguration}}
+		return []kube.Ref{webhookConfigurationRef(contract.WebhookConfiguration)}
 	}
 	// What only warns may stay.
-	return []Ref{
-		{APIVersion: admission, Kind: "ValidatingAdmissionPolicyBinding", Name: policyName},
-		{APIVersion: admission, Kind: "MutatingAdmissionPolicyBinding", Name: policyName},
+	return []kube.Ref{
+		{APIVersion: admissionVersion, Kind: "ValidatingAdmissionPolicyBinding", Name: policyName},
+		{APIVersion: admissionVersion, Kind: "MutatingAdmissionPolicyBinding", Name: policyName},
 	}
 }
 
 // registered reports whether the API server asks an engine that is among objects.
-func (c *cluster) registered(ctx context.Context, engine string, objects []Ref) (bool, error) {
+func (c *cluster) registered(ctx context.Context, engine string, objects []kube.Ref) (bool, error) {
 	all := registrations(engine)
 	last := all[len(all)-1]
 	if !slices.Contains(objects, last) {
 		return false, nil
 	}
-	o, err := c.get(ctx, last)
+	o, err := c.find(ctx, last)
 	return o != nil, err
 }
 
 // mark changes the object selectors of registrations, as far as these are there.
-func (c *cluster) mark(ctx context.Context, registrations []Ref, operator string) error {
+func (c *cluster) mark(ctx context.Context, registrations []kube.Ref, operator string) error {
 	return c.patchSelectors(ctx, registrations, "objectSelector", func(selector map[string]any) map[string]any { return marked(selector, operator) })
 }
 
 // include undoes how older versions kept an engine out of the namespace of probes.
-func (c *cluster) include(ctx context.Context, registrations []Ref, namespace string) error {
+func (c *cluster) include(ctx context.Context, registrations []kube.Ref, namespace string) error {
 	return c.patchSelectors(ctx, registrations, "namespaceSelector", func(selector map[string]any) map[string]any {
 		expressions, _ := selector["matchExpressions"].([]any)
 		excluded := map[string]any{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": []any{namespace}}
@@ -167,9 +166,9 @@ func (c *cluster) include(ctx context.Context, registrations []Ref, namespace st
 	})
 }
 
-func (c *cluster) patchSelectors(ctx context.Context, registrations []Ref, name string, change func(map[string]any) map[string]any) error {
+func (c *cluster) patchSelectors(ctx context.Context, registrations []kube.Ref, name string, change func(map[string]any) map[string]any) error {
 	for _, ref := range registrations {
-		o, err := c.get(ctx, ref)
+		o, err := c.find(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -183,15 +182,10 @@ func (c *cluster) patchSelectors(ctx context.Context, registrations []Ref, name 
 		if len(patch) == 0 {
 			continue
 		}
-		path, err := ref.Path()
-		if err != nil {
-			return err
-		}
 		// Not if somebody changes it in between.
 		patch = append(patch, map[string]any{"op": "test", "path": "/metadata/resourceVersion", "value": o.metadata()["resourceVersion"]})
 		if _, err := c.Do(ctx, kube.Request{
-			Method: http.MethodPatch, Path: path, ContentType: "application/json-patch+json",
-			Query: url.Values{"fieldManager": {manager}}, Body: patch,
+			Method: http.MethodPatch, Ref: ref, Manager: manager, ContentType: "application/json-patch+json", Body: patch,
 		}, nil); err != nil {
 			return fmt.Errorf("%s: %w", ref, err)
 		}

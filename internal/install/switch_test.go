@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"azwi/internal/finding"
+	"azwi/internal/kube"
 )
 
 func (f *fakeCluster) install(engine string) error {
@@ -118,11 +121,7 @@ func registrationPaths(t *testing.T, engine string) []string {
 	t.Helper()
 	var paths []string
 	for _, ref := range registrations(engine) {
-		path, err := ref.Path()
-		if err != nil {
-			t.Fatal(err)
-		}
-		paths = append(paths, path)
+		paths = append(paths, pathOf(t, ref))
 	}
 	return paths
 }
@@ -148,7 +147,10 @@ func checkStatus(t *testing.T, what string, f *fakeCluster, from, to string) (go
 		alone.remove(path)
 	}
 	alone.checkServed(what + ", without the " + other(s.Engine) + ",")
-	said := strings.Join(s.Problems, "\n")
+	said := ""
+	for _, p := range s.Problems {
+		said += p.Text() + "\n"
+	}
 	switch s.Phase {
 	case PhaseTrial:
 		if s.Engine != from || s.Target != to || !strings.Contains(said, "from "+from+" to "+to+", was interrupted; the "+from+" serves") {
@@ -184,7 +186,7 @@ func TestFailedTrial(t *testing.T) {
 				before := f.state()
 				f.serving, f.broken[to] = true, true
 				for range 2 { // a second run is tried as well
-					if err := f.install(to); !errors.Is(err, ErrTimeout) {
+					if err := f.install(to); !errors.Is(err, finding.CodeTimedOut) {
 						t.Fatalf("the switch to an engine that does not work: %v", err)
 					}
 					for _, path := range registrationPaths(t, from) {
@@ -307,7 +309,7 @@ func TestOlderRecords(t *testing.T) {
 				left := installed.clone(t)
 				left.onWrite = func(int) {
 					for _, o := range left.objects {
-						if slices.ContainsFunc(registrations(to), func(r Ref) bool { return r == Object(o).Ref() }) {
+						if slices.ContainsFunc(registrations(to), func(r kube.Ref) bool { return r == Object(o).Ref() }) {
 							left.killAt = left.writes
 						}
 					}

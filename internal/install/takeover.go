@@ -6,62 +6,68 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"azwi/contract"
 	"azwi/internal/kube"
 )
 
 // foreign lists the objects of an installation that is not azwi's: those that
 // upstream's and our chart have, as far as they are there.
-func (c *cluster) foreign(ctx context.Context, found *Installation) ([]Ref, error) {
+func (c *cluster) foreign(ctx context.Context, found *Installation) ([]kube.Ref, error) {
 	n := found.Namespace
-	const admission = "admissionregistration.k8s.io/v1"
 	const rbac = "rbac.authorization.k8s.io/v1"
-	known := []Ref{
-		{"v1", "ServiceAccount", n, "azure-wi-webhook-admin"},
-		{rbac, "ClusterRole", "", "azure-wi-webhook-manager-role"},
-		{rbac, "Role", n, "azure-wi-webhook-manager-role"},
-		{rbac, "ClusterRoleBinding", "", "azure-wi-webhook-manager-rolebinding"},
-		{rbac, "RoleBinding", n, "azure-wi-webhook-manager-rolebinding"},
-		// deploy/ names them otherwise, so that the rights of upstream's pods stay.
-		{rbac, "ClusterRole", "", "azure-wi-webhook"},
-		{rbac, "Role", n, "azure-wi-webhook"},
-		{rbac, "ClusterRoleBinding", "", "azure-wi-webhook"},
-		{rbac, "RoleBinding", n, "azure-wi-webhook"},
-		{"flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "", "azure-wi-webhook"},
-		{"networking.k8s.io/v1", "NetworkPolicy", n, "azure-wi-webhook"},
-		{"v1", "ConfigMap", n, "azure-wi-webhook-config"},
-		{"v1", "Secret", n, "azure-wi-webhook-server-cert"},
-		{"v1", "Service", n, serviceName},
-		{"policy/v1", "PodDisruptionBudget", n, deploymentName},
-		{"apps/v1", "Deployment", n, deploymentName},
-		{admission, "ValidatingAdmissionPolicy", "", policyName},
-		{admission, "ValidatingAdmissionPolicyBinding", "", policyName},
-		{admission, "ValidatingAdmissionPolicy", "", policyName + "-warnings"},
-		{admission, "ValidatingAdmissionPolicyBinding", "", policyName + "-warnings"},
-		{admission, "ValidatingAdmissionPolicy", "", policyName + "-accounts"},
-		{admission, "ValidatingAdmissionPolicyBinding", "", policyName + "-accounts"},
-		{admission, "MutatingAdmissionPolicy", "", policyName},
-		{admission, "MutatingAdmissionPolicyBinding", "", policyName},
-		{admission, "MutatingWebhookConfiguration", "", "azure-wi-webhook-mutating-webhook-configuration"},
+	ref := func(apiVersion, kind, namespace, name string) kube.Ref {
+		return kube.Ref{APIVersion: apiVersion, Kind: kind, Namespace: namespace, Name: name}
 	}
-	var there []Ref
-	for _, ref := range known {
-		path, err := ref.Path()
-		if err != nil {
-			return nil, err
-		}
-		o, err := c.find(ctx, path)
-		if err != nil {
-			return nil, err
-		}
-		if o != nil {
-			there = append(there, ref)
+	known := []kube.Ref{
+		ref("v1", "ServiceAccount", n, "azure-wi-webhook-admin"),
+		ref(rbac, "ClusterRole", "", "azure-wi-webhook-manager-role"),
+		ref(rbac, "Role", n, "azure-wi-webhook-manager-role"),
+		ref(rbac, "ClusterRoleBinding", "", "azure-wi-webhook-manager-rolebinding"),
+		ref(rbac, "RoleBinding", n, "azure-wi-webhook-manager-rolebinding"),
+		// deploy/ names them otherwise, so that the rights of upstream's pods stay.
+		ref(rbac, "ClusterRole", "", "azure-wi-webhook"),
+		ref(rbac, "Role", n, "azure-wi-webhook"),
+		ref(rbac, "ClusterRoleBinding", "", "azure-wi-webhook"),
+		ref(rbac, "RoleBinding", n, "azure-wi-webhook"),
+		ref("flowcontrol.apiserver.k8s.io/v1", "FlowSchema", "", "azure-wi-webhook"),
+		ref("networking.k8s.io/v1", "NetworkPolicy", n, "azure-wi-webhook"),
+		ref("v1", "ConfigMap", n, "azure-wi-webhook-config"),
+		ref("v1", "Secret", n, "azure-wi-webhook-server-cert"),
+		ref("v1", "Service", n, serviceName),
+		ref("policy/v1", "PodDisruptionBudget", n, deploymentName),
+		deploymentRef(n),
+		ref(admissionVersion, "ValidatingAdmissionPolicy", "", policyName),
+		ref(admissionVersion, "ValidatingAdmissionPolicyBinding", "", policyName),
+		ref(admissionVersion, "ValidatingAdmissionPolicy", "", policyName+"-warnings"),
+		ref(admissionVersion, "ValidatingAdmissionPolicyBinding", "", policyName+"-warnings"),
+		ref(admissionVersion, "ValidatingAdmissionPolicy", "", policyName+"-accounts"),
+		ref(admissionVersion, "ValidatingAdmissionPolicyBinding", "", policyName+"-accounts"),
+		mutatingPolicyRef(),
+		ref(admissionVersion, "MutatingAdmissionPolicyBinding", "", policyName),
+		webhookConfigurationRef(contract.WebhookConfiguration),
+	}
+	var there []kube.Ref
+	for found := range c.Walk(ctx, wanted(known)) {
+		switch {
+		case found.Err != nil:
+			return nil, found.Err
+		case found.State != kube.Missing:
+			there = append(there, found.Ref)
 		}
 	}
 	return there, nil
+}
+
+// wanted asks whether objects are there, however they are.
+func wanted(refs []kube.Ref) []kube.Wanted {
+	all := make([]kube.Wanted, len(refs))
+	for i, ref := range refs {
+		all[i].Ref = ref
+	}
+	return all
 }
 
 // takeOver takes over an installation made with Helm or kubectl.
@@ -81,8 +87,7 @@ func (c *cluster) forgetRelease(ctx context.Context, r *record) error {
 		return nil
 	}
 	_, err := c.Do(ctx, kube.Request{
-		Method: http.MethodDelete, Path: "/api/v1/namespaces/" + url.PathEscape(r.namespace) + "/secrets",
-		Query: url.Values{"labelSelector": {"owner=helm,name=" + r.Release}},
+		Method: http.MethodDelete, Ref: kube.Ref{APIVersion: "v1", Kind: "Secret", Namespace: r.namespace}, Selector: "owner=helm,name=" + r.Release,
 	}, nil)
 	if err != nil {
 		return fmt.Errorf("remove Helm's record of release %s: %w", r.Release, err)
@@ -92,11 +97,7 @@ func (c *cluster) forgetRelease(ctx context.Context, r *record) error {
 
 // adopt moves the fields that others applied to azwi, so that applying removes
 // those that are no longer wanted, and takes Helm's marks off.
-func (c *cluster) adopt(ctx context.Context, ref Ref) error {
-	path, err := ref.Path()
-	if err != nil {
-		return err
-	}
+func (c *cluster) adopt(ctx context.Context, ref kube.Ref) error {
 	var o struct {
 		Metadata struct {
 			ResourceVersion string
@@ -104,7 +105,7 @@ func (c *cluster) adopt(ctx context.Context, ref Ref) error {
 			ManagedFields   []map[string]any
 		}
 	}
-	if err := c.Get(ctx, path, &o); err != nil {
+	if err := c.Read(ctx, ref, &o); err != nil {
 		return err
 	}
 	metadata := map[string]any{"resourceVersion": o.Metadata.ResourceVersion, "annotations": map[string]any{helmName: nil, helmNamespace: nil}}
@@ -117,9 +118,8 @@ func (c *cluster) adopt(ctx context.Context, ref Ref) error {
 		}
 		metadata["managedFields"] = fields
 	}
-	_, err = c.Do(ctx, kube.Request{
-		Method: http.MethodPatch, Path: path, ContentType: "application/merge-patch+json",
-		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": metadata},
+	_, err := c.Do(ctx, kube.Request{
+		Method: http.MethodPatch, Ref: ref, Manager: manager + "-take-over", ContentType: "application/merge-patch+json", Body: map[string]any{"metadata": metadata},
 	}, nil)
 	return err
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"azwi/contract"
+	"azwi/internal/finding"
 )
 
 // upstream is a cluster with what somebody applied from upstream's manifest.
@@ -53,7 +56,7 @@ const (
 func (f *fakeCluster) checkFormerPods(when string) {
 	f.t.Helper()
 	selected, _ := lookup(f.objects[upstreamService], "spec", "selector").(map[string]any)
-	ours, _ := lookup(f.objects[deploymentPath(DefaultNamespace)], "spec", "template", "metadata", "labels").(map[string]any)
+	ours, _ := lookup(f.objects[pathOf(f.t, deploymentRef(DefaultNamespace))], "spec", "template", "metadata", "labels").(map[string]any)
 	former := map[string]any{"azure-workload-identity.io/system": "true"}
 	if len(selected) == 0 || !contains(former, selected) || !contains(ours, selected) {
 		f.t.Errorf("%s: the Service selects %v", when, selected)
@@ -135,11 +138,11 @@ func TestFailedTakeOver(t *testing.T) {
 		f := upstream(t)
 		before := f.state()
 		f.broken[EngineWebhook] = true
-		if err := f.takeOver(EngineWebhook); !errors.Is(err, ErrTimeout) || !strings.Contains(err.Error(), "as it was before") {
+		if err := f.takeOver(EngineWebhook); !errors.Is(err, finding.CodeTimedOut) || !strings.Contains(err.Error(), "as it was before") {
 			t.Fatal(err)
 		}
 		f.broken[EngineWebhook] = false
-		path := deploymentPath(DefaultNamespace)
+		path := pathOf(t, deploymentRef(DefaultNamespace))
 		f.store(path, f.objects[path]) // its status
 		if diff := cmp.Diff(before, f.state()); diff != "" {
 			t.Error(diff)
@@ -152,7 +155,7 @@ func TestRefusedTakeOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := upstream(t)
-		f.invalid = webhookConfigurations + "/azure-wi-webhook-mutating-webhook-configuration"
+		f.invalid = pathOf(t, webhookConfigurationRef(contract.WebhookConfiguration))
 		if err := f.takeOver(EngineWebhook); err == nil || !strings.Contains(err.Error(), "nothing was changed") || f.writes > 0 {
 			t.Errorf("%v, after %d writes", err, f.writes)
 		}
@@ -182,7 +185,7 @@ func TestSelection(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFakeCluster(t)
-			f.store(deploymentPath("n"), labels{"kind": "Deployment", "spec": labels{"selector": tt.selector, "template": labels{"metadata": labels{"labels": tt.template}}}})
+			f.store(pathOf(t, deploymentRef("n")), labels{"kind": "Deployment", "spec": labels{"selector": tt.selector, "template": labels{"metadata": labels{"labels": tt.template}}}})
 			if tt.service != nil {
 				f.store("/api/v1/namespaces/n/services/"+serviceName, labels{"kind": "Service", "spec": labels{"selector": tt.service}})
 			}

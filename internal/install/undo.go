@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -28,11 +28,11 @@ func (p *plan) rehearse(ctx context.Context) error {
 	for _, o := range p.objects {
 		err := p.rehearseObject(ctx, o)
 		if kube.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
-			return fmt.Errorf("nothing was changed: --probe-namespace: %w", p.cluster.NoNamespace(ctx, p.probe))
+			return finding.ProbeNamespaceMissing(p.cluster.NoNamespace(ctx, p.probe)).Err(err)
 		}
 		// What the object needs is not there yet: its namespace, or a binding's role.
 		if err != nil && !kube.IsNotFound(err) {
-			return fmt.Errorf("nothing was changed, because the API server would refuse %s: %w", o.Ref(), err)
+			return finding.WouldRefuse(o.Ref(), err).Err(err)
 		}
 	}
 	record, err := (&record{namespace: p.namespace}).object()
@@ -40,7 +40,7 @@ func (p *plan) rehearse(ctx context.Context) error {
 		return err
 	}
 	if err := p.rehearseObject(ctx, record); err != nil && !kube.IsNotFound(err) {
-		return fmt.Errorf("nothing was changed, because azwi could not record what it does: %w", err)
+		return finding.WouldNotRecord(err).Err(err)
 	}
 	if f := p.found; f != nil && f.record != nil {
 		if err := p.cluster.rehearseRemoval(ctx, p.unwanted(f.record.Objects)); err != nil {
@@ -50,34 +50,26 @@ func (p *plan) rehearse(ctx context.Context) error {
 	if p.config.NoWait {
 		return nil
 	}
-	if err := p.cluster.mayCreatePods(ctx, p.probe); errors.Is(err, errMayNotCreatePods) {
-		return fmt.Errorf("nothing was changed, because the installation could not be verified: %w; obtain the right, or use --wait=false", err)
+	if err := p.cluster.mayCreatePods(ctx, p.probe); errors.Is(err, finding.CodePodsNotCreatable) {
+		return finding.NotVerifiable(err).Err(err)
 	}
 	return nil
 }
 
 // rehearseRemoval has the API server say whether it would remove objects.
-func (c *cluster) rehearseRemoval(ctx context.Context, objects []Ref) error {
+func (c *cluster) rehearseRemoval(ctx context.Context, objects []kube.Ref) error {
 	for _, ref := range objects {
-		path, err := ref.Path()
-		if err != nil {
-			return err
-		}
-		_, err = c.Do(ctx, kube.Request{Method: http.MethodDelete, Path: path, Query: url.Values{"dryRun": {"All"}}}, nil)
-		if err != nil && !kube.IsNotFound(err) {
-			return fmt.Errorf("nothing was changed, because the API server would not remove %s: %w", ref, err)
+		if _, err := c.Delete(ctx, ref, true); err != nil {
+			return finding.WouldNotRemove(ref, err).Err(err)
 		}
 	}
 	return nil
 }
 
 func (p *plan) rehearseObject(ctx context.Context, o Object) error {
-	path, err := o.Ref().Path()
-	if err != nil {
-		return err
-	}
+	request := kube.Apply(o.Ref(), manager, o)
 	if p.adopting() && adoptsFields(o.Kind()) {
-		have, err := p.cluster.find(ctx, path)
+		have, err := p.cluster.find(ctx, o.Ref())
 		if err != nil {
 			return err
 		}
@@ -85,20 +77,18 @@ func (p *plan) rehearseObject(ctx context.Context, o Object) error {
 			// By the time it is applied, azwi has the fields of the others.
 			want := maps.Clone(o)
 			want["metadata"] = with(o.metadata(), have.metadata()["resourceVersion"], "resourceVersion")
-			_, err = p.cluster.Do(ctx, kube.Request{
-				Method: http.MethodPut, Path: path, Query: url.Values{"dryRun": {"All"}, "fieldManager": {manager}}, Body: want,
-			}, nil)
-			return err
+			request = kube.Request{Method: http.MethodPut, Ref: o.Ref(), Manager: manager, Body: want}
 		}
 	}
-	_, err = p.cluster.Apply(ctx, path, kube.Apply{Manager: manager, Force: true, DryRun: true}, o, nil)
+	request.DryRun = true
+	_, err := p.cluster.Do(ctx, request, nil)
 	return err
 }
 
 // A former state is what was there before a take-over.
 type former struct {
 	objects []Object
-	created []Ref // what was not
+	created []kube.Ref // what was not
 }
 
 // former reads what a take-over is about to change; nil if this run begins none.
@@ -111,15 +101,14 @@ func (p *plan) former(ctx context.Context) (*former, error) {
 		return nil, err
 	}
 	f := &former{}
-	for _, ref := range union(refs(p.objects), foreign) {
-		o, err := p.cluster.get(ctx, ref)
-		if err != nil {
-			return nil, err
-		}
-		if o == nil {
-			f.created = append(f.created, ref)
-		} else {
-			f.objects = append(f.objects, o)
+	for found := range p.cluster.Walk(ctx, wanted(union(refs(p.objects), foreign))) {
+		switch {
+		case found.Err != nil:
+			return nil, found.Err
+		case found.State == kube.Missing:
+			f.created = append(f.created, found.Ref)
+		default:
+			f.objects = append(f.objects, found.Installed)
 		}
 	}
 	return f, nil
@@ -147,7 +136,7 @@ func (p *plan) putBack(ctx context.Context, f *former, cause error) error {
 		if len(failed) > 0 {
 			break // what is new may be needed, and the record says how to go on
 		}
-		if _, err := p.cluster.remove(ctx, ref); err != nil {
+		if _, err := p.cluster.Delete(ctx, ref, false); err != nil {
 			failed = append(failed, fmt.Errorf("remove %s: %w", ref, err))
 		}
 	}
@@ -157,18 +146,14 @@ func (p *plan) putBack(ctx context.Context, f *former, cause error) error {
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("%w; and not everything could be put back as it was, so run the same command again: %w", cause, err)
+		return finding.NotPutBack(cause, err).Err(errors.Join(cause, err))
 	}
 	return fmt.Errorf("%w; everything is as it was before", cause)
 }
 
 // restore brings an object back to what it was, but for what others keep in it.
 func (c *cluster) restore(ctx context.Context, was Object) error {
-	path, err := was.Ref().Path()
-	if err != nil {
-		return err
-	}
-	now, err := c.find(ctx, path)
+	now, err := c.find(ctx, was.Ref())
 	if err != nil {
 		return err
 	}
@@ -186,7 +171,7 @@ func (c *cluster) restore(ctx context.Context, was Object) error {
 		want["webhooks"] = withBundles(was["webhooks"], now["webhooks"])
 	}
 	if _, err := c.Do(ctx, kube.Request{
-		Method: http.MethodPut, Path: path, Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: want,
+		Method: http.MethodPut, Ref: was.Ref(), Manager: manager + "-take-over", Body: want,
 	}, nil); err != nil {
 		return err
 	}
@@ -195,8 +180,7 @@ func (c *cluster) restore(ctx context.Context, was Object) error {
 		return nil
 	}
 	_, err = c.Do(ctx, kube.Request{
-		Method: http.MethodPatch, Path: path, ContentType: "application/merge-patch+json",
-		Query: url.Values{"fieldManager": {manager + "-take-over"}}, Body: map[string]any{"metadata": map[string]any{"managedFields": owners}},
+		Method: http.MethodPatch, Ref: was.Ref(), Manager: manager + "-take-over", ContentType: "application/merge-patch+json", Body: map[string]any{"metadata": map[string]any{"managedFields": owners}},
 	}, nil)
 	return err
 }
@@ -222,7 +206,7 @@ func (p *plan) widened(ctx context.Context, o Object) (Object, error) {
 	if o.Kind() != "ClusterRole" && o.Kind() != "Role" {
 		return o, nil
 	}
-	have, err := p.cluster.get(ctx, o.Ref())
+	have, err := p.cluster.find(ctx, o.Ref())
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +233,7 @@ func (p *plan) narrow(ctx context.Context) error {
 			return err
 		case reflect.DeepEqual(wide["rules"], o["rules"]):
 		case p.config.NoWait:
-			p.config.Report(fmt.Sprintf("%s keeps the rights that the former pods need: once the new ones are ready, run azwi upgrade", o.Ref()))
+			p.config.Report(finding.RightsKept(o.Ref()).Text())
 		default:
 			if err := p.applyObject(ctx, o); err != nil {
 				return err

@@ -6,14 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 )
-
-// AccountPath is the path of a service account.
-func AccountPath(namespace, name string) string {
-	return "/api/v1/namespaces/" + url.PathEscape(namespace) + "/serviceaccounts/" + url.PathEscape(name)
-}
 
 // ErrOther is an answer of success that is not the object asked for, such as {} of
 // something between here and the API server.
@@ -21,9 +15,8 @@ var ErrOther = errors.New("the answer is not the object asked for")
 
 // Account reads a service account into out.
 func (c *Client) Account(ctx context.Context, namespace, name string, out any) error {
-	path := AccountPath(namespace, name)
 	var raw json.RawMessage
-	if err := c.Get(ctx, path, &raw); err != nil {
+	if err := c.Read(ctx, AccountRef(namespace, name), &raw); err != nil {
 		return err
 	}
 	var is struct {
@@ -37,7 +30,7 @@ func (c *Client) Account(ctx context.Context, namespace, name string, out any) e
 		err = json.Unmarshal(raw, out)
 	}
 	if err != nil {
-		return fmt.Errorf("GET %s: decode the answer: %w", path, err)
+		return fmt.Errorf("%s: decode the answer: %w", AccountRef(namespace, name), err)
 	}
 	return nil
 }
@@ -71,7 +64,10 @@ func (c *Client) Token(ctx context.Context, namespace, name, audience string, li
 			ExpirationTimestamp time.Time
 		}
 	}
-	_, err = c.Do(ctx, Request{Method: http.MethodPost, Path: AccountPath(namespace, name) + "/token", Body: request}, &answer)
+	path, err := AccountRef(namespace, name).Path()
+	if err == nil {
+		_, err = c.Do(ctx, Request{Method: http.MethodPost, Path: path + "/token", Body: request}, &answer)
+	}
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("request a token of service account %s/%s: %w", namespace, name, err)
 	}

@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"azwi/internal/finding"
 	"azwi/internal/spelling"
 	"azwi/internal/version"
 )
@@ -53,6 +55,9 @@ func Connect(c Config) (*Client, error) {
 	rules.ExplicitPath = c.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
 	config, err := loader.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("connect to the API server: %w", finding.NoCluster().Err(err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w%s", err, suggestContext(rules, c.Context))
 	}
@@ -117,9 +122,33 @@ type StatusError struct {
 	Reason string
 	// Message is the API server's own text.
 	Message string
+	// Verb and Ref are what was asked for; empty for what has no Ref.
+	Verb string
+	Ref  Ref
 }
 
 func (e *StatusError) Error() string { return e.Message }
+
+// errNoAnswer is an API server that can't be reached.
+var errNoAnswer = errors.New("ask the API server")
+
+// Explain says what an error of this package's means, if that is known and the error does
+// not say it itself.
+func Explain(err error) (finding.Finding, bool) {
+	if _, explained := errors.AsType[*finding.Failure](err); explained {
+		return finding.Finding{}, false
+	}
+	status, answered := errors.AsType[*StatusError](err)
+	switch {
+	case answered && status.Code == http.StatusUnauthorized:
+		return finding.ClusterSignIn(), true
+	case answered && status.Code == http.StatusForbidden && status.Verb != "":
+		return finding.ClusterForbidden(status.Verb, status.Ref.Plural(), status.Ref.Namespace), true
+	case !answered && errors.Is(err, errNoAnswer):
+		return finding.ClusterUnreachable(false), true
+	}
+	return finding.Finding{}, false
+}
 
 // IsStatus reports whether the API server answered err with that HTTP status.
 func IsStatus(err error, code int) bool {
@@ -140,10 +169,18 @@ const maxAnswer = 256 << 20
 // A Request is one call.
 type Request struct {
 	Method string
-	// Path begins with a slash.
+	// Ref is what it is about; to create an object, all of its kind.
+	Ref Ref
+	// Path begins with a slash. Default: that of Ref.
 	Path string
-	// Query may be nil.
-	Query url.Values
+	// Selector of labels. Default: every object.
+	Selector string
+	// Manager owns the fields that are written.
+	Manager string
+	// Force takes fields over from other managers.
+	Force bool
+	// DryRun changes nothing.
+	DryRun bool
 	// ContentType of Body. Default: application/json.
 	ContentType string
 	// Body is bytes (json.RawMessage, []byte) or what is marshalled to JSON; nil
@@ -151,12 +188,63 @@ type Request struct {
 	Body any
 	// Accept. Default: application/json.
 	Accept string
+
+	query url.Values // what only this package asks for
+}
+
+// Apply is the request to create or change an object by server-side apply, which takes
+// over the fields that it has.
+// Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+func Apply(ref Ref, manager string, object any) Request {
+	return Request{
+		Method: http.MethodPatch, Ref: ref, Manager: manager, Force: true,
+		ContentType: "application/apply-patch+yaml", Body: object,
+	}
+}
+
+func (r Request) parameters() url.Values {
+	query := url.Values{}
+	maps.Copy(query, r.query)
+	for name, value := range map[string]string{"labelSelector": r.Selector, "fieldManager": r.Manager} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if r.Force {
+		query.Set("force", "true")
+	}
+	if r.DryRun {
+		query.Set("dryRun", "All")
+	}
+	return query
+}
+
+// verb is RBAC's; empty for what is no resource.
+// Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
+func (r Request) verb() string {
+	verbs := map[string]string{
+		http.MethodGet: "get", http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete",
+	}
+	switch {
+	case r.Ref == Ref{}:
+		return ""
+	case r.Ref.Name == "" && r.Method == http.MethodGet:
+		return "list"
+	case r.Ref.Name == "" && r.Method == http.MethodDelete:
+		return "deletecollection"
+	}
+	return verbs[r.Method]
 }
 
 // Do sends a request and decodes the answer into out, unless that is nil;
 // *json.RawMessage takes it as it is. It returns the warnings that came with the
 // answer. An answer other than success is a *StatusError, wrapped.
 func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string, err error) {
+	if r.Path == "" {
+		if r.Path, err = r.Ref.Path(); err != nil {
+			return nil, err
+		}
+	}
 	resp, err := c.send(ctx, r)
 	if err != nil {
 		return nil, err
@@ -172,7 +260,9 @@ func (c *Client) Do(ctx context.Context, r Request, out any) (warnings []string,
 	}
 	warnings = parseWarnings(resp.Header.Values("Warning"))
 	if resp.StatusCode >= http.StatusMultipleChoices {
-		return warnings, fmt.Errorf("%s: %w", what, statusError(resp.StatusCode, raw))
+		refused := statusError(resp.StatusCode, raw)
+		refused.Verb, refused.Ref = r.verb(), r.Ref
+		return warnings, fmt.Errorf("%s: %w", what, refused)
 	}
 	switch out := out.(type) {
 	case nil:
@@ -208,8 +298,8 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		}
 	}
 	target := c.Host + r.Path
-	if len(r.Query) > 0 {
-		target += "?" + r.Query.Encode()
+	if query := r.parameters(); len(query) > 0 {
+		target += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, target, body)
 	if err != nil {
@@ -220,8 +310,12 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		req.Header.Set("Content-Type", cmp.Or(r.ContentType, "application/json"))
 	}
 	resp, err := c.HTTP.Do(req)
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(err, ErrRedirect): // the cluster is not to blame
 		return nil, fmt.Errorf("ask the API server: %w", err)
+	default:
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	return resp, nil
 }
@@ -249,57 +343,73 @@ func parseWarnings(headers []string) []string {
 	return texts
 }
 
-// Get reads an object or a list.
+// Get reads what has a path of its own.
 func (c *Client) Get(ctx context.Context, path string, out any) error {
 	_, err := c.Do(ctx, Request{Method: http.MethodGet, Path: path}, out)
 	return err
 }
 
-// Namespaces are the names of the cluster's first 500 namespaces, to suggest one;
-// none where the user may not list them.
+// Read reads an object.
+func (c *Client) Read(ctx context.Context, ref Ref, out any) error {
+	_, err := c.Do(ctx, Request{Method: http.MethodGet, Ref: ref}, out)
+	return err
+}
+
+// List hands each object of a kind to a function, whose error ends it. A selector of
+// labels is optional.
+// Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks
+func (c *Client) List(ctx context.Context, all Ref, selector string, each func(json.RawMessage) error) error {
+	const perPage, most = 500, 2000
+	query := url.Values{"limit": {strconv.Itoa(perPage)}}
+	for range most {
+		var page struct {
+			Metadata struct{ Continue string }
+			Items    []json.RawMessage
+		}
+		if _, err := c.Do(ctx, Request{Method: http.MethodGet, Ref: all, Selector: selector, query: query}, &page); err != nil {
+			return err
+		}
+		for _, item := range page.Items {
+			if err := each(item); err != nil {
+				return err
+			}
+		}
+		if page.Metadata.Continue == "" {
+			return nil
+		}
+		query.Set("continue", page.Metadata.Continue)
+	}
+	return fmt.Errorf("list %s: there are more than %d", all.Plural(), perPage*most)
+}
+
+// Delete deletes an object. It reports whether it was there.
+func (c *Client) Delete(ctx context.Context, ref Ref, dryRun bool) (bool, error) {
+	if ref.Name == "" {
+		return false, fmt.Errorf("delete %s: which one?", ref.Kind) // all, for the API server
+	}
+	_, err := c.Do(ctx, Request{Method: http.MethodDelete, Ref: ref, DryRun: dryRun}, nil)
+	if IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Namespaces are the names of the cluster's namespaces, to suggest one; none where the
+// user may not list them.
 func (c *Client) Namespaces(ctx context.Context) []string {
-	var list struct {
-		Items []struct{ Metadata struct{ Name string } }
-	}
-	if _, err := c.Do(ctx, Request{Method: http.MethodGet, Path: "/api/v1/namespaces", Query: url.Values{"limit": {"500"}}}, &list); err != nil {
-		return nil
-	}
-	names := make([]string, len(list.Items))
-	for i, item := range list.Items {
-		names[i] = item.Metadata.Name
-	}
+	var names []string
+	// Those that were listed before an error will do.
+	_ = c.List(ctx, Ref{APIVersion: "v1", Kind: "Namespace"}, "", func(raw json.RawMessage) error {
+		var item struct{ Metadata struct{ Name string } }
+		err := json.Unmarshal(raw, &item)
+		names = append(names, item.Metadata.Name)
+		return err
+	})
 	return names
 }
 
-// NoNamespace is the error that the cluster has no namespace of a name, with the one
+// NoNamespace is the finding that the cluster has no namespace of a name, with the one
 // that may be meant.
-func (c *Client) NoNamespace(ctx context.Context, name string) error {
-	return fmt.Errorf("the cluster has no namespace %q%s", name, spelling.Suggest(name, c.Namespaces(ctx)))
-}
-
-// Apply says how to apply an object.
-type Apply struct {
-	// Manager owns the fields that the object has. Required.
-	Manager string
-	// Force takes fields over from other managers.
-	Force bool
-	// DryRun changes nothing.
-	DryRun bool
-}
-
-// Apply creates or changes an object by server-side apply; out takes the result
-// and may be nil. Another manager's field without Force is a conflict (409).
-// Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
-func (c *Client) Apply(ctx context.Context, path string, how Apply, object, out any) (warnings []string, err error) {
-	query := url.Values{"fieldManager": {how.Manager}}
-	if how.Force {
-		query.Set("force", "true")
-	}
-	if how.DryRun {
-		query.Set("dryRun", "All")
-	}
-	return c.Do(ctx, Request{
-		Method: http.MethodPatch, Path: path, Query: query,
-		ContentType: "application/apply-patch+yaml", Body: object,
-	}, out)
+func (c *Client) NoNamespace(ctx context.Context, name string) finding.Finding {
+	return finding.NamespaceMissing(name, spelling.Suggest(name, c.Namespaces(ctx)))
 }

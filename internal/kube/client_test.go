@@ -27,8 +27,8 @@ func TestStatusErrors(t *testing.T) {
 		body string
 		want StatusError
 	}{
-		{`{"kind":"Status","message":"pods \"a\" not found","reason":"NotFound"}`, StatusError{404, "NotFound", `pods "a" not found`}},
-		{`<html>`, StatusError{404, "", "404 Not Found"}},
+		{`{"kind":"Status","message":"pods \"a\" not found","reason":"NotFound"}`, StatusError{Code: 404, Reason: "NotFound", Message: `pods "a" not found`}},
+		{`<html>`, StatusError{Code: 404, Message: "404 Not Found"}},
 	} {
 		if diff := cmp.Diff(test.want, *statusError(404, []byte(test.body))); diff != "" {
 			t.Error(diff)

@@ -3,5 +3,6 @@
 // receives objects as JSON. Objects are the caller's own structs or maps, so that
 // no field is lost that this build does not know, and no schema is linked.
 //
-// It keeps nothing and decides nothing.
+// A Ref names an object; the one table of kinds says where the API server has it. The
+// package keeps nothing and decides nothing.
 package kube

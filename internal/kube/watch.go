@@ -25,7 +25,7 @@ func (c *Client) Watch(ctx context.Context, collection, name string, most time.D
 	ctx, cancel := context.WithTimeout(ctx, most+10*time.Second)
 	defer cancel()
 	what := "watch " + collection + "/" + name
-	resp, err := c.send(ctx, Request{Method: http.MethodGet, Path: collection, Accept: metadataOnly, Query: url.Values{
+	resp, err := c.send(ctx, Request{Method: http.MethodGet, Path: collection, Accept: metadataOnly, query: url.Values{
 		"watch": {"true"}, "fieldSelector": {"metadata.name=" + name}, "timeoutSeconds": {strconv.Itoa(int(most / time.Second))},
 	}})
 	if err != nil {

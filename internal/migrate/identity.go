@@ -5,16 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation"
-)
 
-// reader reads objects and lists of the API server. *apiserver.Client is one.
-type reader interface {
-	Get(ctx context.Context, path string, out any) error
-}
+	"azwi/internal/kube"
+)
 
 // object is a live object, decoded, so that what we do not know stays.
 type object = map[string]any
@@ -26,8 +22,7 @@ const (
 	typeManaged  = 0
 	behaviorKey  = "aadpodidentity.k8s.io/Behavior"
 	bindingLabel = "aadpodidbinding"
-	identityPath = "/apis/aadpodidentity.k8s.io/v1/"
-	pageSize     = "500"
+	identityAPI  = "aadpodidentity.k8s.io/v1"
 )
 
 // An azureIdentity is an AzureIdentity or an AzureIdentityBinding. Members are read
@@ -51,32 +46,14 @@ type azureIdentity struct {
 
 func (i azureIdentity) name() string { return i.Metadata.Namespace + "/" + i.Metadata.Name }
 
-// list reads all pages of a list into out, which appends what it is given.
-func list(ctx context.Context, r reader, path string, query url.Values, out func(json.RawMessage) error) error {
-	query.Set("limit", pageSize)
-	for {
-		var page struct {
-			Metadata struct {
-				Continue string `json:"continue"`
-			} `json:"metadata"`
-			Items []json.RawMessage `json:"items"`
-		}
-		if err := r.Get(ctx, path+"?"+query.Encode(), &page); err != nil {
+// list reads all objects of a kind whose names are such.
+func list(ctx context.Context, api *kube.Client, all kube.Ref, selector string, each func(json.RawMessage) error) error {
+	return api.List(ctx, all, selector, func(raw json.RawMessage) error {
+		if err := checkNames(raw); err != nil {
 			return err
 		}
-		for _, item := range page.Items {
-			if err := checkNames(item); err != nil {
-				return err
-			}
-			if err := out(item); err != nil {
-				return err
-			}
-		}
-		if page.Metadata.Continue == "" {
-			return nil
-		}
-		query.Set("continue", page.Metadata.Continue)
-	}
+		return each(raw)
+	})
 }
 
 // checkNames checks the names of a live object, which become part of paths, file
@@ -100,21 +77,13 @@ func checkName(namespace, name string) error {
 	return nil
 }
 
-// scope is the part of a list's path that names the namespace; empty: all.
-func scope(namespace, plural string) string {
-	if namespace == "" {
-		return plural
-	}
-	return "namespaces/" + url.PathEscape(namespace) + "/" + plural
-}
-
 // identities are the bindings and what they bind.
 type identities struct {
 	bindings   []azureIdentity
 	identities map[string]azureIdentity // by namespace/name
 }
 
-func readIdentities(ctx context.Context, r reader, namespace string) (identities, error) {
+func readIdentities(ctx context.Context, api *kube.Client, namespace string) (identities, error) {
 	all := identities{identities: map[string]azureIdentity{}}
 	decode := func(into func(azureIdentity)) func(json.RawMessage) error {
 		return func(raw json.RawMessage) error {
@@ -126,9 +95,9 @@ func readIdentities(ctx context.Context, r reader, namespace string) (identities
 			return nil
 		}
 	}
-	err := list(ctx, r, identityPath+scope(namespace, "azureidentities"), url.Values{}, decode(func(i azureIdentity) { all.identities[i.name()] = i }))
+	err := list(ctx, api, kube.Ref{APIVersion: identityAPI, Kind: "AzureIdentity", Namespace: namespace}, "", decode(func(i azureIdentity) { all.identities[i.name()] = i }))
 	if err == nil {
-		err = list(ctx, r, identityPath+scope(namespace, "azureidentitybindings"), url.Values{}, decode(func(b azureIdentity) { all.bindings = append(all.bindings, b) }))
+		err = list(ctx, api, kube.Ref{APIVersion: identityAPI, Kind: "AzureIdentityBinding", Namespace: namespace}, "", decode(func(b azureIdentity) { all.bindings = append(all.bindings, b) }))
 	}
 	slices.SortFunc(all.bindings, func(a, b azureIdentity) int { return cmp.Compare(a.name(), b.name()) })
 	return all, err

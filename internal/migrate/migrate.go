@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // Config of Detect.
 type Config struct {
 	// API reads the cluster. Required.
-	API reader
+	API *kube.Client
 	// Namespace to look in. Empty: all of them.
 	Namespace string
 	// Settings are the webhook's; the image, port and mode of the proxy come from
@@ -150,12 +149,12 @@ func (d *detection) findOwners(ctx context.Context) error {
 		if kind.Kind == "PodTemplate" {
 			continue
 		}
-		query := url.Values{}
+		all, selector := kube.Ref{APIVersion: kind.APIVersion(), Kind: kind.Kind, Namespace: d.config.Namespace}, ""
 		if kind.Kind == "Pod" {
-			query.Set("labelSelector", bindingLabel)
+			selector = bindingLabel
 		}
 		var found []object
-		err := list(ctx, d.config.API, kind.Path(d.config.Namespace, ""), query, func(raw json.RawMessage) error {
+		err := list(ctx, d.config.API, all, selector, func(raw json.RawMessage) error {
 			o, err := decode(raw)
 			if err == nil && text(child(o, append(slices.Clone(kind.Template), "metadata", "labels")...), bindingLabel) != "" {
 				found = append(found, o)
@@ -163,11 +162,11 @@ func (d *detection) findOwners(ctx context.Context) error {
 			return err
 		})
 		if kube.IsForbidden(err) && kind.Kind != "Pod" {
-			d.note("%s can't be listed, so those that have no pods now are not found: %v", kind.Plural, err)
+			d.note("%s can't be listed, so those that have no pods now are not found: %v", all.Plural(), err)
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", kind.Plural, err)
+			return fmt.Errorf("read %s: %w", all.Plural(), err)
 		}
 		for _, o := range found {
 			if err := d.climb(ctx, kind, o); err != nil {
@@ -205,7 +204,7 @@ func (d *detection) climb(ctx context.Context, kind workload.Kind, o object) err
 			return err
 		}
 		var raw json.RawMessage
-		err := d.config.API.Get(ctx, up.Path(namespace, text(ref, "name")), &raw)
+		err := d.config.API.Read(ctx, kube.Ref{APIVersion: up.APIVersion(), Kind: up.Kind, Namespace: namespace, Name: text(ref, "name")}, &raw)
 		if kube.IsNotFound(err) {
 			return nil // on its way out
 		}
@@ -432,7 +431,7 @@ func (d *detection) account(ctx context.Context, o owner, identity Identity) (*A
 
 func (d *detection) liveAccount(ctx context.Context, namespace, name string) (object, error) {
 	var raw json.RawMessage
-	err := d.config.API.Get(ctx, kube.AccountPath(namespace, name), &raw)
+	err := d.config.API.Read(ctx, kube.AccountRef(namespace, name), &raw)
 	if kube.IsNotFound(err) {
 		return nil, nil
 	}

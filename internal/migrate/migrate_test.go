@@ -1,9 +1,9 @@
 package migrate_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,20 +16,18 @@ import (
 // answers are an API server's, by path without query.
 type answers map[string]string
 
-func (a answers) Get(_ context.Context, path string, out any) error {
-	path, _, _ = strings.Cut(path, "?")
-	body, ok := a[path]
-	if !ok && !strings.Contains(path, "/serviceaccounts/") {
-		body, ok = `{"items":[]}`, true
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	body, ok := a[r.URL.Path]
+	switch {
+	case ok:
+	case strings.Contains(r.URL.Path, "/serviceaccounts/"):
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		body = `{"items":[]}`
 	}
-	if !ok {
-		return &kube.StatusError{Code: 404}
-	}
-	if raw, ok := out.(*json.RawMessage); ok {
-		*raw = json.RawMessage(body)
-		return nil
-	}
-	return json.Unmarshal([]byte(body), out)
+	fmt.Fprint(w, body)
+	return w.Result(), nil
 }
 
 // cluster is one whose Deployment uses an AzureIdentity; the names are the test's.
@@ -49,7 +47,7 @@ func cluster(identity, namespace, deployment, account string) answers {
 func TestNamesOfAHostileAPIServer(t *testing.T) {
 	t.Parallel()
 	detect := func(a answers) ([]migrate.File, error) {
-		plan, err := migrate.Detect(t.Context(), migrate.Config{API: a, Settings: inject.Settings{TenantID: "t", AuthorityHost: "https://login.example.com/", Proxy: inject.Proxy{Image: "r/proxy:1", InitImage: "r/proxy:1"}}})
+		plan, err := migrate.Detect(t.Context(), migrate.Config{API: &kube.Client{HTTP: &http.Client{Transport: a}}, Settings: inject.Settings{TenantID: "t", AuthorityHost: "https://login.example.com/", Proxy: inject.Proxy{Image: "r/proxy:1", InitImage: "r/proxy:1"}}})
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/install"
 	"azwi/internal/kube"
 	"azwi/test/cluster"
@@ -52,10 +53,10 @@ func testTakeOver(t *testing.T, serverSide bool) {
 	before := get[deployment](t.Context(), t, h.cluster, deploymentPath(h.namespace))
 	config := install.Config{Client: client(t, h.cluster), Version: "v1", Values: parse(t, ""), NoWait: true}
 	_, err := install.Install(t.Context(), config, false)
-	if !errors.Is(err, install.ErrInstalled) || !strings.Contains(err.Error(), "Helm's release wi in namespace "+h.namespace) || !strings.Contains(err.Error(), "--take-over") {
+	if !errors.Is(err, finding.CodeInstalled) || !strings.Contains(err.Error(), "Helm's release wi in namespace "+h.namespace) || !strings.Contains(err.Error(), "--take-over") {
 		t.Fatalf("not refused well: %v", err)
 	}
-	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, install.ErrNotInstalled) || !strings.Contains(err.Error(), "helm uninstall wi -n "+h.namespace) {
+	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) || !strings.Contains(err.Error(), "helm uninstall wi -n "+h.namespace) {
 		t.Fatalf("uninstall: not refused well: %v", err)
 	}
 
@@ -118,11 +119,11 @@ func TestAddOn(t *testing.T) {
 	})
 	config := install.Config{Client: client(t, c), Version: "v1", Values: parse(t, ""), TakeOver: true}
 	for _, upgrade := range []bool{false, true} {
-		if _, err := install.Install(t.Context(), config, upgrade); !errors.Is(err, install.ErrInstalled) || !strings.Contains(err.Error(), "az aks update --disable-workload-identity") {
+		if _, err := install.Install(t.Context(), config, upgrade); !errors.Is(err, finding.CodeInstalled) || !strings.Contains(err.Error(), "az aks update --disable-workload-identity") {
 			t.Errorf("not refused well: %v", err)
 		}
 	}
-	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, install.ErrNotInstalled) {
+	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) {
 		t.Errorf("uninstall: not refused well: %v", err)
 	}
 }
@@ -146,7 +147,7 @@ func TestTakeOverManifest(t *testing.T) {
 		// No pod gets ready here.
 		config.Timeout = time.Second
 		before := m.all(t)
-		if _, err := install.Install(t.Context(), config, false); !errors.Is(err, install.ErrTimeout) || !strings.Contains(err.Error(), "as it was before") {
+		if _, err := install.Install(t.Context(), config, false); !errors.Is(err, finding.CodeTimedOut) || !strings.Contains(err.Error(), "as it was before") {
 			t.Fatalf("a take-over by pods that never get ready: %v", err)
 		}
 		if diff := cmp.Diff(before, m.all(t)); diff != "" {

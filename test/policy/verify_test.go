@@ -41,7 +41,7 @@ func TestVerify(t *testing.T) {
 	objects := decode(t, generated)
 	t.Cleanup(func() {
 		for _, o := range objects {
-			if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), "DELETE", o.Path(), nil, nil); err != nil {
+			if _, err := c.Admin.Do(context.WithoutCancel(t.Context()), "DELETE", product.PolicyPath(o), nil, nil); err != nil {
 				t.Error(err)
 			}
 		}
@@ -51,7 +51,7 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Admin.Do(t.Context(), "POST", strings.TrimSuffix(o.Path(), "/"+o.Metadata.Name), body, nil); err != nil {
+		if _, err := c.Admin.Do(t.Context(), "POST", strings.TrimSuffix(product.PolicyPath(o), "/"+o.Metadata.Name), body, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,8 +66,8 @@ func TestVerify(t *testing.T) {
 		patch object
 		want  string
 	}{
-		{objects[0].Path(), object{"spec": object{"failurePolicy": "Ignore"}}, `ValidatingAdmissionPolicy ` + namespace + `: spec.failurePolicy is "Ignore", generated is "Fail"`},
-		{objects[1].Path(), object{"spec": object{"validationActions": []string{"Audit"}}}, `spec.validationActions[0] is "Audit", generated is "Deny"`},
+		{product.PolicyPath(objects[0]), object{"spec": object{"failurePolicy": "Ignore"}}, `ValidatingAdmissionPolicy ` + namespace + `: spec.failurePolicy is "Ignore", generated is "Fail"`},
+		{product.PolicyPath(objects[1]), object{"spec": object{"validationActions": []string{"Audit"}}}, `spec.validationActions[0] is "Audit", generated is "Deny"`},
 	} {
 		if _, err := c.Admin.Do(t.Context(), "PATCH", change.path, change.patch, nil); err != nil {
 			t.Fatal(err)

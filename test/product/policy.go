@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"azwi/contract"
+	"azwi/internal/kube"
 	"azwi/internal/pod/policy"
 	"azwi/test/cluster"
 )
-
-const registration = "/apis/admissionregistration.k8s.io/v1/"
 
 // InstallPolicy creates what c generates, restricted to the namespaces, and returns
 // when all of it is in force in the first one, which has a service account default.
@@ -32,11 +32,18 @@ func InstallPolicy(ctx context.Context, k *cluster.Cluster, c policy.Config, nam
 		if err != nil {
 			return err
 		}
-		if _, err := k.Admin.Do(ctx, "POST", registration+o.Resource(), body, nil); err != nil {
+		if _, err := k.Admin.Do(ctx, "POST", strings.TrimSuffix(PolicyPath(o), "/"+o.Metadata.Name), body, nil); err != nil {
 			return fmt.Errorf("create %s %s: %w", o.Kind, o.Metadata.Name, err)
 		}
 	}
 	return waitInForce(ctx, k, c, namespaces[0])
+}
+
+// PolicyPath is the object's on the API server.
+func PolicyPath(o policy.Object) string {
+	// The error is a kind that policies don't have.
+	path, _ := kube.Ref{APIVersion: o.APIVersion, Kind: o.Kind, Name: o.Metadata.Name}.Path()
+	return path
 }
 
 // RemovePolicy removes what InstallPolicy created, the mutating policy first.
@@ -48,7 +55,7 @@ func RemovePolicy(ctx context.Context, k *cluster.Cluster, c policy.Config) erro
 	}
 	var failed error
 	for _, o := range slices.Backward(objects) {
-		_, err := k.Admin.Do(ctx, "DELETE", o.Path(), nil, nil)
+		_, err := k.Admin.Do(ctx, "DELETE", PolicyPath(o), nil, nil)
 		failed = errors.Join(failed, err)
 	}
 	return failed

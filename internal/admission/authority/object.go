@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"azwi/internal/kube"
@@ -158,7 +157,7 @@ func (a *Authority) write(ctx context.Context, o *object, contentType string, pa
 		Metadata struct{ ResourceVersion string }
 	}
 	if _, err := a.config.API.Do(ctx, kube.Request{
-		Method: http.MethodPatch, Path: o.path(), Query: url.Values{"fieldManager": {fieldManager}},
+		Method: http.MethodPatch, Path: o.path(), Manager: fieldManager,
 		ContentType: contentType, Body: patch,
 	}, &written); err != nil {
 		return "", err

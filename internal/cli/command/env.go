@@ -130,7 +130,11 @@ func (r *Env) report(err error) {
 	if id := azure.Refused(err).RequestID; r.Debug && id != "" {
 		r.Err.Block("request ID: ", "  ", id)
 	}
-	if advice := azure.Advice(err); advice != "" {
+	advice := azure.Advice(err)
+	if refusal, ok := kube.Explain(err); ok {
+		advice = refusal.Text()
+	}
+	if advice != "" {
 		r.Err.Block("what to do: ", "  ", advice)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -185,7 +184,7 @@ func (o *Options) ofAccount(ctx context.Context, getenv func(string) string, api
 		err := api.Account(ctx, namespace, name, &object)
 		// Who may request tokens need not be one who may read accounts.
 		if err != nil && (!kube.IsForbidden(err) || w.ClientID == "" || getenv(contract.EnvTenantID) == "") {
-			return Workload{}, accountAdvice(err, w.Account, "read it: give --client-id and --tenant-id, or ask for the verb get on serviceaccounts")
+			return Workload{}, accountAdvice(err, w.Account, finding.AccountForbidden(w.Account))
 		}
 		annotations := object.Metadata.Annotations
 		w.ClientID = cmp.Or(w.ClientID, annotations[contract.ClientIDAnnotation])
@@ -221,30 +220,34 @@ func requested(api *kube.Client, namespace, name, audience string, lifetime time
 		case now.Before(expires) && !kube.IsNotFound(err) && !kube.IsForbidden(err):
 			return token, expires, nil // the API server may come back
 		}
-		err = accountAdvice(err, namespace+"/"+name, "request its tokens: ask for the verb create on serviceaccounts/token, or use --token-file")
+		err = accountAdvice(err, namespace+"/"+name, finding.TokenForbidden(namespace+"/"+name))
 		return "", time.Time{}, fmt.Errorf("%w: %w", propagation.ErrAsk, err)
 	}
 }
 
-// accountAdvice says what to do about an error of the API server on a service
-// account.
-func accountAdvice(err error, account, permission string) error {
+// accountAdvice adds to an error of the API server on a service account what to do next.
+func accountAdvice(err error, account string, forbidden finding.Finding) error {
 	switch {
 	case kube.IsNotFound(err):
-		return fmt.Errorf("service account %s does not exist: create it, or check --service-account and --context", account)
+		return finding.AccountMissing(account).Err(nil)
 	case kube.IsForbidden(err):
-		return command.Exit(command.ExitNotPermitted, fmt.Errorf("%w\nservice account %s: you may not %s", err, account, permission))
-	case kube.IsStatus(err, http.StatusUnauthorized):
-		return fmt.Errorf("%w\nthe cluster does not accept your sign-in: renew it, or check --kubeconfig and --context", err)
+		return command.Exit(command.ExitNotPermitted, fmt.Errorf("%w\n%w", err, forbidden.Err(nil)))
 	}
 	return clusterAdvice(err)
 }
 
 func clusterAdvice(err error) error {
-	if _, answered := errors.AsType[*kube.StatusError](err); answered || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, finding.CodeNoCluster) {
 		return err
 	}
-	return fmt.Errorf("%w\nthe cluster can't be reached: check --kubeconfig and --context; --token-file works without a cluster", err)
+	advice, known := kube.Explain(err)
+	if _, answered := errors.AsType[*kube.StatusError](err); !answered {
+		advice, known = finding.ClusterUnreachable(true), true
+	}
+	if !known {
+		return err
+	}
+	return fmt.Errorf("%w\n%w", err, advice.Err(nil))
 }
 
 // TokenAdvice adds to an error of the token endpoint what to do next.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/install"
 
 	"github.com/spf13/cobra"
@@ -136,11 +137,11 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 		return printObjects(ctx, r, config, o)
 	}
 	result, err := install.Install(ctx, config, o.upgrade)
-	if errors.Is(err, install.ErrNotInstalled) && o.orInstall {
+	if errors.Is(err, finding.CodeNotInstalled) && o.orInstall {
 		result, err = install.Install(ctx, config, false)
 	}
 	switch {
-	case errors.Is(err, install.ErrTimeout):
+	case errors.Is(err, finding.CodeTimedOut):
 		return command.Exit(command.ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err))
 	case err != nil:
 		return err
@@ -154,7 +155,7 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 
 func printObjects(ctx context.Context, r *command.Env, config install.Config, o installOptions) error {
 	objects, err := install.Objects(ctx, config, o.upgrade)
-	if errors.Is(err, install.ErrNotInstalled) && o.orInstall {
+	if errors.Is(err, finding.CodeNotInstalled) && o.orInstall {
 		objects, err = install.Objects(ctx, config, false)
 	}
 	if err != nil {

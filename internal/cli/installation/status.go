@@ -14,6 +14,7 @@ import (
 
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
+	"azwi/internal/finding"
 	"azwi/internal/install"
 	"azwi/internal/terminal"
 	"azwi/internal/version"
@@ -67,7 +68,7 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 		return err
 	}
 	if status == nil {
-		return command.Exit(command.ExitDifferent, errors.New("nothing is installed: run azwi install"))
+		return command.Exit(command.ExitDifferent, finding.NothingInstalled().Err(nil))
 	}
 	if err := write(r.Data, status); err != nil {
 		return err
@@ -112,10 +113,10 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 		line("no identity", "pod %s/%s", p.Namespace, p.Name)
 	}
 	for _, u := range s.Unknown {
-		line("unknown", "%s", u)
+		line("unknown", "%s", u.Text())
 	}
 	for _, p := range s.Problems {
-		line("PROBLEM", "%s", p)
+		line("PROBLEM", "%s", p.Text())
 	}
 	return w.Err()
 }

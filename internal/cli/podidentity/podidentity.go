@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -147,10 +146,10 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 
 // namespaceThere is the error if a namespace that was named is known not to exist.
 func namespaceThere(ctx context.Context, api *kube.Client, name string) error {
-	if name == "" || !kube.IsNotFound(api.Get(ctx, "/api/v1/namespaces/"+url.PathEscape(name), nil)) {
+	if name == "" || !kube.IsNotFound(api.Read(ctx, kube.Ref{APIVersion: "v1", Kind: "Namespace", Name: name}, nil)) {
 		return nil
 	}
-	return api.NoNamespace(ctx, name)
+	return api.NoNamespace(ctx, name).Err(nil)
 }
 
 // writable is the error if what is there makes it impossible to write a file below a

@@ -157,22 +157,24 @@ func verifyPolicy(ctx context.Context, o policyOptions, cluster connect.Cluster,
 	if err != nil {
 		return err
 	}
+	wanted := make([]kube.Wanted, len(objects))
+	for i, object := range objects {
+		wanted[i] = kube.Wanted{
+			Ref: kube.Ref{APIVersion: object.APIVersion, Kind: object.Kind, Name: object.Metadata.Name},
+			Differences: func(_ context.Context, installed map[string]any) ([]string, error) {
+				return object.Differences(installed)
+			},
+		}
+	}
 	var differences []string
-	for _, object := range objects {
-		var installed map[string]any
-		err := api.Get(ctx, object.Path(), &installed)
-		if kube.IsNotFound(err) {
-			differences = append(differences, object.Kind+" "+object.Metadata.Name+": not installed")
-			continue
+	for found := range api.Walk(ctx, wanted) {
+		switch {
+		case found.Err != nil:
+			return found.Err
+		case found.State == kube.Missing:
+			differences = append(differences, found.Ref.String()+": not installed")
 		}
-		if err != nil {
-			return err
-		}
-		different, err := object.Differences(installed)
-		if err != nil {
-			return err
-		}
-		differences = append(differences, different...)
+		differences = append(differences, found.Differences...)
 	}
 	for _, d := range differences {
 		r.Out.Printf("%s\n", d)

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -78,7 +76,6 @@ func (o object) manager(key string) string {
 // manager owned is taken over and told in changes. With dryRun the API server
 // does everything but keep the result.
 func Ensure(ctx context.Context, cluster *kube.Client, account Account, dryRun bool) (created bool, changes []Change, err error) {
-	path := kube.AccountPath(account.Namespace, account.Name)
 	what := account.Namespace + "/" + account.Name
 	var before object
 	err = cluster.Account(ctx, account.Namespace, account.Name, &before)
@@ -91,9 +88,10 @@ func Ensure(ctx context.Context, cluster *kube.Client, account Account, dryRun b
 		"apiVersion": "v1", "kind": "ServiceAccount",
 		"metadata": map[string]any{"name": account.Name, "namespace": account.Namespace, "annotations": annotations, "labels": labels},
 	}
-	how := kube.Apply{Manager: FieldManager, Force: true, DryRun: dryRun}
+	request := kube.Apply(kube.AccountRef(account.Namespace, account.Name), FieldManager, wanted)
+	request.DryRun = dryRun
 	var after object
-	if _, err := cluster.Apply(ctx, path, how, wanted, &after); err != nil {
+	if _, err := cluster.Do(ctx, request, &after); err != nil {
 		return false, nil, fmt.Errorf("write service account %s: %w", what, err)
 	}
 	changes = append(before.differences(before.Metadata.Annotations, after.Metadata.Annotations), before.differences(before.Metadata.Labels, after.Metadata.Labels)...)
@@ -127,16 +125,9 @@ func (o object) differences(before, after map[string]string) []Change {
 // Delete deletes a service account; deleted is false if there was none. With
 // dryRun the API server does everything but delete it.
 func Delete(ctx context.Context, cluster *kube.Client, namespace, name string, dryRun bool) (deleted bool, err error) {
-	request := kube.Request{Method: http.MethodDelete, Path: kube.AccountPath(namespace, name)}
-	if dryRun {
-		request.Query = url.Values{"dryRun": {"All"}}
-	}
-	_, err = cluster.Do(ctx, request, nil)
-	if kube.IsNotFound(err) {
-		return false, nil
-	}
+	deleted, err = cluster.Delete(ctx, kube.AccountRef(namespace, name), dryRun)
 	if err != nil {
 		return false, fmt.Errorf("delete service account %s/%s: %w", namespace, name, err)
 	}
-	return true, nil
+	return deleted, nil
 }

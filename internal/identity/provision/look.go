@@ -9,6 +9,7 @@ import (
 	"azwi/contract"
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
+	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
 	"azwi/internal/kube"
 )
@@ -185,7 +186,7 @@ func (c Clients) lookForAccount(ctx context.Context, r Request, s *Seen) (err er
 
 func adviseNamespace(err error, namespace string) error {
 	if kube.IsNotFound(err) {
-		return fmt.Errorf("%w; create it: kubectl create namespace %s", err, namespace)
+		return fmt.Errorf("%w; %w", err, finding.NamespaceToCreate(namespace).Err(nil))
 	}
 	return err
 }

@@ -15,11 +15,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Path is the object's in the API server's URL.
-func (o Object) Path() string {
-	return "/apis/" + o.APIVersion + "/" + o.Resource() + "/" + o.Metadata.Name
-}
-
 // JSON writes the object as the API server takes it.
 func (o Object) JSON() ([]byte, error) {
 	text, err := yaml.Marshal(o)
@@ -45,13 +40,15 @@ func (o Object) Differences(installed map[string]any) ([]string, error) {
 		return nil, err
 	}
 	var lines []string
-	compare("spec", want["spec"], installed["spec"], func(path, what string) {
+	Compare("spec", want["spec"], installed["spec"], func(path, what string) {
 		lines = append(lines, fmt.Sprintf("%s %s: %s %s", o.Kind, o.Metadata.Name, path, what))
 	})
 	return lines, nil
 }
 
-func compare(path string, want, have any, report func(path, what string)) {
+// Compare reports each place below a path where an object differs from the wanted one,
+// and what is there. The layout of CEL expressions does not count.
+func Compare(path string, want, have any, report func(path, what string)) {
 	if reflect.DeepEqual(want, have) {
 		return
 	}
@@ -76,7 +73,7 @@ func compare(path string, want, have any, report func(path, what string)) {
 	case []any:
 		if h, ok := have.([]any); ok && len(h) == len(w) {
 			for i := range w {
-				compare(fmt.Sprintf("%s[%d]", path, i), w[i], h[i], report)
+				Compare(fmt.Sprintf("%s[%d]", path, i), w[i], h[i], report)
 			}
 			return
 		}
@@ -98,7 +95,7 @@ func compareMember(path string, want, have map[string]any, key string, report fu
 	case !wanted:
 		report(path, "is "+short(h)+", which is not generated")
 	default:
-		compare(path, w, h, report)
+		Compare(path, w, h, report)
 	}
 }
 

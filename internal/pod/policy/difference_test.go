@@ -69,7 +69,7 @@ func TestDifferencesAreShown(t *testing.T) {
 		},
 	} {
 		var lines []string
-		compare("spec", tt.want, tt.have, func(path, what string) { lines = append(lines, path+" "+what) })
+		Compare("spec", tt.want, tt.have, func(path, what string) { lines = append(lines, path+" "+what) })
 		if len(lines) != len(tt.lines) {
 			t.Errorf("%s: %q", tt.name, lines)
 			continue

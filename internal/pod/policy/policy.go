@@ -170,11 +170,6 @@ func Generate(c Config) ([]Object, error) {
 	}, nil
 }
 
-// Resource is the plural of the object's kind, as in its URL.
-func (o Object) Resource() string {
-	return strings.TrimSuffix(strings.ToLower(o.Kind), "y") + map[bool]string{true: "ies", false: "s"}[strings.HasSuffix(o.Kind, "y")]
-}
-
 func (c Config) object(kind, name string, spec any) Object {
 	return Object{
 		APIVersion: "admissionregistration.k8s.io/v1", Kind: kind,

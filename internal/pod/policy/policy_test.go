@@ -53,13 +53,13 @@ func TestOrder(t *testing.T) {
 	}
 	var got []string
 	for _, o := range objects {
-		got = append(got, strings.TrimPrefix(o.Path(), "/apis/admissionregistration.k8s.io/v1/"))
+		got = append(got, o.Kind+" "+o.Metadata.Name)
 	}
 	want := []string{
-		"validatingadmissionpolicies/azure-wi-policy", "validatingadmissionpolicybindings/azure-wi-policy",
-		"validatingadmissionpolicies/azure-wi-policy-warnings", "validatingadmissionpolicybindings/azure-wi-policy-warnings",
-		"validatingadmissionpolicies/azure-wi-policy-accounts", "validatingadmissionpolicybindings/azure-wi-policy-accounts",
-		"mutatingadmissionpolicies/azure-wi-policy", "mutatingadmissionpolicybindings/azure-wi-policy",
+		"ValidatingAdmissionPolicy azure-wi-policy", "ValidatingAdmissionPolicyBinding azure-wi-policy",
+		"ValidatingAdmissionPolicy azure-wi-policy-warnings", "ValidatingAdmissionPolicyBinding azure-wi-policy-warnings",
+		"ValidatingAdmissionPolicy azure-wi-policy-accounts", "ValidatingAdmissionPolicyBinding azure-wi-policy-accounts",
+		"MutatingAdmissionPolicy azure-wi-policy", "MutatingAdmissionPolicyBinding azure-wi-policy",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -156,7 +156,7 @@ func (s sampler) denial(reason finding.Code, p samplePod) (string, error) {
 		return "", err
 	}
 	if result.Denial == nil || result.Denial.Code() != reason {
-		return "", fmt.Errorf("the sample of denial %s gives %+v", reason, result.Denial)
+		return "", fmt.Errorf("the sample of denial %s gives %+v", string(reason), result.Denial)
 	}
 	return result.Denial.Text(), nil
 }
@@ -172,5 +172,5 @@ func (s sampler) warning(reason finding.Code, p samplePod) (string, error) {
 			return w.Text(), nil
 		}
 	}
-	return "", fmt.Errorf("the sample of warning %s gives none: %+v", reason, result)
+	return "", fmt.Errorf("the sample of warning %s gives none: %+v", string(reason), result)
 }

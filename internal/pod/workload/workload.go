@@ -3,7 +3,6 @@ package workload
 import (
 	"encoding/json"
 	"maps"
-	"net/url"
 	"strings"
 )
 
@@ -13,8 +12,6 @@ type Kind struct {
 	Group string
 	// Kind as objects have it.
 	Kind string
-	// Plural is the resource's name in URLs.
-	Plural string
 	// Template is where objects keep the pod template, as names of members. Empty
 	// for a pod, which is its own.
 	Template []string
@@ -25,15 +22,15 @@ type Kind struct {
 func Kinds() []Kind {
 	template := []string{"spec", "template"}
 	return []Kind{
-		{"", "Pod", "pods", nil},
-		{"", "ReplicationController", "replicationcontrollers", template},
-		{"", "PodTemplate", "podtemplates", []string{"template"}},
-		{"apps", "Deployment", "deployments", template},
-		{"apps", "StatefulSet", "statefulsets", template},
-		{"apps", "DaemonSet", "daemonsets", template},
-		{"apps", "ReplicaSet", "replicasets", template},
-		{"batch", "Job", "jobs", template},
-		{"batch", "CronJob", "cronjobs", []string{"spec", "jobTemplate", "spec", "template"}},
+		{"", "Pod", nil},
+		{"", "ReplicationController", template},
+		{"", "PodTemplate", []string{"template"}},
+		{"apps", "Deployment", template},
+		{"apps", "StatefulSet", template},
+		{"apps", "DaemonSet", template},
+		{"apps", "ReplicaSet", template},
+		{"batch", "Job", template},
+		{"batch", "CronJob", []string{"spec", "jobTemplate", "spec", "template"}},
 	}
 }
 
@@ -64,23 +61,6 @@ func (k Kind) APIVersion() string {
 		return "v1"
 	}
 	return k.Group + "/v1"
-}
-
-// Path is that of an object on the API server, or of all in the namespace where no
-// name is given; without a namespace, of those in all namespaces.
-func (k Kind) Path(namespace, name string) string {
-	path := "/apis/" + k.APIVersion() + "/"
-	if k.Group == "" {
-		path = "/api/v1/"
-	}
-	if namespace != "" {
-		path += "namespaces/" + url.PathEscape(namespace) + "/"
-	}
-	path += k.Plural
-	if name != "" {
-		path += "/" + url.PathEscape(name)
-	}
-	return path
 }
 
 // Pointer is the JSON pointer (RFC 6901) of the pod template, empty for a pod.
