@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,14 +45,12 @@ func appendField(b []byte, before byte, name, value string) []byte {
 	return appendString(b, value)
 }
 
-// appendString writes a JSON string. Tokens and numbers need no escaping, and a
-// token is long.
+// appendString writes a JSON string. What tokens, numbers and URLs are made of needs
+// no escaping, and a token is long.
 func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always can
-			return append(b, quoted...)
-		}
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/+=") != "" {
+		quoted, _ := json.Marshal(s) // a string always can
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
@@ -123,6 +122,10 @@ func invalid(description string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: description}
 }
 
-func notAllowed(methods string) *Error {
-	return &Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request", Description: "The method is not allowed", Allow: methods}
+func notFound(description string) *Error {
+	return &Error{Status: http.StatusNotFound, Name: "not_found", Description: description}
+}
+
+func notAllowed(description, methods string) *Error {
+	return &Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request", Description: description, Allow: methods}
 }

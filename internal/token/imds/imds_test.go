@@ -139,9 +139,7 @@ const (
 )
 
 func parse(p imds.Parser, c call) (imds.Request, *imds.Error) {
-	r := c.request()
-	place, _ := imds.Locate(r.URL, p.Secret)
-	return p.Parse(place, httptest.NewRecorder(), r)
+	return p.Parse(httptest.NewRecorder(), c.request())
 }
 
 func TestParse(t *testing.T) {
@@ -243,6 +241,39 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// What is no request for a token is to be forwarded, by a clean path, or nothing here.
+func TestParsePaths(t *testing.T) {
+	t.Parallel()
+	type result struct {
+		Path   string
+		Status int
+		Name   string
+	}
+	for _, tt := range []struct {
+		name   string
+		parser imds.Parser
+		target string
+		want   result
+	}{
+		{"elsewhere", imds.Parser{}, "//metadata/./instance?x=1", result{Path: "/metadata/instance"}},
+		{"root", imds.Parser{}, "/", result{Path: "/"}},
+		{"malformed", imds.Parser{}, "/metadata/%2569dentity", result{Status: 400, Name: "invalid_request"}},
+		{"identity", imds.Parser{}, "/metadata/identity/info", result{Status: 404, Name: "not_found"}},
+		{"no MSI endpoint", imds.Parser{}, msiPath, result{Status: 404, Name: "not_found"}},
+		{"IMDS for those who know no secret", imds.Parser{Secret: secret, SecretOnly: true}, imdsPath, result{Status: 404, Name: "not_found"}},
+		{"MSI for those who know the secret", imds.Parser{Secret: secret, SecretOnly: true}, msiPath, result{Status: 400, Name: "invalid_request"}},
+	} {
+		request, e := parse(tt.parser, call{method: http.MethodGet, target: tt.target})
+		got := result{Path: request.Path}
+		if e != nil {
+			got.Status, got.Name = e.Status, e.Name
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
 func TestParseLax(t *testing.T) {
 	t.Parallel()
 	got, e := parse(imds.Parser{Lax: true}, call{"GET", imdsPath + "resource=r", "", nil})
@@ -270,6 +301,17 @@ func TestCheckCaller(t *testing.T) {
 	if imds.CheckCaller(r) == nil {
 		t.Error("X-Forwarded-For passes")
 	}
+	for method, want := range map[string]string{"GET": "", "HEAD": "", "POST": "", "PUT": "GET, HEAD, POST", "get": "GET, HEAD, POST", "": "GET, HEAD, POST"} {
+		r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", http.NoBody)
+		r.Method = method
+		allow := ""
+		if e := imds.CheckCaller(r); e != nil {
+			allow = e.Allow
+		}
+		if allow != want {
+			t.Errorf("method %q: Allow %q, want %q", method, allow, want)
+		}
+	}
 }
 
 // What a request may turn into is bounded, printable and of one reading.
@@ -280,8 +322,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", "any")
 	f.Add("GET", "api-version=2018-02-01&resource=r&client_id=c", "", "terue", "\f ")
 	f.Fuzz(func(t *testing.T, method, query, body, metadata, header string) {
-		for _, place := range []imds.Place{imds.IMDSToken, imds.MSIToken} {
-			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", strings.NewReader(body))
+		for _, target := range []string{imdsPath, msiPath} {
+			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254"+target, strings.NewReader(body))
 			r.Method, r.URL.RawQuery = method, query
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if metadata != "" {
@@ -290,14 +332,14 @@ func FuzzParse(f *testing.F) {
 			if header != "" {
 				r.Header["X-Identity-Header"] = []string{header}
 			}
-			got, e := imds.Parser{Secret: secret}.Parse(place, httptest.NewRecorder(), r)
+			got, e := imds.Parser{Secret: secret}.Parse(httptest.NewRecorder(), r)
 			if e != nil {
 				if e.Status < 400 || e.Status > 499 || e.Name == "" || e.Description == "" {
 					t.Fatalf("error %+v", e)
 				}
 				continue
 			}
-			if !strings.EqualFold(metadata, "true") && header != secret && (place == imds.MSIToken || strings.TrimSpace(header) == "") {
+			if !strings.EqualFold(metadata, "true") && header != secret && (target == msiPath || strings.TrimSpace(header) == "") {
 				t.Fatalf("served without its guard: %+v", got)
 			}
 			if got.Resource == "" || len(got.Resource) > 2048 || strings.ContainsAny(got.Resource, " \r\n\x00") {
@@ -306,7 +348,7 @@ func FuzzParse(f *testing.F) {
 			if (got.ID == "") != (got.Kind == imds.DefaultIdentity) || strings.ContainsAny(got.ID, " \r\n\x00") {
 				t.Fatalf("identity %d %q", got.Kind, got.ID)
 			}
-			if place == imds.IMDSToken && (got.Form != imds.IMDS || method != http.MethodGet) {
+			if target == imdsPath && (got.Form != imds.IMDS || method != http.MethodGet) {
 				t.Fatalf("form %s by %s", got.Form, method)
 			}
 		}

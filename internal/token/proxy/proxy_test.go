@@ -940,7 +940,7 @@ func TestSecretOnly(t *testing.T) {
 	if w := ask(h, target); w.Code != http.StatusOK {
 		t.Errorf("without SecretOnly: %d %s", w.Code, w.Body)
 	}
-	h.SecretOnly = true
+	h.Parser.SecretOnly = true
 	if w := ask(h, target); w.Code != http.StatusNotFound {
 		t.Errorf("with SecretOnly: %d %s", w.Code, w.Body)
 	}
