@@ -376,6 +376,28 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// However long a value is and wherever in it a character stands, it is written as
+// encoding/json writes it.
+func TestAnswerEscapes(t *testing.T) {
+	t.Parallel()
+	for c := range rune(0x100) {
+		for _, before := range []int{0, 1, 7, 8, 12} {
+			for _, after := range []int{0, 8} {
+				value := strings.Repeat("a", before) + string(c) + strings.Repeat("z", after)
+				w := httptest.NewRecorder()
+				imds.Answer{AccessToken: value}.Write(w)
+				quoted, err := json.Marshal(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := `{"access_token":` + string(quoted) + `,"client_id"`; !strings.HasPrefix(w.Body.String(), want) {
+					t.Fatalf("%q: %s", value, w.Body)
+				}
+			}
+		}
+	}
+}
+
 func TestErrorAnswer(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
