@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -371,8 +372,12 @@ func TestAnswer(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &decoded); err != nil || decoded["access_token"] != `a"\<b` {
 		t.Errorf("%v, %v", decoded, err)
 	}
-	if got := w.Header(); got.Get("Content-Type") != "application/json; charset=utf-8" || got.Get("Cache-Control") != "no-store" {
-		t.Errorf("headers %v", got)
+	header := http.Header{
+		"Content-Type": {"application/json; charset=utf-8"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"},
+		"Content-Length": {strconv.Itoa(len(want))},
+	}
+	if diff := cmp.Diff(header, w.Header()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -402,8 +407,13 @@ func TestErrorAnswer(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	(&imds.Error{Status: 503, Name: "n", Description: "d", Code: 7, RetryAfter: 1500 * time.Millisecond, CorrelationID: "c"}).Write(w)
-	if w.Code != 503 || w.Header().Get("Retry-After") != "2" ||
-		w.Body.String() != `{"error":"n","error_description":"d","error_codes":[7],"correlation_id":"c"}` {
-		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	if w.Code != 503 {
+		t.Errorf("status %d", w.Code)
+	}
+	if wait := w.Header().Get("Retry-After"); wait != "2" {
+		t.Errorf("Retry-After %q, want 2", wait)
+	}
+	if diff := cmp.Diff(`{"error":"n","error_description":"d","error_codes":[7],"correlation_id":"c"}`, w.Body.String()); diff != "" {
+		t.Error(diff)
 	}
 }
