@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -101,29 +100,6 @@ func TestDocumentedExamples(t *testing.T) {
 	form.Set("scope", "api://partner/.default")
 	if got := post(t, cloud, path, form); got.Status != 200 {
 		t.Errorf("tenant's resource: %+v", got)
-	}
-}
-
-// Documentation says of each error of the token service how sure it is.
-func TestRefusalsAreDocumented(t *testing.T) {
-	t.Parallel()
-	doc, err := os.ReadFile("../docs/emulator.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(doc), "\n## How sure each refusal is\n")
-	source, err := os.ReadFile("internal/sts/error.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes := regexp.MustCompile(`(?m)^\tcase (\d+):`).FindAllSubmatch(source, -1)
-	if len(codes) < 20 {
-		t.Errorf("%d codes found in error.go", len(codes))
-	}
-	for _, code := range codes {
-		if !regexp.MustCompile(`\b` + string(code[1]) + `\b`).MatchString(table) {
-			t.Errorf("docs/emulator.md does not say how sure AADSTS%s is", code[1])
-		}
 	}
 }
 

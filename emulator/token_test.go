@@ -1,10 +1,6 @@
 package emulator_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,9 +9,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
 
 	"azwi/contract"
 	"azwi/emulator"
@@ -133,10 +129,12 @@ func TestPodReadsSecret(t *testing.T) {
 	issuer := emulatortest.NewIssuer(t)
 	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(federated(issuer.URL))})
 	got := post(t, cloud, v2Token, exchange(identityID, issuer.Token(t, "default", "web", nil)))
-	if got.Status != http.StatusOK || got.ExpiresIn != "86399" || got.RefreshIn != "43199" || got.TokenType != "Bearer" {
-		t.Fatalf("token answer: %+v", got)
-	}
 	claims := claimsOf(t, got.AccessToken)
+	raw := got.AccessToken
+	got.AccessToken = ""
+	if diff := cmp.Diff(tokenAnswer{Status: http.StatusOK, TokenType: "Bearer", ExpiresIn: "86399", RefreshIn: "43199"}, got); diff != "" {
+		t.Errorf("token answer: %s", diff)
+	}
 	for name, want := range map[string]any{
 		"aud": "https://vault.azure.net", "iss": "https://sts.windows.net/" + emulator.DefaultTenantID + "/", "idtyp": "app", "appidacr": "2",
 		"appid": identityID, "ver": "1.0", "sub": claims["oid"],
@@ -146,7 +144,7 @@ func TestPodReadsSecret(t *testing.T) {
 			t.Errorf("claim %s is %v, want %v", name, claims[name], want)
 		}
 	}
-	status, body := get(t, cloud, cloud.VaultURL("emulator")+"/secrets/greeting?api-version=7.5", got.AccessToken)
+	status, body := get(t, cloud, cloud.VaultURL("emulator")+"/secrets/greeting?api-version=7.5", raw)
 	if status != http.StatusOK || body["value"] != "hello" {
 		t.Errorf("secret: %d %v", status, body)
 	}
@@ -237,109 +235,6 @@ func call(t *testing.T, s *emulatortest.Server, method, rawURL, token, body stri
 	return resp.StatusCode, answer
 }
 
-// Every row of protocol.md section D that the client credentials grant meets.
-func TestTokenErrors(t *testing.T) {
-	t.Parallel()
-	issuer := emulatortest.NewIssuer(t)
-	stranger := *issuer
-	stranger.URL = "https://issuer.invalid"
-	otherKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forger, unknownKey := *issuer, *issuer
-	forger.Key, unknownKey.KeyID = otherKey, "gone"
-	// The memory of misses would make one case answer for another.
-	seed := federated(issuer.URL) + "\nreplication: {missMemory: 0s}\n"
-	cloud := emulatortest.Start(t, emulator.Config{Seed: []byte(seed)})
-
-	now := time.Now()
-	token := func(claims map[string]any) string { return issuer.Token(t, "default", "web", claims) }
-	with := func(form url.Values, name, value string) url.Values {
-		form.Set(name, value)
-		return form
-	}
-	without := func(form url.Values, name string) url.Values {
-		form.Del(name)
-		return form
-	}
-	good := func() url.Values { return exchange(webAppID, token(nil)) }
-	secret := func(id, value string) url.Values {
-		form := without(without(good(), "client_assertion"), "client_assertion_type")
-		return with(with(form, "client_id", id), "client_secret", value)
-	}
-	tests := []struct {
-		name   string
-		path   string
-		form   url.Values
-		code   int
-		kind   string
-		status int
-	}{
-		{"unknown tenant", "99999999-0000-4000-8000-000000000000/oauth2/v2.0/token", good(), 90002, "invalid_request", 400},
-		{"tenant before fields", "nobody.example/oauth2/v2.0/token", url.Values{}, 90002, "invalid_request", 400},
-		{"no grant type", "", without(good(), "grant_type"), 900144, "invalid_request", 400},
-		{"other grant type", "", with(good(), "grant_type", "password"), 70003, "unsupported_grant_type", 400},
-		{"no client", "", without(good(), "client_id"), 900144, "invalid_request", 400},
-		{"no scope", "", without(good(), "scope"), 900144, "invalid_request", 400},
-		{"no proof", "", without(good(), "client_assertion"), 7000216, "invalid_client", 401},
-		{"no assertion type", "", without(good(), "client_assertion_type"), 900144, "invalid_request", 400},
-		{"unknown client", "", with(good(), "client_id", "99999999-0000-4000-8000-000000000000"), 700016, "unauthorized_client", 400},
-		{"client before shape", "", with(exchange(webAppID, "x"), "client_id", "nobody"), 700016, "unauthorized_client", 400},
-		{"no JWT", "", exchange(webAppID, "a.b"), 50027, "invalid_request", 400},
-		{"newline after JWT", "", exchange(webAppID, token(nil)+"\n"), 50027, "invalid_request", 400},
-		{"unsigned JWT", "", exchange(webAppID, unsigned(t, issuer)), 50027, "invalid_request", 400},
-		{"JWT without subject", "", exchange(webAppID, token(map[string]any{"sub": nil})), 50027, "invalid_request", 400},
-		{"no federated credentials", "", exchange(bareAppID, token(nil)), 70025, "invalid_client", 401},
-		{"other issuer", "", exchange(webAppID, stranger.Token(t, "default", "web", nil)), 700211, "invalid_client", 401},
-		{"issuer with slash", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/"})), 700211, "invalid_client", 401},
-		{"issuer with white space", "", exchange(webAppID, token(map[string]any{"iss": issuer.URL + "/ "})), 700211, "invalid_client", 401},
-		{"other subject", "", exchange(webAppID, issuer.Token(t, "default", "other", nil)), 700213, "invalid_client", 401},
-		{"subject in other case", "", exchange(webAppID, issuer.Token(t, "default", "Web", nil)), 7002138, "invalid_client", 401},
-		{"no expression matches", "", exchange(webAppID, token(map[string]any{"iss": "https://app.terraform.io", "sub": "organization:contoso:run_phase:apply"})), 7002131, "invalid_client", 401},
-		{"other audience", "", exchange(webAppID, token(map[string]any{"aud": "sts.amazonaws.com"})), 700212, "invalid_client", 401},
-		{"audience in other case", "", exchange(webAppID, token(map[string]any{"aud": strings.ToLower(contract.DefaultAudience)})), 700212, "invalid_client", 401},
-		{"a shared key", "", exchange(webAppID, hmac(t, issuer)), 5002738, "invalid_request", 400},
-		{"an EC key", "", exchange(webAppID, ec(t, issuer)), 5002738, "invalid_request", 400},
-		{"key not published", "", exchange(webAppID, unknownKey.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
-		{"signed by another key", "", exchange(webAppID, forger.Token(t, "default", "web", nil)), 700027, "invalid_client", 401},
-		{"expired", "", exchange(webAppID, token(map[string]any{"exp": now.Add(-10 * time.Minute).Unix(), "nbf": now.Add(-time.Hour).Unix(), "iat": now.Add(-time.Hour).Unix()})), 700024, "invalid_client", 401},
-		{"not yet valid", "", exchange(webAppID, token(map[string]any{"nbf": now.Add(10 * time.Minute).Unix()})), 700024, "invalid_client", 401},
-		{"lives too long", "", exchange(webAppID, token(map[string]any{"exp": now.Add(25*time.Hour + time.Minute).Unix()})), 70023, "invalid_request", 400},
-		{"signature before lifetime", "", exchange(webAppID, forger.Token(t, "default", "web", map[string]any{"exp": 1})), 700027, "invalid_client", 401},
-		{"scope without default", "", with(good(), "scope", "https://vault.azure.net"), 1002012, "invalid_scope", 400},
-		{"two scopes", "", with(good(), "scope", "https://vault.azure.net/.default https://graph.microsoft.com/.default"), 70011, "invalid_scope", 400},
-		{"OIDC scopes only", "", with(good(), "scope", "openid"), 70011, "invalid_scope", 400},
-		{"unknown resource", "", with(good(), "scope", "https://nothing.example/.default"), 500011, "invalid_resource", 400},
-		{"wrong secret", "", secret(webAppID, "guess"), 7000215, "invalid_client", 401},
-		{"expired secret", "", secret(webAppID, "expired-secret"), 7000222, "invalid_client", 401},
-		{"secret of a managed identity", "", secret(identityID, webSecret), 7000215, "invalid_client", 401},
-		{"no service principal", "", secret(orphanAppID, "orphan"), 7000229, "unauthorized_client", 401},
-		{"version 1 without resource", emulator.DefaultTenantID + "/oauth2/token", good(), 900144, "invalid_request", 400},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			path := tt.path
-			if path == "" {
-				path = v2Token
-			}
-			got := post(t, cloud, path, tt.form)
-			if got.Status != tt.status || got.Error != tt.kind || len(got.Codes) != 1 || got.Codes[0] != tt.code {
-				t.Fatalf("got %d %s %v: %s", got.Status, got.Error, got.Codes, got.Description)
-			}
-			prefix := fmt.Sprintf("AADSTS%d: ", tt.code)
-			suffix := " Timestamp: " + got.Timestamp
-			if !strings.HasPrefix(got.Description, prefix) || !strings.HasSuffix(got.Description, suffix) ||
-				!strings.Contains(got.Description, " Trace ID: "+got.TraceID+" Correlation ID: ") || !strings.HasSuffix(got.URI, fmt.Sprintf("/error?code=%d", tt.code)) {
-				t.Errorf("description %q, uri %q", got.Description, got.URI)
-			}
-			if strings.Contains(got.Description, "%!") {
-				t.Errorf("description is badly formatted: %q", got.Description)
-			}
-		})
-	}
-}
-
 // A managed identity stands for an application by a token from its machine; no
 // other token of Entra does, and none stands for a managed identity.
 func TestEntraTokenAsAssertion(t *testing.T) {
@@ -391,11 +286,15 @@ servicePrincipals:
 		{"an application with a secret", app, secret, 700226},
 	} {
 		got := post(t, cloud, v2Token, exchange(tt.client, tt.assertion))
-		switch {
-		case tt.code == 0 && (got.Status != 200 || claimsOf(t, got.AccessToken)["appid"] != tt.client):
-			t.Errorf("%s: %+v", tt.name, got)
-		case tt.code != 0 && (got.Status != 401 || got.Error != "invalid_client" || got.Codes[0] != tt.code):
-			t.Errorf("%s: %+v, want %d", tt.name, got, tt.code)
+		if tt.code == 0 {
+			if client := claimsOf(t, got.AccessToken)["appid"]; client != tt.client {
+				t.Errorf("%s: a token for %v", tt.name, client)
+			}
+			continue
+		}
+		want := tokenAnswer{Status: http.StatusUnauthorized, Error: "invalid_client", Codes: []int{tt.code}}
+		if diff := cmp.Diff(want, tokenAnswer{Status: got.Status, Error: got.Error, Codes: got.Codes}); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}
 }
@@ -421,35 +320,6 @@ func imdsToken(t *testing.T, cloud *emulatortest.Server, resource string) string
 		t.Fatalf("metadata service: %v %v", answer, err)
 	}
 	return answer["access_token"]
-}
-
-func unsigned(t *testing.T, issuer *emulatortest.Issuer) string {
-	t.Helper()
-	parts := strings.Split(issuer.Token(t, "default", "web", nil), ".")
-	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."
-}
-
-func hmac(t *testing.T, issuer *emulatortest.Issuer) string {
-	t.Helper()
-	return signed(t, jose.SigningKey{Algorithm: jose.HS256, Key: make([]byte, 32)}, nil, payload(t, issuer))
-}
-
-func ec(t *testing.T, issuer *emulatortest.Issuer) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed(t, jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil, payload(t, issuer))
-}
-
-func payload(t *testing.T, issuer *emulatortest.Issuer) []byte {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(issuer.Token(t, "default", "web", nil), ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }
 
 // signed is a JWT of any kind.

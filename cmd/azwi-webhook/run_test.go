@@ -41,8 +41,17 @@ func TestUpstreamFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.server.MinTLS != tls.VersionTLS12 || o.logLevel != slog.LevelDebug || o.settings.Proxy.LogLevel != "debug" || o.server.DrainDelay >= time.Nanosecond {
-		t.Errorf("got %+v", o)
+	if o.server.MinTLS != tls.VersionTLS12 {
+		t.Errorf("TLS %#x", o.server.MinTLS)
+	}
+	if o.logLevel != slog.LevelDebug {
+		t.Errorf("log level %s", o.logLevel)
+	}
+	if o.settings.Proxy.LogLevel != "debug" {
+		t.Errorf("the proxy's log level %q", o.settings.Proxy.LogLevel)
+	}
+	if o.server.DrainDelay >= time.Nanosecond {
+		t.Errorf("drain delay %s", o.server.DrainDelay)
 	}
 	if o.ownCertificate {
 		t.Error("--disable-cert-rotation has no effect")

@@ -66,15 +66,15 @@ func (p Presented) serviceAccount() (namespace, name string, ok bool) {
 // errors of another kind.
 func missing(code int) string {
 	switch code {
-	case 70021:
+	case AADSTSNoMatch:
 		return "matches the token"
-	case 700211:
+	case AADSTSNoIssuer:
 		return "has this issuer"
-	case 700212:
+	case AADSTSNoAudience:
 		return "has this audience"
-	case 700213:
+	case AADSTSNoSubject:
 		return "has this subject"
-	case 70025:
+	case AADSTSNoCredential:
 		return "exists on the identity"
 	}
 	return ""
@@ -92,7 +92,7 @@ func (p Presented) advice(code int) string {
 	}
 	named := "issuer " + p.Issuer + ", subject " + subject
 	switch code {
-	case 7002138, 7002131:
+	case AADSTSSubjectCase, AADSTSNoExpression:
 		return general + "; the token presents " + named + p.hint()
 	}
 	lacks := missing(code)
@@ -125,19 +125,19 @@ func (p Presented) hint() string {
 // podAdvice is for the token of a service account.
 func (p Presented) podAdvice(code int, namespace, account string) string {
 	switch code {
-	case 70023:
+	case AADSTSLongLived:
 		return "the token lives longer than 25 hours: set the service account token's expiration to at most 86400 seconds"
-	case 700016, 700011:
+	case AADSTSUnknownClient, 700011:
 		return "the client ID is not known in this tenant: check the annotations azure.workload.identity/client-id and tenant-id on the service account"
-	case 700024, 50013, 500133:
+	case AADSTSLifetime, 50013, 500133:
 		return "the token has expired or is not valid yet: read the token file again for every exchange, and check the node's clock"
 	case 7000272:
 		return "the key that signed the token is not in the issuer's JWKS: publish the cluster's current keys"
-	case 5002730, 5002738:
+	case 5002730, AADSTSAlgorithm:
 		return "the token is signed with an algorithm that Entra does not accept: it takes RSA keys only, so give the API server an RSA key (--service-account-signing-key-file) and publish its public key"
 	case 90016:
 		return "the assertion lacks a required claim: present the service account's token as the API server issued it"
-	case 900612:
+	case AADSTSIssuerKeys:
 		return "the issuer's JWKS can't be parsed: publish what the API server serves at /openid/v1/jwks"
 	}
 	lacks := missing(code)

@@ -132,15 +132,27 @@ func TestWithCredential(t *testing.T) {
 		t.Errorf("subject of another: %v", err)
 	}
 	with, old, err := WithCredential(list, Credential{Name: "3", Issuer: "i", Subject: "changed"})
-	if err != nil || old == nil || *old != before || with[3].Subject != "changed" {
-		t.Errorf("change: %v %v %v", with[3], old, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&before, old); diff != "" {
+		t.Errorf("what was changed: %s", diff)
+	}
+	if with[3].Subject != "changed" {
+		t.Errorf("after the change: %v", with[3])
 	}
 	if list[3] != before {
 		t.Error("the stored list was changed")
 	}
 	without, removed := WithoutCredential(list, "3")
-	if removed == nil || *removed != before || len(without) != MaxCredentials-1 || list[3] != before {
-		t.Errorf("removed %v, %d left", removed, len(without))
+	if diff := cmp.Diff(&before, removed); diff != "" {
+		t.Errorf("what was removed: %s", diff)
+	}
+	if len(without) != MaxCredentials-1 {
+		t.Errorf("%d left", len(without))
+	}
+	if list[3] != before {
+		t.Error("removal changed the stored list")
 	}
 }
 

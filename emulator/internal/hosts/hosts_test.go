@@ -1,14 +1,18 @@
 package hosts
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
 
 func TestLookup(t *testing.T) {
 	t.Parallel()
-	for host, want := range map[string]struct {
-		service Service
-		cloud   string
-		name    string
-	}{
+	type target struct {
+		Service     Service
+		Cloud, Name string
+	}
+	for host, want := range map[string]target{
 		"login.microsoftonline.com":          {Authority, "AzurePublicCloud", ""},
 		"LOGIN.windows.net:443":              {Authority, "AzurePublicCloud", ""},
 		"login.microsoftonline.us":           {Authority, "AzureUSGovernmentCloud", ""},
@@ -25,8 +29,11 @@ func TestLookup(t *testing.T) {
 		"":                                   {},
 	} {
 		got, ok := Lookup(host)
-		if got.Service != want.service || got.Cloud.Name != want.cloud || got.Name != want.name || ok != (want.service != "") {
-			t.Errorf("%q: %v %s %s %s", host, ok, got.Service, got.Cloud.Name, got.Name)
+		if diff := cmp.Diff(want, target{got.Service, got.Cloud.Name, got.Name}); diff != "" {
+			t.Errorf("%q: %s", host, diff)
+		}
+		if known := want.Service != ""; ok != known {
+			t.Errorf("%q: %t, want %t", host, ok, known)
 		}
 	}
 }

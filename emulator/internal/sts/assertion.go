@@ -19,6 +19,7 @@ import (
 	"azwi/emulator/internal/directory"
 	"azwi/emulator/internal/hosts"
 	"azwi/emulator/internal/issuer"
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -91,22 +92,22 @@ func parseAssertion(raw string) (assertion, *Error) {
 	// The parser would skip white space. Whether Entra does is not public; being
 	// strict finds a token file with a newline at its end before the cloud does.
 	if strings.ContainsAny(raw, " \t\r\n") || strings.Count(raw, ".") != 2 {
-		return assertion{}, fail(50027)
+		return assertion{}, fail(finding.AADSTSMalformed)
 	}
 	signed, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{
 		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 		jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.HS256, jose.HS384, jose.HS512,
 	})
 	if err != nil || len(signed.Signatures) != 1 {
-		return assertion{}, fail(50027)
+		return assertion{}, fail(finding.AADSTSMalformed)
 	}
 	header := signed.Signatures[0].Protected
 	a := assertion{signed: signed, alg: header.Algorithm, kid: header.KeyID, payload: signed.UnsafePayloadWithoutVerification()}
 	if json.Unmarshal(a.payload, &a.claims) != nil {
-		return assertion{}, fail(50027)
+		return assertion{}, fail(finding.AADSTSMalformed)
 	}
 	if a.claims.Issuer == "" || a.claims.Subject == "" || len(a.claims.Audience) == 0 || a.claims.Expires == nil {
-		return assertion{}, fail(50027)
+		return assertion{}, fail(finding.AADSTSMalformed)
 	}
 	return a, nil
 }
@@ -120,7 +121,7 @@ func (a assertion) checkTime(now time.Time) *Error {
 	until := a.claims.Expires.time()
 	if now.After(until.Add(skew)) || now.Add(skew).Before(from) {
 		const layout = "2006-01-02T15:04:05.0000000Z"
-		return fail(700024, now.UTC().Format(layout), from.UTC().Format(layout), until.UTC().Format(layout))
+		return fail(finding.AADSTSLifetime, now.UTC().Format(layout), from.UTC().Format(layout), until.UTC().Format(layout))
 	}
 	return nil
 }
@@ -135,7 +136,7 @@ func (a assertion) checkLife(now time.Time) *Error {
 		issued = now
 	}
 	if a.claims.Expires.time().Sub(issued) > maxAssertionLife {
-		return fail(70023)
+		return fail(finding.AADSTSLongLived)
 	}
 	return nil
 }
@@ -147,7 +148,7 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 	c := a.claims
 	clientID := client.AppID()
 	if strings.TrimSpace(c.Issuer) != c.Issuer { // even if a credential has it so
-		return fail(700211, c.Issuer)
+		return fail(finding.AADSTSNoIssuer, c.Issuer)
 	}
 	view := h.Replicas.Read(clientID, client.Credentials())
 	if code, ok := view.Remembered(c.Issuer, c.Subject); ok {
@@ -156,7 +157,7 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 	credential, code := match(view.Credentials, a)
 	if code != 0 {
 		// A wrong audience is no miss: the replica knows issuer and subject.
-		if code != 700212 {
+		if code != finding.AADSTSNoAudience {
 			view.Remember(c.Issuer, c.Subject, code)
 		}
 		return a.noMatch(code, client.Name())
@@ -169,18 +170,18 @@ func (h *Handler) checkFederated(ctx context.Context, client directory.Client, a
 		return e
 	}
 	if _, err := a.signed.Verify(key); err != nil {
-		return fail(700027, "The key was found, but use of the key to verify the signature failed.")
+		return fail(finding.AADSTSSignature, "The key was found, but use of the key to verify the signature failed.")
 	}
 	if isEntra(c.Issuer) {
 		switch {
 		case client.Identity != nil:
-			return fail(700222)
+			return fail(finding.AADSTSEntraToken)
 		case c.XMSFICInfo != "":
-			return fail(700231)
+			return fail(finding.AADSTSFederatedToken)
 		case c.XMSMIRID == "":
-			return fail(700226)
+			return fail(finding.AADSTSNoManagedIdentity)
 		case !isExchange(credential.Audience):
-			return fail(700214, credential.Audience)
+			return fail(finding.AADSTSEntraAudience, credential.Audience)
 		}
 	}
 	now := h.Now()
@@ -206,17 +207,17 @@ func (a assertion) unsupported(taken []jose.SignatureAlgorithm) *Error {
 	for i, name := range taken {
 		names[i] = string(name)
 	}
-	return fail(5002738, a.alg, strings.Join(names, ", "))
+	return fail(finding.AADSTSAlgorithm, a.alg, strings.Join(names, ", "))
 }
 
 // noMatch is the error of an assertion that no federated credential covers.
 func (a assertion) noMatch(code int, client string) *Error {
 	switch code {
-	case 70025:
+	case finding.AADSTSNoCredential:
 		return fail(code, client)
-	case 700211:
+	case finding.AADSTSNoIssuer:
 		return fail(code, a.claims.Issuer)
-	case 700212:
+	case finding.AADSTSNoAudience:
 		return fail(code, a.claims.Audience[0])
 	default:
 		return fail(code, a.claims.Subject)
@@ -228,11 +229,11 @@ func (a assertion) noMatch(code int, client string) *Error {
 func match(credentials []directory.Credential, a assertion) (directory.Credential, int) {
 	c := a.claims
 	if len(credentials) == 0 {
-		return directory.Credential{}, 70025
+		return directory.Credential{}, finding.AADSTSNoCredential
 	}
-	code := 700211
+	code := finding.AADSTSNoIssuer
 	worse := func(to int) { // later checks tell more
-		rank := []int{700211, 700213, 7002131, 7002138, 700212}
+		rank := []int{finding.AADSTSNoIssuer, finding.AADSTSNoSubject, finding.AADSTSNoExpression, finding.AADSTSSubjectCase, finding.AADSTSNoAudience}
 		if slices.Index(rank, to) > slices.Index(rank, code) {
 			code = to
 		}
@@ -245,22 +246,22 @@ func match(credentials []directory.Credential, a assertion) (directory.Credentia
 		case f.Expression != "":
 			var all map[string]any
 			if json.Unmarshal(a.payload, &all) != nil {
-				worse(7002131)
+				worse(finding.AADSTSNoExpression)
 				continue
 			}
 			if ok, err := directory.MatchExpression(f.Issuer, f.Expression, all); err != nil || !ok {
-				worse(7002131)
+				worse(finding.AADSTSNoExpression)
 				continue
 			}
 		case f.Subject != c.Subject:
-			worse(700213)
+			worse(finding.AADSTSNoSubject)
 			if strings.EqualFold(f.Subject, c.Subject) {
-				worse(7002138)
+				worse(finding.AADSTSSubjectCase)
 			}
 			continue
 		}
 		if !slices.Contains(c.Audience, f.Audience) {
-			worse(700212)
+			worse(finding.AADSTSNoAudience)
 			continue
 		}
 		return f, 0
@@ -273,22 +274,22 @@ func (h *Handler) issuerKey(ctx context.Context, iss string, a assertion) (any, 
 	if isEntra(iss) {
 		set, err := h.Tokens.PublicKeys()
 		if err != nil {
-			return nil, fail(90033)
+			return nil, fail(finding.AADSTSBusy)
 		}
 		if keys := set.Key(a.kid); len(keys) == 1 {
 			return keys[0], nil
 		}
-		return nil, fail(700027, "The key was not found.")
+		return nil, fail(finding.AADSTSSignature, "The key was not found.")
 	}
 	key, err := h.Issuers.Key(ctx, iss, a.kid)
 	switch {
 	case errors.Is(err, issuer.ErrKeys):
-		return nil, fail(900612)
+		return nil, fail(finding.AADSTSIssuerKeys)
 	case errors.Is(err, issuer.ErrUnknownKey):
-		return nil, fail(700027, "The key was not found.")
+		return nil, fail(finding.AADSTSSignature, "The key was not found.")
 	case err != nil:
 		h.Logger.Warn("issuer's keys can't be fetched", "issuer", iss, "error", err)
-		return nil, fail(50166)
+		return nil, fail(finding.AADSTSIssuerUnreachable)
 	}
 	return key, nil
 }
@@ -321,17 +322,17 @@ func (h *Handler) checkCertificate(client directory.Client, a assertion, r *http
 	}
 	cert, ok := a.certificate(client.Certificates())
 	if !ok {
-		return fail(700027, "The key was not found.")
+		return fail(finding.AADSTSSignature, "The key was not found.")
 	}
 	if _, err := a.signed.Verify(cert.PublicKey); err != nil {
-		return fail(700027, "The key was found, but use of the key to verify the signature failed.")
+		return fail(finding.AADSTSSignature, "The key was found, but use of the key to verify the signature failed.")
 	}
 	now := h.Now()
 	if now.After(cert.NotAfter) || now.Before(cert.NotBefore) {
-		return fail(700027, "The key used is expired.")
+		return fail(finding.AADSTSSignature, "The key used is expired.")
 	}
 	if !slices.ContainsFunc(a.claims.Audience, func(aud string) bool { return sameEndpoint(aud, r) }) {
-		return fail(700023)
+		return fail(finding.AADSTSAssertionAudience)
 	}
 	return a.checkTime(now)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"azwi/emulator/internal/wire"
+	"azwi/internal/finding"
 )
 
 // An Error is an answer of the token service other than success.
@@ -37,86 +38,86 @@ func fail(code int, args ...any) *Error {
 	request := func() { e.Kind, e.Status = "invalid_request", http.StatusBadRequest }
 	var format string
 	switch code {
-	case 70021:
+	case finding.AADSTSNoMatch:
 		format = "No matching federated identity record found for presented assertion. Assertion Issuer: '%s'. Assertion Subject: '%s'. Assertion Audience: '%s'. https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation"
-	case 700211:
+	case finding.AADSTSNoIssuer:
 		format = "No matching federated identity record found for presented assertion issuer '%s'." + seeFederation
-	case 700212:
+	case finding.AADSTSNoAudience:
 		format = "No matching federated identity record found for presented assertion audience '%s'." + seeFederation
-	case 700213:
+	case finding.AADSTSNoSubject:
 		format = "No matching federated identity record found for presented assertion subject '%s'." + seeFederation
-	case 7002138:
+	case finding.AADSTSSubjectCase:
 		format = "No matching federated identity record found for presented assertion subject '%s'. The subject matches with case-insensitive comparison, but not with case-sensitive comparison." + seeFederation
-	case 7002131:
+	case finding.AADSTSNoExpression:
 		format = "No matching federated identity record found for presented assertion subject '%s'. No federated identity credential expression matched." + seeFederation
-	case 70025:
+	case finding.AADSTSNoCredential:
 		format = "The client '%s' has no configured federated identity credentials."
-	case 70023:
+	case finding.AADSTSLongLived:
 		request()
 		format = "External OIDC Provider token must have a lifetime of less than or equal to 1.01:00:00"
-	case 700016:
+	case finding.AADSTSUnknownClient:
 		e.Kind, e.Status = "unauthorized_client", http.StatusBadRequest
 		format = "Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."
-	case 7000229:
+	case finding.AADSTSNoPrincipal:
 		e.Kind = "unauthorized_client"
 		format = "The client application '%s' is missing service principal in the tenant '%s'. See instructions here: https://go.microsoft.com/fwlink/?linkid=2225119"
-	case 700024:
+	case finding.AADSTSLifetime:
 		format = "Client assertion is not within its valid time range. Current time: %s, assertion valid from %s, expiry time of assertion %s. Review the documentation at https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials ."
-	case 700023:
+	case finding.AADSTSAssertionAudience:
 		format = "Client assertion audience claim does not match Realm issuer. Review the documentation at https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials ."
-	case 700027:
+	case finding.AADSTSSignature:
 		format = "Client assertion contains an invalid signature. [Reason - %s]"
-	case 50027:
+	case finding.AADSTSMalformed:
 		request()
 		format = "JWT token is invalid or malformed."
-	case 5002738:
+	case finding.AADSTSAlgorithm:
 		request()
 		format = "Invalid JWT token. '%s' is not a supported signature algorithm. Supported signing algorithms are: '%s'"
-	case 50166:
+	case finding.AADSTSIssuerUnreachable:
 		request()
 		format = "Request to External OIDC endpoint failed."
-	case 900612:
+	case finding.AADSTSIssuerKeys:
 		request()
 		format = "Failed to parse provider signing keys."
-	case 90002:
+	case finding.AADSTSUnknownTenant:
 		request()
 		format = "Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant."
-	case 50049:
+	case finding.AADSTSUnknownAuthority:
 		e.Kind, e.Status = "invalid_instance", http.StatusBadRequest
 		format = "Unknown or invalid instance."
-	case 500011:
+	case finding.AADSTSUnknownResource:
 		e.Kind, e.Status = "invalid_resource", http.StatusBadRequest
 		format = "The resource principal named %s was not found in the tenant named %s. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."
-	case 70011:
+	case finding.AADSTSScope:
 		e.Kind, e.Status = "invalid_scope", http.StatusBadRequest
 		format = "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid."
-	case 1002012:
+	case finding.AADSTSScopeSuffix:
 		e.Kind, e.Status = "invalid_scope", http.StatusBadRequest
 		format = "The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI)."
-	case 7000216:
+	case finding.AADSTSNoProof:
 		format = "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."
-	case 7000215:
+	case finding.AADSTSWrongSecret:
 		format = "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'."
-	case 7000222:
+	case finding.AADSTSExpiredSecret:
 		format = "The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."
-	case 900144:
+	case finding.AADSTSMissingParameter:
 		request()
 		format = "The request body must contain the following parameter: '%s'."
-	case 900561:
+	case finding.AADSTSMethod:
 		request()
 		format = "The endpoint only accepts %s requests. Received a %s request."
-	case 70003:
+	case finding.AADSTSGrantType:
 		e.Kind, e.Status = "unsupported_grant_type", http.StatusBadRequest
 		format = "The app requested an unsupported grant type '%s'."
-	case 700222:
+	case finding.AADSTSEntraToken:
 		format = "AAD-issued tokens may not be used for federated identity flows."
-	case 700214: // the number is public, this text is not
+	case finding.AADSTSEntraAudience: // the number is public, this text is not
 		format = "The audience '%s' may not be used for tokens issued by Microsoft Entra: it must be api://AzureADTokenExchange."
-	case 700231: // the number is public, this text is not
+	case finding.AADSTSFederatedToken: // the number is public, this text is not
 		format = "Tokens acquired with a federated identity credential may not be used for federated identity flows."
-	case 700226:
+	case finding.AADSTSNoManagedIdentity:
 		format = "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."
-	case 90033:
+	case finding.AADSTSBusy:
 		return Busy(http.StatusServiceUnavailable)
 	default:
 		request()
@@ -129,9 +130,9 @@ func fail(code int, args ...any) *Error {
 // Busy is what the token service says when it can't serve for a while, with the
 // status of a fault.
 func Busy(status int) *Error {
-	e := &Error{Code: 90033, Kind: "temporarily_unavailable", Status: status, Text: "A transient error has occurred. Please try again."}
+	e := &Error{Code: finding.AADSTSBusy, Kind: "temporarily_unavailable", Status: status, Text: "A transient error has occurred. Please try again."}
 	if status == http.StatusTooManyRequests {
-		e.Code, e.Text = 90055, "The tenant is throttled because of too many requests. Please try again later."
+		e.Code, e.Text = finding.AADSTSThrottled, "The tenant is throttled because of too many requests. Please try again later."
 	}
 	return e
 }

@@ -16,6 +16,7 @@ import (
 	"azwi/emulator/internal/issuer"
 	"azwi/emulator/internal/random"
 	"azwi/emulator/internal/replication"
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -85,7 +86,7 @@ func (h *Handler) instance(w http.ResponseWriter, r *http.Request, t hosts.Targe
 	}
 	known, ok := hosts.Lookup(host)
 	if (!ok || known.Service != hosts.Authority) && !hosts.IsLoopback(host) && !strings.EqualFold(host, r.Host) {
-		WriteError(w, r, t.Authority, h.Now(), fail(50049))
+		WriteError(w, r, t.Authority, h.Now(), fail(finding.AADSTSUnknownAuthority))
 		return
 	}
 	var metadata []map[string]any
@@ -133,14 +134,14 @@ func issuerOf(t hosts.Target, tenantID string) string {
 func (h *Handler) configuration(version int) func(http.ResponseWriter, *http.Request, hosts.Target, string) {
 	return func(w http.ResponseWriter, r *http.Request, t hosts.Target, segment string) {
 		if r.Method != http.MethodGet {
-			WriteError(w, r, t.Authority, h.Now(), fail(900561, "GET", r.Method))
+			WriteError(w, r, t.Authority, h.Now(), fail(finding.AADSTSMethod, "GET", r.Method))
 			return
 		}
 		id := "{tenantid}"
 		if !slices.Contains([]string{"common", "organizations", "consumers"}, segment) {
 			tenant, ok := h.tenantOf(segment)
 			if !ok {
-				e := fail(90002, segment)
+				e := fail(finding.AADSTSUnknownTenant, segment)
 				e.Kind = "invalid_tenant"
 				WriteError(w, r, t.Authority, h.Now(), e)
 				return
@@ -187,7 +188,7 @@ func (h *Handler) keys(w http.ResponseWriter, r *http.Request, t hosts.Target, s
 	set, err := h.Tokens.JWKS(t.Authority + "/" + segment + "/v2.0")
 	if err != nil {
 		h.Logger.Error("no signing key", "error", err)
-		WriteError(w, r, t.Authority, h.Now(), fail(90033))
+		WriteError(w, r, t.Authority, h.Now(), fail(finding.AADSTSBusy))
 		return
 	}
 	ids(w, r)
@@ -210,16 +211,16 @@ func (h *Handler) token(version int) func(http.ResponseWriter, *http.Request, ho
 // D: tenant, fields, client, proof, scope, resource.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, t hosts.Target, segment string, version int) (map[string]any, *Error) {
 	if r.Method != http.MethodPost {
-		return nil, fail(900561, "POST", r.Method)
+		return nil, fail(finding.AADSTSMethod, "POST", r.Method)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	formErr := r.ParseForm()
 	tenant, ok := h.tenantOf(segment)
 	if !ok {
-		return nil, fail(90002, segment)
+		return nil, fail(finding.AADSTSUnknownTenant, segment)
 	}
 	if formErr != nil {
-		return nil, fail(900144, "grant_type")
+		return nil, fail(finding.AADSTSMissingParameter, "grant_type")
 	}
 	form := r.PostForm
 	clientID, secret := form.Get("client_id"), form.Get("client_secret")
@@ -236,30 +237,30 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, t hosts.Targe
 	}
 	switch {
 	case grant == "":
-		return nil, fail(900144, "grant_type")
+		return nil, fail(finding.AADSTSMissingParameter, "grant_type")
 	case grant != "client_credentials":
-		return nil, fail(70003, grant)
+		return nil, fail(finding.AADSTSGrantType, grant)
 	case clientID == "":
-		return nil, fail(900144, "client_id")
+		return nil, fail(finding.AADSTSMissingParameter, "client_id")
 	case form.Get(scopeField) == "":
-		return nil, fail(900144, scopeField)
+		return nil, fail(finding.AADSTSMissingParameter, scopeField)
 	case secret == "" && form.Get("client_assertion") == "":
-		return nil, fail(7000216)
+		return nil, fail(finding.AADSTSNoProof)
 	case form.Get("client_assertion") != "" && form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
-		return nil, fail(900144, "client_assertion_type")
+		return nil, fail(finding.AADSTSMissingParameter, "client_assertion_type")
 	}
 
 	var client directory.Client
 	h.Directory.View(func(s *directory.State) { client, ok = s.Client(tenant.ID, clientID) })
 	if !ok {
-		return nil, fail(700016, clientID, tenant.ID)
+		return nil, fail(finding.AADSTSUnknownClient, clientID, tenant.ID)
 	}
 	proof, e := h.prove(r, client, secret)
 	if e != nil {
 		return nil, e
 	}
 	if client.Principal == nil {
-		return nil, fail(7000229, clientID, tenant.ID)
+		return nil, fail(finding.AADSTSNoPrincipal, clientID, tenant.ID)
 	}
 	resource := form.Get("resource")
 	if version == 2 {
@@ -316,11 +317,11 @@ func checkSecret(client directory.Client, value string, now time.Time) *Error {
 			continue
 		}
 		if !s.Expires.IsZero() && now.After(s.Expires) {
-			return fail(7000222, client.AppID())
+			return fail(finding.AADSTSExpiredSecret, client.AppID())
 		}
 		return nil
 	}
-	return fail(7000215, client.AppID())
+	return fail(finding.AADSTSWrongSecret, client.AppID())
 }
 
 // basicAuth reads client_secret_basic, whose parts are form-encoded (RFC 6749
@@ -345,11 +346,11 @@ func scopeResource(scope string) (string, *Error) {
 		}
 	}
 	if len(asked) != 1 {
-		return "", fail(70011, scope)
+		return "", fail(finding.AADSTSScope, scope)
 	}
 	resource, ok := strings.CutSuffix(asked[0], "/.default")
 	if !ok || resource == "" {
-		return "", fail(1002012, asked[0])
+		return "", fail(finding.AADSTSScopeSuffix, asked[0])
 	}
 	return resource, nil
 }
@@ -390,7 +391,7 @@ func (h *Handler) grant(client directory.Client, tenant *directory.Tenant, t hos
 		}
 	})
 	if app == nil {
-		return c, fail(500011, resource, tenant.ID)
+		return c, fail(finding.AADSTSUnknownResource, resource, tenant.ID)
 	}
 	if app.TokenVersion == 2 {
 		c = version2(c, t, tenant)
@@ -448,7 +449,7 @@ func capabilities(raw string) []string {
 func (h *Handler) Issue(client directory.Client, t hosts.Target, resource string) (map[string]any, *Error) {
 	tenant, ok := h.tenantOf(client.Principal.TenantID)
 	if !ok {
-		return nil, fail(90002, client.Principal.TenantID)
+		return nil, fail(finding.AADSTSUnknownTenant, client.Principal.TenantID)
 	}
 	c, e := h.grant(client, tenant, t, resource)
 	if e != nil {
@@ -465,7 +466,7 @@ func (h *Handler) answer(c accesstoken.Claims, client directory.Client, resource
 	raw, err := h.Tokens.Mint(c, life)
 	if err != nil {
 		h.Logger.Error("access token can't be signed", "error", err)
-		return nil, fail(90033)
+		return nil, fail(finding.AADSTSBusy)
 	}
 	// The cloud counts from a moment before it answers.
 	seconds := int(life/time.Second) - 1

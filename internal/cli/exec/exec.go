@@ -224,7 +224,7 @@ func (s *session) serve(ctx context.Context) (ended <-chan error, err error) {
 		Handler: &proxy.Handler{
 			Tokens: source, Authority: s.workload.Cloud.AuthorityHost,
 			Identities: proxy.Identities{Default: proxy.Identity{ClientID: s.workload.ClientID, TenantID: s.workload.TenantID}},
-			Parser:     imds.Parser{Secret: s.secret}, SecretOnly: true, Metrics: metrics, Logger: s.log,
+			Parser:     imds.Parser{Secret: s.secret, SecretOnly: true}, Metrics: metrics, Logger: s.log,
 		},
 		DrainTimeout: time.Second, Logger: s.log,
 	})

@@ -10,32 +10,64 @@ import (
 func TestCloudByName(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"":                       "https://login.microsoftonline.com/",
-		"AzurePublicCloud":       "https://login.microsoftonline.com/",
-		"AZUREPUBLICCLOUD":       "https://login.microsoftonline.com/",
-		"AzureUSGovernmentCloud": "https://login.microsoftonline.us/",
-		"AZURECHINACLOUD":        "https://login.chinacloudapi.cn/",
-		"AzureCloud":             "https://login.microsoftonline.com/",
-		"AZURECLOUD":             "https://login.microsoftonline.com/",
-		"AzureUSGovernment":      "https://login.microsoftonline.us/",
-		"azureusgovernment":      "https://login.microsoftonline.us/",
+		"": "AzurePublicCloud", "AzureCloud": "AzurePublicCloud", "AZURECLOUD": "AzurePublicCloud", "AZUREPUBLICCLOUD": "AzurePublicCloud",
+		"AzureUSGovernment": "AzureUSGovernmentCloud", "azureusgovernment": "AzureUSGovernmentCloud",
+		"AZURECHINACLOUD": "AzureChinaCloud",
 	} {
-		if got, err := entra.CloudByName(name); err != nil || got.AuthorityHost != want {
-			t.Errorf("%q: %q, %v", name, got.AuthorityHost, err)
+		got, err := entra.CloudByName(name)
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		if got.Name != want {
+			t.Errorf("%q: %q, want %q", name, got.Name, want)
 		}
 	}
-	if _, err := entra.CloudByName("AzureGermanCloud"); err == nil || !strings.Contains(err.Error(), "AzureChinaCloud") {
-		t.Errorf("unknown cloud: %v", err)
+	for _, c := range entra.Clouds() {
+		for _, name := range []string{c.Name, c.AzName} {
+			if got, err := entra.CloudByName(name); err != nil || got.Name != c.Name {
+				t.Errorf("%q: %q, %v", name, got.Name, err)
+			}
+		}
+	}
+	_, err := entra.CloudByName("AzureGermanCloud")
+	if err == nil {
+		t.Fatal("an unknown cloud is known")
+	}
+	for _, c := range entra.Clouds() {
+		if !strings.Contains(err.Error(), c.Name) {
+			t.Errorf("%v does not name %s", err, c.Name)
+		}
 	}
 }
 
-// TestCloudsAreComplete: each part of the product needs each endpoint of each cloud.
+// TestCloudsAreComplete: each part of the product needs each endpoint of each cloud,
+// written as Azure's SDKs write it, and no two clouds share one.
 func TestCloudsAreComplete(t *testing.T) {
 	t.Parallel()
+	owner := map[string]string{}
 	for _, c := range entra.Clouds() {
-		if !strings.HasSuffix(c.AuthorityHost, "/") || !strings.HasPrefix(c.Graph, "https://") || strings.HasSuffix(c.ResourceManager, "/") ||
-			len(c.ResourceManagerAudiences) == 0 || c.VaultSuffix == "" || c.BlobSuffix == "" || !strings.HasPrefix(c.EntraAudience, "api://") {
-			t.Errorf("%+v", c)
+		for _, field := range []struct{ name, value, prefix string }{
+			{"Name", c.Name, "Azure"},
+			{"AuthorityHost", c.AuthorityHost, "https://"},
+			{"Graph", c.Graph, "https://"},
+			{"ResourceManager", c.ResourceManager, "https://"},
+			{"VaultSuffix", c.VaultSuffix, "vault."},
+			{"BlobSuffix", c.BlobSuffix, "blob."},
+			{"EntraAudience", c.EntraAudience, "api://"},
+		} {
+			if rest, ok := strings.CutPrefix(field.value, field.prefix); !ok || rest == "" {
+				t.Errorf("%s: %s %q, want one that begins with %q", c.Name, field.name, field.value, field.prefix)
+			}
+			if slash := field.name == "AuthorityHost"; strings.HasSuffix(field.value, "/") != slash {
+				t.Errorf("%s: %s %q, want a slash at its end: %t", c.Name, field.name, field.value, slash)
+			}
+			if other, taken := owner[field.value]; taken {
+				t.Errorf("%s: %s %q is that of %s too", c.Name, field.name, field.value, other)
+			}
+			owner[field.value] = c.Name
+		}
+		if len(c.ResourceManagerAudiences) == 0 || c.ResourceManagerAudiences[0] != c.ResourceManager {
+			t.Errorf("%s: the first of Resource Manager's audiences %q is not %q", c.Name, c.ResourceManagerAudiences, c.ResourceManager)
 		}
 	}
 }

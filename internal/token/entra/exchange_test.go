@@ -83,17 +83,35 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Type != "Bearer" || strings.Count(got.Value, ".") != 2 || got.Lifetime != 86399*time.Second || got.RefreshIn != 43199*time.Second {
-		t.Errorf("type %s, lifetime %s, refresh in %s", got.Type, got.Lifetime, got.RefreshIn)
+	if dots := strings.Count(got.Value, "."); dots != 2 {
+		t.Errorf("no JWT: %d dots", dots)
+	}
+	got.Value = ""
+	if diff := cmp.Diff(entra.Token{Type: "Bearer", Lifetime: 86399 * time.Second, RefreshIn: 43199 * time.Second}, got); diff != "" {
+		t.Error(diff)
 	}
 	assertion := issuer.Token(t, "default", "other", nil)
 	_, err = x.Exchange(t.Context(), request(assertion))
 	e, ok := errors.AsType[*entra.Error](err)
-	if !ok || e.Code != 700213 || e.Class() != finding.Replication || e.Status != 401 || e.Name != "invalid_client" || e.CorrelationID == "" {
+	if !ok {
 		t.Fatalf("error %#v", err)
 	}
-	if !strings.Contains(e.Error(), "system:serviceaccount:default:other") || strings.Contains(e.Error(), "Trace ID") || strings.Contains(e.Error(), assertion) {
-		t.Errorf("description %q", e)
+	want := &entra.Error{Status: 401, Code: 700213, Name: "invalid_client"}
+	if diff := cmp.Diff(want, e, cmpopts.IgnoreFields(entra.Error{}, "Description", "CorrelationID", "TraceID", "Presented")); diff != "" {
+		t.Error(diff)
+	}
+	if e.Class() != finding.Replication {
+		t.Errorf("class %s", e.Class())
+	}
+	for name, id := range map[string]string{"correlation": e.CorrelationID, "trace": e.TraceID} {
+		if id == "" {
+			t.Errorf("no %s ID", name)
+		}
+	}
+	for text, want := range map[string]bool{"system:serviceaccount:default:other": true, "Trace ID": false, assertion: false} {
+		if strings.Contains(e.Error(), text) != want {
+			t.Errorf("description %q: it has %q is not %t", e, text, want)
+		}
 	}
 }
 

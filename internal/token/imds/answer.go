@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,39 +24,65 @@ type Answer struct {
 //
 // Source: https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token#get-a-token-using-http
 func (a Answer) Write(w http.ResponseWriter) {
-	left := strconv.FormatInt(max(int64(a.Remaining/time.Second), 0), 10)
+	left := max(int64(a.Remaining/time.Second), 0)
 	body := make([]byte, 0, len(a.AccessToken)+512)
-	body = appendField(body, '{', "access_token", a.AccessToken)
-	body = appendField(body, ',', "client_id", a.ClientID)
-	body = appendField(body, ',', "expires_in", left)
-	body = appendField(body, ',', "expires_on", strconv.FormatInt(a.Expires.Unix(), 10))
-	body = appendField(body, ',', "ext_expires_in", left)
-	body = appendField(body, ',', "not_before", strconv.FormatInt(a.Issued.Unix(), 10))
-	body = appendField(body, ',', "resource", a.Resource)
-	body = appendField(body, ',', "token_type", a.TokenType)
+	body = appendField(append(body, '{'), "access_token", a.AccessToken)
+	body = appendField(append(body, ','), "client_id", a.ClientID)
+	body = appendNumber(append(body, ','), "expires_in", left)
+	body = appendNumber(append(body, ','), "expires_on", a.Expires.Unix())
+	body = appendNumber(append(body, ','), "ext_expires_in", left)
+	body = appendNumber(append(body, ','), "not_before", a.Issued.Unix())
+	body = appendField(append(body, ','), "resource", a.Resource)
+	body = appendField(append(body, ','), "token_type", a.TokenType)
 	body = append(body, '}')
 	send(w, http.StatusOK, body)
 }
 
-func appendField(b []byte, before byte, name, value string) []byte {
-	b = append(b, before, '"')
-	b = append(b, name...)
-	b = append(b, '"', ':')
-	return appendString(b, value)
+func appendField(b []byte, name, value string) []byte {
+	return appendString(appendName(b, name), value)
 }
 
-// appendString writes a JSON string. Tokens and numbers need no escaping, and a
-// token is long.
+func appendNumber(b []byte, name string, value int64) []byte {
+	b = append(appendName(b, name), '"')
+	return append(strconv.AppendInt(b, value, 10), '"')
+}
+
+func appendName(b []byte, name string) []byte {
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"', ':')
+}
+
 func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always can
-			return append(b, quoted...)
-		}
+	if !asIs(s) {
+		quoted, _ := json.Marshal(s) // a string always can
+		return append(b, quoted...)
 	}
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
+}
+
+// asIs reports whether JSON writes s as it is. A token is long, so that it looks at
+// eight characters at a time: a term has the highest bit of a byte where the character
+// is not ASCII, below a blank, or one of the five that JSON in HTML escapes.
+func asIs(s string) bool {
+	const each = 0x0101010101010101
+	for ; len(s) >= 8; s = s[8:] {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		found := x | (x - each*' ') | (x ^ each*'"' - each) | (x ^ each*'\\' - each) |
+			(x ^ each*'<' - each) | (x ^ each*'>' - each) | (x ^ each*'&' - each)
+		if found&(each<<7) != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || strings.IndexByte(`"\<>&`, s[i]) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // An Error is an answer without a token, as IMDS writes it.
@@ -123,6 +150,10 @@ func invalid(description string) *Error {
 	return &Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: description}
 }
 
-func notAllowed(methods string) *Error {
-	return &Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request", Description: "The method is not allowed", Allow: methods}
+func notFound(description string) *Error {
+	return &Error{Status: http.StatusNotFound, Name: "not_found", Description: description}
+}
+
+func notAllowed(description, methods string) *Error {
+	return &Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request", Description: description, Allow: methods}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -139,9 +140,7 @@ const (
 )
 
 func parse(p imds.Parser, c call) (imds.Request, *imds.Error) {
-	r := c.request()
-	place, _ := imds.Locate(r.URL, p.Secret)
-	return p.Parse(place, httptest.NewRecorder(), r)
+	return p.Parse(httptest.NewRecorder(), c.request())
 }
 
 func TestParse(t *testing.T) {
@@ -243,6 +242,39 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// What is no request for a token is to be forwarded, by a clean path, or nothing here.
+func TestParsePaths(t *testing.T) {
+	t.Parallel()
+	type result struct {
+		Path   string
+		Status int
+		Name   string
+	}
+	for _, tt := range []struct {
+		name   string
+		parser imds.Parser
+		target string
+		want   result
+	}{
+		{"elsewhere", imds.Parser{}, "//metadata/./instance?x=1", result{Path: "/metadata/instance"}},
+		{"root", imds.Parser{}, "/", result{Path: "/"}},
+		{"malformed", imds.Parser{}, "/metadata/%2569dentity", result{Status: 400, Name: "invalid_request"}},
+		{"identity", imds.Parser{}, "/metadata/identity/info", result{Status: 404, Name: "not_found"}},
+		{"no MSI endpoint", imds.Parser{}, msiPath, result{Status: 404, Name: "not_found"}},
+		{"IMDS for those who know no secret", imds.Parser{Secret: secret, SecretOnly: true}, imdsPath, result{Status: 404, Name: "not_found"}},
+		{"MSI for those who know the secret", imds.Parser{Secret: secret, SecretOnly: true}, msiPath, result{Status: 400, Name: "invalid_request"}},
+	} {
+		request, e := parse(tt.parser, call{method: http.MethodGet, target: tt.target})
+		got := result{Path: request.Path}
+		if e != nil {
+			got.Status, got.Name = e.Status, e.Name
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", tt.name, diff)
+		}
+	}
+}
+
 func TestParseLax(t *testing.T) {
 	t.Parallel()
 	got, e := parse(imds.Parser{Lax: true}, call{"GET", imdsPath + "resource=r", "", nil})
@@ -270,6 +302,17 @@ func TestCheckCaller(t *testing.T) {
 	if imds.CheckCaller(r) == nil {
 		t.Error("X-Forwarded-For passes")
 	}
+	for method, want := range map[string]string{"GET": "", "HEAD": "", "POST": "", "PUT": "GET, HEAD, POST", "get": "GET, HEAD, POST", "": "GET, HEAD, POST"} {
+		r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", http.NoBody)
+		r.Method = method
+		allow := ""
+		if e := imds.CheckCaller(r); e != nil {
+			allow = e.Allow
+		}
+		if allow != want {
+			t.Errorf("method %q: Allow %q, want %q", method, allow, want)
+		}
+	}
 }
 
 // What a request may turn into is bounded, printable and of one reading.
@@ -280,8 +323,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("GET", "api-version=2019-08-01&resource=r", "", "", "any")
 	f.Add("GET", "api-version=2018-02-01&resource=r&client_id=c", "", "terue", "\f ")
 	f.Fuzz(func(t *testing.T, method, query, body, metadata, header string) {
-		for _, place := range []imds.Place{imds.IMDSToken, imds.MSIToken} {
-			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254/", strings.NewReader(body))
+		for _, target := range []string{imdsPath, msiPath} {
+			r := httptest.NewRequest(http.MethodGet, "http://169.254.169.254"+target, strings.NewReader(body))
 			r.Method, r.URL.RawQuery = method, query
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if metadata != "" {
@@ -290,14 +333,14 @@ func FuzzParse(f *testing.F) {
 			if header != "" {
 				r.Header["X-Identity-Header"] = []string{header}
 			}
-			got, e := imds.Parser{Secret: secret}.Parse(place, httptest.NewRecorder(), r)
+			got, e := imds.Parser{Secret: secret}.Parse(httptest.NewRecorder(), r)
 			if e != nil {
 				if e.Status < 400 || e.Status > 499 || e.Name == "" || e.Description == "" {
 					t.Fatalf("error %+v", e)
 				}
 				continue
 			}
-			if !strings.EqualFold(metadata, "true") && header != secret && (place == imds.MSIToken || strings.TrimSpace(header) == "") {
+			if !strings.EqualFold(metadata, "true") && header != secret && (target == msiPath || strings.TrimSpace(header) == "") {
 				t.Fatalf("served without its guard: %+v", got)
 			}
 			if got.Resource == "" || len(got.Resource) > 2048 || strings.ContainsAny(got.Resource, " \r\n\x00") {
@@ -306,7 +349,7 @@ func FuzzParse(f *testing.F) {
 			if (got.ID == "") != (got.Kind == imds.DefaultIdentity) || strings.ContainsAny(got.ID, " \r\n\x00") {
 				t.Fatalf("identity %d %q", got.Kind, got.ID)
 			}
-			if place == imds.IMDSToken && (got.Form != imds.IMDS || method != http.MethodGet) {
+			if target == imdsPath && (got.Form != imds.IMDS || method != http.MethodGet) {
 				t.Fatalf("form %s by %s", got.Form, method)
 			}
 		}
@@ -329,8 +372,34 @@ func TestAnswer(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &decoded); err != nil || decoded["access_token"] != `a"\<b` {
 		t.Errorf("%v, %v", decoded, err)
 	}
-	if got := w.Header(); got.Get("Content-Type") != "application/json; charset=utf-8" || got.Get("Cache-Control") != "no-store" {
-		t.Errorf("headers %v", got)
+	header := http.Header{
+		"Content-Type": {"application/json; charset=utf-8"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"},
+		"Content-Length": {strconv.Itoa(len(want))},
+	}
+	if diff := cmp.Diff(header, w.Header()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// However long a value is and wherever in it a character stands, it is written as
+// encoding/json writes it.
+func TestAnswerEscapes(t *testing.T) {
+	t.Parallel()
+	for c := range rune(0x100) {
+		for _, before := range []int{0, 1, 7, 8, 12} {
+			for _, after := range []int{0, 8} {
+				value := strings.Repeat("a", before) + string(c) + strings.Repeat("z", after)
+				w := httptest.NewRecorder()
+				imds.Answer{AccessToken: value}.Write(w)
+				quoted, err := json.Marshal(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := `{"access_token":` + string(quoted) + `,"client_id"`; !strings.HasPrefix(w.Body.String(), want) {
+					t.Fatalf("%q: %s", value, w.Body)
+				}
+			}
+		}
 	}
 }
 
@@ -338,8 +407,13 @@ func TestErrorAnswer(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	(&imds.Error{Status: 503, Name: "n", Description: "d", Code: 7, RetryAfter: 1500 * time.Millisecond, CorrelationID: "c"}).Write(w)
-	if w.Code != 503 || w.Header().Get("Retry-After") != "2" ||
-		w.Body.String() != `{"error":"n","error_description":"d","error_codes":[7],"correlation_id":"c"}` {
-		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	if w.Code != 503 {
+		t.Errorf("status %d", w.Code)
+	}
+	if wait := w.Header().Get("Retry-After"); wait != "2" {
+		t.Errorf("Retry-After %q, want 2", wait)
+	}
+	if diff := cmp.Diff(`{"error":"n","error_description":"d","error_codes":[7],"correlation_id":"c"}`, w.Body.String()); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -50,6 +50,10 @@ const (
 
 // A Request is what somebody asks for.
 type Request struct {
+	// Path is the clean path of a request that has nothing to do with identities:
+	// the only form to forward. Then all else is empty. It is empty if the request
+	// is for a token.
+	Path string
 	Form Form
 	// Resource is what the token is for, as written.
 	Resource string
@@ -60,11 +64,14 @@ type Request struct {
 	Claims string
 }
 
-// A Parser reads token requests.
+// A Parser reads requests.
 type Parser struct {
 	// Secret is what callers of the MSI endpoint must know. Empty: there is no
 	// such endpoint.
 	Secret string
+	// SecretOnly leaves out the endpoint of IMDS, which asks for no secret: for a
+	// port that strangers reach too.
+	SecretOnly bool
 	// Lax takes IMDS requests without Metadata header and api-version, as the
 	// proxy of Azure/azure-workload-identity v1.6 did.
 	Lax bool
@@ -83,7 +90,7 @@ const oldestVersion = "2018-02-01"
 
 // CheckCaller refuses what IMDS refuses whatever is asked: requests that came
 // through a proxy, and those that a browser or a server was tricked into sending
-// under another name of this address.
+// under another name of this address. It refuses all but three methods too.
 func CheckCaller(r *http.Request) *Error {
 	if _, ok := r.Header["X-Forwarded-For"]; ok {
 		return invalid("X-Forwarded-For is not allowed: the metadata service can't be used through a proxy")
@@ -100,14 +107,27 @@ func CheckCaller(r *http.Request) *Error {
 	}
 	switch strings.ToLower(host) {
 	case "169.254.169.254", "127.0.0.1", "[::1]", "localhost":
+	default:
+		return invalid("the Host header is not allowed: use http://169.254.169.254")
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
 		return nil
 	}
-	return invalid("the Host header is not allowed: use http://169.254.169.254")
+	return notAllowed("the proxy takes GET, HEAD and POST only", "GET, HEAD, POST")
 }
 
-// Parse reads a token request that came to place, which is IMDSToken or MSIToken.
-// It reads the body. CheckCaller comes before.
-func (p Parser) Parse(place Place, w http.ResponseWriter, r *http.Request) (Request, *Error) {
+// Parse reads a request, and the body of one for a token. CheckCaller comes before.
+func (p Parser) Parse(w http.ResponseWriter, r *http.Request) (Request, *Error) {
+	place, clean := Locate(r.URL, p.Secret)
+	switch {
+	case place == Elsewhere:
+		return Request{Path: clean}, nil
+	case place == Malformed:
+		return Request{}, invalid("the path is malformed")
+	case place == Identity, place == IMDSToken && p.SecretOnly:
+		return Request{}, notFound("there is no such endpoint")
+	}
 	form, e := p.authorize(place, r)
 	if e != nil {
 		return Request{}, e
@@ -139,7 +159,7 @@ func (p Parser) authorize(place Place, r *http.Request) (Form, *Error) {
 	metadata := strings.EqualFold(r.Header.Get("Metadata"), "true")
 	if place == IMDSToken {
 		if r.Method != http.MethodGet {
-			return IMDS, notAllowed("GET")
+			return IMDS, notAllowed("The method is not allowed", "GET")
 		}
 		// Microsoft's sample of a migration sets IDENTITY_ENDPOINT to this path. The
 		// SDK then sends X-IDENTITY-HEADER alone, which a server that was tricked
@@ -163,7 +183,7 @@ func (p Parser) authorize(place Place, r *http.Request) (Form, *Error) {
 	_, modern := r.Header["X-Identity-Header"]
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodPost:
-		return 0, notAllowed("GET, POST")
+		return 0, notAllowed("The method is not allowed", "GET, POST")
 	// az sends no secret here, whatever MSI_SECRET says; its Metadata header and
 	// the secret in the path are the guards.
 	case r.Method == http.MethodPost && (metadata || known):

@@ -29,9 +29,6 @@ type Handler struct {
 	Authority  string
 	Identities Identities
 	Parser     imds.Parser
-	// SecretOnly leaves out the endpoint of IMDS, which asks for no secret: for a
-	// port that strangers reach too.
-	SecretOnly bool
 	// Forward answers what has nothing to do with identities. Nil: with 404.
 	Forward http.Handler
 	// Ready is asked for /readyz; it says what is wrong. It must not depend on
@@ -73,8 +70,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 // giveUp closes the connection after the answer if there is more to the body. The
-// server would otherwise wait for the rest, which may be slow.
+// server would otherwise wait for the rest, which may be slow. nil is no body.
 func (b *requestBody) giveUp(w http.ResponseWriter) {
+	if b == nil {
+		return
+	}
 	b.ended()
 	if b.whole {
 		return
@@ -83,62 +83,51 @@ func (b *requestBody) giveUp(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // a test's recorder has none
 }
 
+// ServeHTTP answers a request: whether it may ask at all, what it asks for, and then
+// the token or what else it is.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e := imds.CheckCaller(r); e != nil {
 		h.refuse(w, r, e, outcomeInvalid)
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
-		h.refuse(w, r, &imds.Error{Status: http.StatusMethodNotAllowed, Name: "invalid_request",
-			Description: "the proxy takes GET, HEAD and POST only", Allow: "GET, HEAD, POST"}, outcomeInvalid)
+	r, body, e := h.bound(r)
+	defer body.giveUp(w)
+	if e != nil {
+		h.refuse(w, r, e, outcomeBusy)
 		return
 	}
-	if r.ContentLength != 0 {
-		body := &requestBody{ReadCloser: r.Body, ended: func() {}}
-		defer body.giveUp(w)
-		if r.Method == http.MethodPost {
-			if h.bodies.Add(1) > maxBodies {
-				h.bodies.Add(-1)
-				h.refuse(w, r, tooMany("too many requests with a body are being read"), outcomeBusy)
-				return
-			}
-			body.ended = sync.OnceFunc(func() { h.bodies.Add(-1) })
-		}
-		r = r.WithContext(r.Context()) // the server goes by the body of its own
-		r.Body = body
-	}
-	place, clean := imds.Locate(r.URL, h.Parser.Secret)
-	if place == imds.IMDSToken && h.SecretOnly {
-		place = imds.Identity
-	}
+	request, e := h.Parser.Parse(w, r)
 	switch {
-	case place == imds.IMDSToken, place == imds.MSIToken:
-		h.token(w, r, place)
-	case place == imds.Malformed:
-		h.refuse(w, r, &imds.Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: "the path is malformed"}, outcomeInvalid)
-	case place == imds.Identity:
-		h.refuse(w, r, notFound("there is no such endpoint"), outcomeInvalid)
-	case clean == "/readyz" || clean == "/healthz":
-		h.health(w, clean == "/readyz")
-	case h.Forward == nil:
-		h.refuse(w, r, notFound("the proxy does not forward requests to the metadata service"), outcomeBlocked)
-	case len(r.Header[loopHeader]) > 0:
-		h.Logger.Error("the proxy's own requests come back to it: it must run as the user that the redirect leaves out", "path", clean)
-		h.refuse(w, r, &imds.Error{Status: http.StatusLoopDetected, Name: "loop_detected",
-			Description: "the proxy's own requests are redirected to it: it must run as user 1501"}, outcomeInvalid)
+	case e != nil:
+		h.refuse(w, r, e, outcomeInvalid)
+	case request.Path != "":
+		h.elsewhere(w, r, request.Path)
 	default:
-		h.Metrics.request(outcomeForwarded)
-		r.URL.Path, r.URL.RawPath = clean, ""
-		h.Forward.ServeHTTP(w, r)
+		h.token(w, r, request)
 	}
 }
 
-func (h *Handler) token(w http.ResponseWriter, r *http.Request, place imds.Place) {
-	request, e := h.Parser.Parse(place, w, r)
-	if e != nil {
-		h.refuse(w, r, e, outcomeInvalid)
-		return
+// bound gives a request with a body one that takes a place while it is read, if there
+// is one.
+func (h *Handler) bound(r *http.Request) (*http.Request, *requestBody, *imds.Error) {
+	if r.ContentLength == 0 {
+		return r, nil, nil
 	}
+	body := &requestBody{ReadCloser: r.Body, ended: func() {}}
+	if r.Method == http.MethodPost {
+		if h.bodies.Add(1) > maxBodies {
+			h.bodies.Add(-1)
+			return r, body, tooMany("too many requests with a body are being read")
+		}
+		body.ended = sync.OnceFunc(func() { h.bodies.Add(-1) })
+	}
+	r = r.WithContext(r.Context()) // the server goes by the body of its own
+	r.Body = body
+	return r, body, nil
+}
+
+// token answers a request for a token: as whom, the token, the answer.
+func (h *Handler) token(w http.ResponseWriter, r *http.Request, request imds.Request) {
 	identity, e := h.Identities.Resolve(request.Kind, request.ID)
 	if e != nil {
 		h.refuse(w, r, e, outcomeInvalid)
@@ -213,6 +202,26 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, e *imds.Error, 
 	h.Logger.InfoContext(r.Context(), "request refused", "status", e.Status, "error", e.Name, "description", e.Description, "code", e.Code)
 }
 
+// elsewhere answers what is not about tokens: the proxy's own health, and what the
+// metadata service is asked for.
+func (h *Handler) elsewhere(w http.ResponseWriter, r *http.Request, path string) {
+	switch {
+	case path == "/readyz" || path == "/healthz":
+		h.health(w, path == "/readyz")
+	case h.Forward == nil:
+		h.refuse(w, r, &imds.Error{Status: http.StatusNotFound, Name: "not_found",
+			Description: "the proxy does not forward requests to the metadata service"}, outcomeBlocked)
+	case len(r.Header[loopHeader]) > 0:
+		h.Logger.Error("the proxy's own requests come back to it: it must run as the user that the redirect leaves out", "path", path)
+		h.refuse(w, r, &imds.Error{Status: http.StatusLoopDetected, Name: "loop_detected",
+			Description: "the proxy's own requests are redirected to it: it must run as user 1501"}, outcomeInvalid)
+	default:
+		h.Metrics.request(outcomeForwarded)
+		r.URL.Path, r.URL.RawPath = path, ""
+		h.Forward.ServeHTTP(w, r)
+	}
+}
+
 func (h *Handler) health(w http.ResponseWriter, ready bool) {
 	if ready && h.Ready != nil {
 		if err := h.Ready(); err != nil {
@@ -226,8 +235,4 @@ func (h *Handler) health(w http.ResponseWriter, ready bool) {
 
 func tooMany(description string) *imds.Error {
 	return &imds.Error{Status: http.StatusTooManyRequests, Name: "too_many_requests", Description: description, RetryAfter: time.Second}
-}
-
-func notFound(description string) *imds.Error {
-	return &imds.Error{Status: http.StatusNotFound, Name: "not_found", Description: description}
 }

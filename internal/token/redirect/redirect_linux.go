@@ -29,6 +29,10 @@ func Apply(ctx context.Context, c Config) error {
 	if err != nil {
 		return explain("open netlink", err)
 	}
+	return set(conn, c)
+}
+
+func set(conn *nftables.Conn, c Config) error {
 	table := conn.AddTable(table())
 	conn.DelTable(table) // what was there; without the line before it might fail
 	table = conn.AddTable(table)
@@ -50,6 +54,10 @@ func Remove(context.Context) error {
 	if err != nil {
 		return explain("open netlink", err)
 	}
+	return unset(conn)
+}
+
+func unset(conn *nftables.Conn) error {
 	conn.DelTable(conn.AddTable(table()))
 	if err := conn.Flush(); err != nil {
 		return explain("remove the redirect", err)
