@@ -64,7 +64,7 @@ func TestHostileTexts(t *testing.T) {
 			{"podidentity", "detect", "-A", "-o", t.TempDir(), "--kubeconfig", kubeconfig},
 			{"status", "--kubeconfig", kubeconfig},
 			{"policy", "verify", "--kubeconfig", kubeconfig},
-			{"uninstall", "--kubeconfig", kubeconfig},
+			{"uninstall", "--yes", "--kubeconfig", kubeconfig},
 			{"__complete", "podidentity", "detect", "--kubeconfig", kubeconfig, "--namespace", ""},
 			{"token", "--service-account", "shop/orders", "--resource", "r", "--kubeconfig", kubeconfig},
 			{"wait", "--service-account", "shop/orders", "--timeout", "1ms", "--kubeconfig", kubeconfig},

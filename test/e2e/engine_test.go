@@ -31,7 +31,7 @@ func TestPolicyEngine(t *testing.T) {
 	t.Run("APIServerRestart", func(t *testing.T) { w.whileScaling(t, "policy-restart", false, w.restartAPIServer) })
 	t.Run("Status", func(t *testing.T) { w.wantStatus(t, "policy") })
 	t.Run("UninstallLeavesNothing", func(t *testing.T) {
-		w.mustAzwi(t, "uninstall")
+		w.mustAzwi(t, "uninstall", "--yes")
 		w.wantNothingLeft(t, w.before)
 	})
 }

@@ -96,24 +96,58 @@ Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in ti
 // NewUninstall makes azwi uninstall.
 func NewUninstall(r *command.Env) *cobra.Command {
 	var cluster connect.Cluster
+	var consent command.Consent
+	var dryRun bool
 	c := &cobra.Command{
 		Use: "uninstall", Short: "Remove azwi from a cluster", Args: cobra.NoArgs,
 		Long: `Remove all that azwi install applied, and the namespace if azwi made it. Running pods
-keep their identity; new ones get none.`,
+keep their identity; new ones get none. It shows what it removes and asks first; scripts
+give --yes.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := cluster.Connect()
 			if err != nil {
 				return err
 			}
-			if err := install.Uninstall(c.Context(), client, r.Progress); err != nil {
+			removal, err := install.PlanRemoval(c.Context(), client)
+			if err != nil {
 				return err
 			}
-			r.Out.Printf("azwi is uninstalled\n")
-			return nil
+			return uninstall(c.Context(), r, removal, consent, dryRun)
 		},
 	}
 	cluster.Register(c)
+	consent.Register(c)
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
 	return c
+}
+
+// uninstall shows what goes, asks, and tells how to undo it.
+func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, consent command.Consent, dryRun bool) error {
+	for _, object := range removal.Objects {
+		r.Out.Printf("- %s\n", object)
+	}
+	pods := "labelled pods"
+	if removal.Pods >= 0 {
+		pods = command.Number(removal.Pods, "labelled pod")
+	}
+	if dryRun {
+		r.Out.Printf("%s would be removed; the pods that replace %s would get no identity\n", command.Number(len(removal.Objects), "object"), pods)
+		return nil
+	}
+	question := fmt.Sprintf("Remove %s? The pods that replace %s will get no identity.", command.Number(len(removal.Objects), "object"), pods)
+	if err := consent.Ask(ctx, r, question); err != nil {
+		return err
+	}
+	if err := removal.Do(ctx, r.Progress); err != nil {
+		return err
+	}
+	r.Out.Printf("azwi is uninstalled\n")
+	values, err := yaml.Marshal(removal.Values)
+	if err != nil {
+		return err
+	}
+	r.Err.Block("to undo: ", "  ", fmt.Sprintf("azwi install -n %s --engine %s -f FILE, where FILE has\n%s", removal.Namespace, removal.Engine, values))
+	return nil
 }
 
 func run(ctx context.Context, r *command.Env, o installOptions) error {
