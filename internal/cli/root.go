@@ -9,6 +9,7 @@ import (
 
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/exec"
+	"azwi/internal/cli/explain"
 	"azwi/internal/cli/federation"
 	"azwi/internal/cli/inject"
 	"azwi/internal/cli/installation"
@@ -68,6 +69,7 @@ func newRootCommand(r *command.Env) *cobra.Command {
 		permissions.New(r),
 		token.New(r),
 		exec.New(r),
+		explain.New(r),
 		inject.New(r),
 		lint.New(r),
 		podidentity.New(r),

@@ -141,11 +141,15 @@ func (p Presented) podAdvice(code int, namespace, account string) string {
 		return "the issuer's JWKS can't be parsed: publish what the API server serves at /openid/v1/jwks"
 	}
 	lacks := missing(code)
-	if lacks == "" || p.Issuer == "" {
+	if lacks == "" {
 		return p.advice(code)
 	}
-	audience := ""
-	command := fmt.Sprintf("azwi serviceaccount create --service-account-namespace %s --service-account-name %s --service-account-issuer-url %s", namespace, account, p.Issuer)
+	issuer, audience := "", ""
+	command := fmt.Sprintf("azwi serviceaccount create --service-account-namespace %s --service-account-name %s", namespace, account)
+	if p.Issuer != "" {
+		issuer = " with issuer " + p.Issuer
+		command += " --service-account-issuer-url " + p.Issuer
+	}
 	if p.Audience != "" {
 		audience = " and audience " + p.Audience
 		command += " --audience " + p.Audience
@@ -156,7 +160,7 @@ func (p Presented) podAdvice(code int, namespace, account string) string {
 	if printable(p.TenantID) != "" {
 		command += " --tenant-id " + p.TenantID
 	}
-	return fmt.Sprintf("no federated identity credential %s: create one for %s with issuer %s%s: %s (for a managed identity, "+
+	return fmt.Sprintf("no federated identity credential %s: create one for %s%s%s: %s (for a managed identity, "+
 		"--managed-identity and its resource ID instead of --aad-application-client-id); a new credential needs some minutes to spread",
-		lacks, p.Subject, p.Issuer, audience, command)
+		lacks, p.Subject, issuer, audience, command)
 }

@@ -419,10 +419,9 @@ func waitForTokens(ctx context.Context, r *command.Env, o *accountOptions, clust
 		TenantID: result.TenantID, ClientID: result.Identity.ClientID, Written: time.Now(), NewIdentity: result.Fresh,
 	}})
 	if err == nil && o.output == "text" {
-		r.Err.Printf("pods of service account %s/%s that have the label %s: %q get tokens of client ID %s; to try it, run:\n"+
-			"  azwi token --service-account %s/%s --resource %s --decode\n",
-			o.namespace, o.name, contract.UseLabel, contract.UseLabelValue, result.Identity.ClientID,
-			o.namespace, o.name, session.Cloud.ResourceManagerAudiences[0])
+		r.Err.Printf("pods of service account %s/%s that have the label %s: %q get tokens of client ID %s; to try it, run:\n",
+			o.namespace, o.name, contract.UseLabel, contract.UseLabelValue, result.Identity.ClientID)
+		r.Err.Printf("  azwi token --service-account %s/%s --resource %s --decode\n", o.namespace, o.name, session.Cloud.ResourceManagerAudiences[0])
 	}
 	return err
 }

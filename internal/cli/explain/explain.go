@@ -1,0 +1,187 @@
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/finding"
+)
+
+// maxText bounds what is read from standard input, in bytes.
+const maxText = 1 << 20
+
+const (
+	sourceOfAADSTS = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
+	sourceOfAzure  = "https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors"
+	sourceOfGraph  = "https://learn.microsoft.com/graph/errors"
+)
+
+// A report is what explain prints; docs/schema/explain.json is made from it.
+type report struct {
+	// Explanations are in the order of the text.
+	Explanations []explanation `json:"explanations"`
+}
+
+type explanation struct {
+	// Code is an AADSTS code, one of Resource Manager or Graph, or one of azwi's findings.
+	Code string `json:"code"`
+	// Class says whether another try helps (permanent, replication, transient), or how bad a finding is (error, warning, info).
+	Class string `json:"class"`
+	// Meaning is what is wrong, and what to do.
+	Meaning string `json:"meaning"`
+	// Causes are the usual ones, in the order in which to check them.
+	Causes []finding.Cause `json:"causes,omitempty"`
+	// Source is a public page, or one of azwi's docs.
+	Source string `json:"source"`
+}
+
+type options struct {
+	list   bool
+	output string
+}
+
+// New makes the command.
+func New(r *command.Env) *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "explain CODE|TEXT|-", Short: "Explain an error code or a pasted error",
+		Long: `Explain the codes in an error or a log line: what each means, its usual causes in the
+order in which to check them, and how to check each. Names in the text, such as the
+service account, stand in the answer. - reads standard input. Nothing is contacted.
+
+Exit code: 0 something was explained, 1 no code in the text is known.`,
+		Example: `  azwi explain AADSTS700213
+  azwi explain client-id-not-guid
+  kubectl logs deployment/orders -n shop | azwi explain -`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error { return run(r, o, args) },
+	}
+	c.Flags().BoolVar(&o.list, "list", false, "list all codes that are known")
+	c.Flags().StringVarP(&o.output, "output", "o", "text", "text, json or yaml")
+	command.Complete(c, "output", "text", "json", "yaml")
+	return c
+}
+
+func run(r *command.Env, o options, args []string) error {
+	if err := command.CheckOutput(o.output); err != nil {
+		return err
+	}
+	if o.list {
+		all := everything()
+		return r.Print(o.output, all, func() {
+			r.Out.Table(func(row func(...string)) {
+				for _, e := range all.Explanations {
+					row(e.Code, e.Class, e.Meaning)
+				}
+			})
+		})
+	}
+	text := strings.Join(args, " ")
+	switch {
+	case len(args) == 0:
+		return errors.New("what shall be explained? Give a code, an error in quotes, or - to read standard input; azwi explain --list shows all codes")
+	case text == "-":
+		raw, err := io.ReadAll(io.LimitReader(r.In, maxText))
+		if err != nil {
+			return fmt.Errorf("standard input: %w", err)
+		}
+		text = string(raw)
+	}
+	answer := explain(finding.ReadPasted(text))
+	if len(answer.Explanations) == 0 {
+		return errors.New("no code that azwi knows is in this text: it looks for AADSTS numbers, error codes of Resource Manager and Microsoft Graph, and azwi's own; azwi explain --list shows them")
+	}
+	return r.Print(o.output, answer, func() { show(r, answer) })
+}
+
+func show(r *command.Env, answer report) {
+	for i, e := range answer.Explanations {
+		if i > 0 {
+			r.Out.Printf("\n")
+		}
+		r.Out.Printf("%s (%s)\n", e.Code, inWords(e.Class))
+		r.Out.Block("  ", "  ", e.Meaning)
+		for n, cause := range e.Causes {
+			if n == 0 {
+				r.Out.Printf("\n  Usual causes, in the order in which to check them:\n")
+			}
+			r.Out.Block(fmt.Sprintf("  %d. ", n+1), "     ", cause.Cause)
+			r.Out.Block("     check: ", "     ", cause.Check)
+		}
+		r.Out.Printf("\n  %s\n", e.Source)
+	}
+}
+
+// inWords says what a class means to somebody who wonders whether to try again.
+func inWords(class string) string {
+	switch class {
+	case finding.Permanent.String():
+		return "permanent: another try does not help"
+	case finding.Replication.String():
+		return "may pass: a new credential needs some minutes to spread"
+	case finding.Transient.String():
+		return "transient: it may pass by itself"
+	}
+	return class
+}
+
+func explain(p finding.Pasted) report {
+	answer := report{Explanations: []explanation{}}
+	for _, code := range p.AADSTS {
+		if known := finding.Explain(code); known.Advice != "" {
+			answer.Explanations = append(answer.Explanations, explanation{
+				Code: "AADSTS" + strconv.Itoa(code), Class: known.Class.String(), Meaning: p.Presented.Advice(code),
+				Causes: p.Presented.Causes(code), Source: sourceOfAADSTS,
+			})
+		}
+	}
+	for _, code := range p.Azure {
+		answer.Explanations = append(answer.Explanations, azure(code, finding.AzureAdvice(0, code)))
+	}
+	for _, code := range p.Codes {
+		answer.Explanations = append(answer.Explanations, ours(code))
+	}
+	return answer
+}
+
+func azure(code, advice string) explanation {
+	source := sourceOfAzure
+	if strings.Contains(code, "_") {
+		source = sourceOfGraph
+	}
+	return explanation{Code: code, Class: finding.Permanent.String(), Meaning: advice, Source: source}
+}
+
+func ours(code finding.Code) explanation {
+	entry, _ := finding.Find(code)
+	return explanation{
+		Code: string(code), Class: entry.Severity.String(), Meaning: entry.Title, Source: "docs/" + entry.Page + ", section " + string(code),
+	}
+}
+
+// everything is all that is known, in the order of the tables.
+func everything() report {
+	var all report
+	for _, row := range finding.AADSTSCodes() {
+		for _, code := range row.Codes {
+			all.Explanations = append(all.Explanations, explanation{
+				Code: "AADSTS" + strconv.Itoa(code), Class: row.Class.String(), Meaning: row.Advice, Source: sourceOfAADSTS,
+			})
+		}
+	}
+	for _, row := range finding.AzureRefusals() {
+		for _, code := range row.Codes {
+			all.Explanations = append(all.Explanations, azure(code, row.Advice))
+		}
+	}
+	for _, entry := range finding.Catalogue() {
+		all.Explanations = append(all.Explanations, ours(entry.Code))
+	}
+	return all
+}
