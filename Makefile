@@ -94,6 +94,11 @@ demo: build kube ## Show the whole path on this machine, from a pod to an access
 	@$(ONE_WAY) go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload
 	@.cache/bin/demo
 
+.PHONY: playground
+playground: build kube ## Start an API server, the local Entra and the webhook, joined, with five commands to try; Ctrl-C ends it
+	@$(ONE_WAY) go -C test build -o $(CURDIR)/.cache/bin/ ./demo
+	@.cache/bin/demo -playground=.playground
+
 .PHONY: test
 test: kube compile ## Run the tests with the race detector, on a real control plane (TESTFLAGS=-v)
 	@code=0; for m in $(MODULES); do echo "go test, module folder $$m"; \

@@ -80,6 +80,46 @@ func TestInterrupted(t *testing.T) {
 	leftNothing(t, tmp)
 }
 
+// TestPlayground tries the playground's commands in a shell that reads its env file, and
+// closes it.
+func TestPlayground(t *testing.T) {
+	t.Parallel()
+	p := build(t)
+	folder := t.TempDir()
+	cmd, tmp := p.command(t, "-playground", folder)
+	seen := &waitFor{text: "Ctrl-C ends everything", found: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = seen, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-seen.found:
+	case <-t.Context().Done():
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-ec", `. "$1"
+azwi serviceaccount create --auth-method client_secret --service-account-namespace shop --service-account-name orders \
+  --managed-identity orders --resource-group shop --wait=false
+azwi token --service-account shop/orders --resource https://vault.azure.net --decode
+kubectl -n shop run try --image=busybox --labels=azure.workload.identity/use=true \
+  --overrides='{"spec":{"serviceAccountName":"orders"}}' --dry-run=server -o yaml
+kubectl -n shop create serviceaccount billing
+azwi token --service-account shop/billing --client-id `+clientID+` --resource https://vault.azure.net || echo "code $?"
+`, "sh", filepath.Join(folder, "env"))
+	out, err := shell.CombinedOutput()
+	for _, want := range []string{`"aud": "https://vault.azure.net"`, "name: AZURE_FEDERATED_TOKEN_FILE", "AADSTS700213", "what to do: ", "code 1"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the shell's output lacks %q: %v\n%s", want, err, out)
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(seen.seen.String(), "The playground is closed") {
+		t.Errorf("%v\n%s", err, seen.seen.String())
+	}
+	leftNothing(t, tmp)
+}
+
 // TestFailure: a binary is missing, so a step fails; what was started is gone too.
 func TestFailure(t *testing.T) {
 	t.Parallel()
@@ -103,7 +143,7 @@ func build(t *testing.T) programs {
 	if p.root, err = product.Root(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"azwi-emulator", "azwi-webhook"} {
+	for _, command := range []string{"azwi", "azwi-emulator", "azwi-webhook"} {
 		if _, err := product.Build(t.Context(), p.dir, command, false); err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	bin := fs.String("bin", "bin", "folder of the product's binaries")
 	workload := fs.String("workload", ".cache/bin/workload", "the program that runs in the pod")
+	playground := fs.String("playground", "", "start everything, write a file env into this folder, and wait for Ctrl-C")
 	rewrite := fs.Bool("rewrite-paths", false, "do without a mount namespace, as where there is no right to make one")
 	if fs.Parse(args) != nil {
 		return 2
@@ -32,8 +33,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	d := &demo{out: stdout, bin: *bin, workload: *workload, rewrites: *rewrite || mountNamespace() == nil}
-	err := errors.Join(d.show(ctx), d.cleanUp())
+	show := d.show
+	if *playground != "" {
+		show = func(ctx context.Context) error { return d.playground(ctx, *playground) }
+	}
+	err := errors.Join(show(ctx), d.cleanUp())
 	switch {
+	case ctx.Err() != nil && *playground != "" && err == nil:
+		fmt.Fprintln(stdout, "\nThe playground is closed; everything that was started is gone.")
+		return 0
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "\nstopped; everything that was started is gone")
 		return 130
