@@ -33,8 +33,9 @@ func Methods() []string {
 
 // Config says who signs in, and where.
 type Config struct {
-	// Method is one of Methods. Default: MethodClientSecret if ClientID and
-	// ClientSecret are set, as upstream has it, else MethodCLI.
+	// Method is one of Methods. Default: with ClientID that for which ClientSecret,
+	// CertificateFile or TokenFile is set, in this order, as Azure's tools have it;
+	// else MethodCLI.
 	Method string
 	// TenantID to sign in to. Required by MethodClientSecret and
 	// MethodClientCertificate.
@@ -60,7 +61,7 @@ func (c *Config) Complete() error {
 		c.Cloud = entra.Clouds()[0]
 	}
 	if c.Method == "" {
-		c.Method = MethodCLI
+		c.Method = c.chosen()
 	}
 	// Upstream's rule: an ID and a secret mean that they are to be used.
 	if c.Method == MethodCLI && c.ClientID != "" && c.ClientSecret != "" {
@@ -83,6 +84,35 @@ func (c *Config) Complete() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// chosen is the method for which all is there.
+func (c *Config) chosen() string {
+	switch {
+	case c.ClientID == "":
+	case c.ClientSecret != "":
+		return MethodClientSecret
+	case c.CertificateFile != "":
+		return MethodClientCertificate
+	case c.TokenFile != "":
+		return MethodWorkloadIdentity
+	}
+	return MethodCLI
+}
+
+// Caller says for people who signs in.
+func (c *Config) Caller() string {
+	switch c.Method {
+	case MethodClientSecret, MethodClientCertificate:
+		return "application " + c.ClientID
+	case MethodWorkloadIdentity:
+		return "workload identity " + c.ClientID
+	case MethodManagedIdentity:
+		return strings.TrimSpace("managed identity " + c.ClientID)
+	case MethodDefault:
+		return "the first of Azure's default credentials that works"
+	}
+	return "az's account"
 }
 
 // ClientOptions are those of every SDK client in the cloud.
@@ -149,7 +179,7 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{from: credential}, nil
+	return &keeper{from: credential, tenant: c.TenantID}, nil
 }
 
 // private reports whether Microsoft does not know the authority, so that there is

@@ -8,12 +8,16 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"azwi/internal/finding"
 )
 
 // A keeper keeps tokens. The SDK's other credentials do so themselves; the one of
 // az runs it, for half a second, each time.
 type keeper struct {
 	from azcore.TokenCredential
+	// tenant to sign in to again; may be empty.
+	tenant string
 	mu   sync.Mutex
 	kept map[string]azcore.AccessToken
 }
@@ -32,6 +36,9 @@ func (k *keeper) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 		return token, nil
 	}
 	token, err := k.from.GetToken(ctx, o)
+	if err != nil && ctx.Err() == nil {
+		err = finding.AzNoToken(err.Error(), k.tenant).Err(err)
+	}
 	if err != nil {
 		return azcore.AccessToken{}, err
 	}

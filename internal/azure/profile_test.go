@@ -16,7 +16,7 @@ const profile = "\ufeff" + `{"installationId": "x", "subscriptions": [
 	{"id": "s3", "isDefault": true, "tenantId": "t3", "environmentName": "AzureUSGovernment"}
 ]}`
 
-func TestDefaultSubscription(t *testing.T) {
+func TestProfile(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, profile string
@@ -39,9 +39,12 @@ func TestDefaultSubscription(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, err := azure.DefaultSubscription(folder, entra.Clouds()[test.cloud])
-			if got.ID != test.want || (err != nil) != test.fails {
+			read, err := azure.ReadProfile(folder)
+			if got := read.Subscription("", entra.Clouds()[test.cloud]); got.ID != test.want || (err != nil) != test.fails {
 				t.Errorf("%+v, %v; want %q", got, err, test.want)
+			}
+			if got := read.Subscription("S1", entra.Clouds()[0]); len(read.Subscriptions) > 0 && (got.TenantID != "t1" || got.User.Name != "u") {
+				t.Errorf("by ID: %+v", got)
 			}
 		})
 	}

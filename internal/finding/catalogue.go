@@ -64,6 +64,12 @@ const (
 	CodeDirectoryRole    Code = "directory-role-unknown"
 )
 
+// Codes of the sign-in to Azure.
+const (
+	CodeAzMissing   Code = "az-missing"
+	CodeAzSignedOut Code = "az-signed-out"
+)
+
 // Codes of an installation's state.
 const (
 	CodeInterrupted           Code = "interrupted"
@@ -193,6 +199,9 @@ func Catalogue() []Entry {
 		{CodePermissions, Warning, "the caller's permissions at the scope can't be read", permissionPage},
 		{CodeDirectory, Warning, "the caller may not read what decides in the directory", permissionPage},
 		{CodeDirectoryRole, Warning, "the caller has a directory role that azwi does not know", permissionPage},
+
+		{CodeAzMissing, Error, "az, which signs in to Azure, is not installed", permissionPage},
+		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in is no longer good", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
 		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},

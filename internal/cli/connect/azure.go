@@ -8,17 +8,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
 	"azwi/internal/cli/command"
+	"azwi/internal/finding"
 	"azwi/internal/httpsurl"
 	"azwi/internal/identity/federation"
 	"azwi/internal/token/entra"
@@ -28,6 +31,7 @@ import (
 // upstream's, but for those that it lacks.
 type Azure struct {
 	config                 azure.Config
+	method                 *pflag.Flag
 	secretFile             string
 	Environment            string
 	Subscription           string
@@ -40,6 +44,7 @@ type Azure struct {
 func (o *Azure) Register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.config.Method, "auth-method", azure.MethodCLI, "how to sign in: "+strings.Join(azure.Methods(), ", "))
+	o.method = f.Lookup("auth-method")
 	f.StringVar(&o.config.ClientID, "client-id", "", "client ID to sign in with")
 	f.StringVar(&o.config.ClientSecret, "client-secret", "", "client secret; other users of this machine can read it on the command line, so prefer $AZURE_CLIENT_SECRET or --client-secret-file")
 	f.StringVar(&o.secretFile, "client-secret-file", "", "file of the client secret")
@@ -123,6 +128,19 @@ type Session struct {
 	ARM   *arm.Client
 	// tenant and subscription may be empty: not every command needs them.
 	Tenant, Subscription string
+	caller               string
+}
+
+// Announce says who is about to write, and where.
+func (s *Session) Announce(r *command.Env) {
+	where := ""
+	if s.Tenant != "" {
+		where += ", tenant " + s.Tenant
+	}
+	if s.Subscription != "" {
+		where += ", subscription " + s.Subscription
+	}
+	r.Err.Printf("signed in as %s%s\n", s.caller, where)
 }
 
 // SignIn makes the clients. It asks for no token, so it fails only on what is
@@ -142,34 +160,28 @@ func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Sessio
 	if c.ClientSecret == "" {
 		c.ClientSecret = getenv("AZURE_CLIENT_SECRET")
 	}
-	switch c.Method {
-	case azure.MethodClientSecret, azure.MethodClientCertificate, azure.MethodWorkloadIdentity, azure.MethodManagedIdentity:
-		if c.ClientID == "" {
-			c.ClientID = getenv("AZURE_CLIENT_ID")
-		}
+	if o.method == nil || !o.method.Changed {
+		c.Method = "" // by what is there
 	}
-	if c.Method == azure.MethodWorkloadIdentity {
+	if c.Method != azure.MethodCLI && c.Method != azure.MethodDefault {
+		c.ClientID = cmp.Or(c.ClientID, getenv("AZURE_CLIENT_ID"))
+		c.CertificateFile = cmp.Or(c.CertificateFile, getenv("AZURE_CLIENT_CERTIFICATE_PATH"))
 		c.TokenFile = getenv("AZURE_FEDERATED_TOKEN_FILE")
 	}
-	if c.TenantID == "" {
-		c.TenantID = getenv("AZURE_TENANT_ID")
-	}
-	subscription := o.Subscription
-	if subscription == "" {
-		subscription = getenv("AZURE_SUBSCRIPTION_ID")
-	}
+	c.TenantID = cmp.Or(c.TenantID, getenv("AZURE_TENANT_ID"))
+	subscription := cmp.Or(o.Subscription, getenv("AZURE_SUBSCRIPTION_ID"))
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
-	if subscription == "" && c.Method == azure.MethodCLI {
-		chosen, err := azure.DefaultSubscription(azFolder(getenv), c.Cloud)
+	caller := c.Caller()
+	if c.Method == azure.MethodCLI {
+		chosen, err := azSubscription(getenv, subscription, c.Cloud)
 		if err != nil {
-			return nil, fmt.Errorf("%w; or give --subscription-id", err)
+			return nil, err
 		}
-		subscription = chosen.ID
-		if c.TenantID == "" {
-			c.TenantID = chosen.TenantID
-		}
+		caller = cmp.Or(chosen.User.Name, caller)
+		subscription = cmp.Or(subscription, chosen.ID)
+		c.TenantID = cmp.Or(c.TenantID, chosen.TenantID)
 	}
 	if c.TenantID == "" && subscription != "" {
 		if c.TenantID, err = azure.TenantOf(ctx, c, subscription); err != nil {
@@ -182,7 +194,7 @@ func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Sessio
 	}
 	options := c.ClientOptions()
 	return &Session{
-		Cloud: c.Cloud, Tenant: c.TenantID, Subscription: subscription,
+		Cloud: c.Cloud, Tenant: c.TenantID, Subscription: subscription, caller: caller,
 		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		ARM:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil
@@ -197,6 +209,24 @@ func Credentials(r *command.Env, session *Session) *federation.Client {
 			r.Log.Info("Azure is busy; trying again", "identity", identity.String(), "after", delay.Round(time.Millisecond), "status", status, "code", code)
 		},
 	})
+}
+
+// azSubscription is az's subscription with an ID, or without one az's own choice. The
+// error says how to sign in.
+func azSubscription(getenv func(string) string, id string, cloud entra.Cloud) (azure.Subscription, error) {
+	if _, err := exec.LookPath("az"); err != nil {
+		return azure.Subscription{}, finding.AzMissing().Err(err)
+	}
+	profile, err := azure.ReadProfile(azFolder(getenv))
+	switch {
+	case id != "":
+		return profile.Subscription(id, cloud), nil // az itself says what is wrong with its profile
+	case err != nil:
+		return azure.Subscription{}, fmt.Errorf("%w; or give --subscription-id", err)
+	case len(profile.Subscriptions) == 0:
+		return azure.Subscription{}, finding.AzSignedOut().Err(nil)
+	}
+	return profile.Subscription("", cloud), nil
 }
 
 // azFolder is where az keeps its configuration.

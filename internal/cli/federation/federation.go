@@ -395,6 +395,9 @@ func (f *federationRun) apply(ctx context.Context, plan federation.Plan, o *appl
 	if o.dryRun {
 		return nil, f.show(plan, o.next)
 	}
+	if len(plan.Changes) > 0 && f.output == "text" {
+		f.session.Announce(f.Env)
+	}
 	if removals := plan.Count(federation.Remove); removals > 0 {
 		if f.output == "text" {
 			f.showText(plan, "")

@@ -328,6 +328,11 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 	if seen.Withheld != nil {
 		return seen.Withheld
 	}
+	if !o.dryRun && o.output == "text" && slices.ContainsFunc(plan.Steps, func(s provision.Step) bool {
+		return s.Outcome != provision.Unchanged && s.Outcome != provision.Absent
+	}) {
+		session.Announce(r)
+	}
 	if o.remove && !o.dryRun {
 		if err := o.ask(ctx, r, plan); err != nil {
 			return err
