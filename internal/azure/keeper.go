@@ -18,8 +18,8 @@ type keeper struct {
 	from azcore.TokenCredential
 	// tenant to sign in to again; may be empty.
 	tenant string
-	mu   sync.Mutex
-	kept map[string]azcore.AccessToken
+	mu     sync.Mutex
+	kept   map[string]azcore.AccessToken
 }
 
 // keepUntil is how long before its end a token is no longer given out.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -55,47 +54,52 @@ func newRootCommand(r *command.Env) *cobra.Command {
 			}
 		},
 	}
+	command.SetHelp(cmd)
 	cmd.SetIn(r.In)
 	cmd.SetOut(r.Data)
 	cmd.SetErr(r.Streams.Err)
 	cmd.PersistentFlags().BoolVar(&r.Debug, "debug", false, "log what is done, to standard error")
-	cmd.AddCommand(
-		newVersionCommand(r),
-		jwks.New(r),
-		policy.New(r),
-		federation.New(r),
-		serviceaccount.New(r),
-		token.NewWait(r),
-		permissions.New(r),
-		token.New(r),
-		exec.New(r),
-		explain.New(r),
-		inject.New(r),
-		lint.New(r),
-		podidentity.New(r),
-		installation.NewInstall(r),
-		installation.NewUpgrade(r),
-		installation.NewUninstall(r),
-		installation.NewStatus(r),
-	)
+	addCommands(cmd, r)
 	cmd.InitDefaultCompletionCmd()
 	refuseUnknown(cmd)
 	return cmd
 }
 
+// addCommands adds the commands, grouped by task.
+func addCommands(cmd *cobra.Command, r *command.Env) {
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Set up a cluster", []*cobra.Command{
+			installation.NewInstall(r), installation.NewUpgrade(r), installation.NewUninstall(r), installation.NewStatus(r), policy.New(r),
+		}},
+		{"Give workloads an identity", []*cobra.Command{serviceaccount.New(r), federation.New(r), permissions.New(r)}},
+		{"Get tokens, find out why not", []*cobra.Command{token.New(r), token.NewWait(r), exec.New(r), explain.New(r)}},
+		{"Check and convert manifests", []*cobra.Command{lint.New(r), inject.New(r), podidentity.New(r)}},
+	} {
+		cmd.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.title
+			cmd.AddCommand(c)
+		}
+	}
+	cmd.AddCommand(jwks.New(r), newVersionCommand(r))
+}
+
 // refuseUnknown lets commands that only have other commands fail on a name which
 // is none of these. Cobra prints their help and reports success.
 func refuseUnknown(cmd *cobra.Command) {
-	for _, c := range cmd.Commands() {
-		if c.HasSubCommands() && !c.Runnable() {
-			c.Args = cobra.ArbitraryArgs
-			c.RunE = func(c *cobra.Command, args []string) error {
-				if len(args) > 0 {
-					return fmt.Errorf("unknown command %q for %q: see %s --help", args[0], c.CommandPath(), c.CommandPath())
-				}
-				return c.Help()
+	if cmd.HasSubCommands() && !cmd.Runnable() {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return command.UnknownCommand(c, args[0])
 			}
+			return c.Help()
 		}
+	}
+	for _, c := range cmd.Commands() {
 		refuseUnknown(c)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -141,7 +142,15 @@ func (r *Env) report(err error) {
 
 // OutputFlag adds --output.
 func OutputFlag(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVar(output, "output", "text", "text, json or yaml")
+	OutputFlagOf(cmd, output, "text", "json", "yaml")
+}
+
+// OutputFlagOf adds --output with the forms of a command that has others.
+func OutputFlagOf(cmd *cobra.Command, output *string, forms ...string) {
+	last := len(forms) - 1
+	cmd.Flags().StringVarP(output, "output", "o", "text", strings.Join(forms[:last], ", ")+" or "+forms[last])
+	InGroup(cmd.Flags(), Output, "output")
+	Complete(cmd, "output", forms...)
 }
 
 // Print writes a result in the form that --output asks for; text writes it for

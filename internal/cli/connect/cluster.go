@@ -3,6 +3,7 @@ package connect
 import (
 	"github.com/spf13/cobra"
 
+	"azwi/internal/cli/command"
 	"azwi/internal/kube"
 )
 
@@ -13,6 +14,7 @@ type Cluster struct{ Kubeconfig, Context string }
 func (o *Cluster) Register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
 	cmd.Flags().StringVar(&o.Context, "context", "", "context of the kubeconfig (default its current one)")
+	command.InGroup(cmd.Flags(), command.Kubernetes, "kubeconfig", "context")
 	// An error is a flag that is not there.
 	_ = cmd.RegisterFlagCompletionFunc("context", o.completeContexts)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/internal/azure/arm"
+	"azwi/internal/cli/command"
 	"azwi/internal/identity/provision"
 )
 
@@ -23,8 +24,10 @@ func (o *Identity) Register(cmd *cobra.Command) {
 	f.StringVar(&o.Application.Name, "aad-application-name", "", "name of the application")
 	f.StringVar(&o.Application.clientID, "aad-application-client-id", "", "client ID of the application")
 	f.StringVar(&o.Application.objectID, "aad-application-object-id", "", "object ID of the application")
-	f.StringVar(&o.Managed, "managed-identity", "", "name or resource ID of a managed identity, instead of an application")
-	f.StringVar(&o.resourceGroup, "resource-group", "", "resource group of the managed identity, if that is given by name")
+	f.StringVar(&o.Managed, "managed-identity", "", "name or resource ID of a managed identity")
+	f.StringVar(&o.resourceGroup, "resource-group", "", "resource group of a managed identity given by name")
+	command.InGroup(f, command.Identity, "aad-application-name", "managed-identity", "resource-group")
+	command.InGroup(f, command.OtherIdentity, "aad-application-client-id", "aad-application-object-id")
 }
 
 // Given reports whether an identity is chosen.

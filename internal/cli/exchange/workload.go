@@ -52,6 +52,7 @@ func (o *Options) Register(cmd *cobra.Command, several bool) {
 	f.StringVar(&o.tenantID, "tenant-id", "", "tenant of the identity (default: the service account's annotation, else $AZURE_TENANT_ID)")
 	f.StringVar(&o.Audience, "audience", "", "audience of the service account's token (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
 	f.StringVar(&o.tokenFile, "token-file", "", "file of a service account token, in place of a cluster (default in a pod: $AZURE_FEDERATED_TOKEN_FILE)")
+	command.InGroup(f, command.Identity, "client-id", "tenant-id", "audience", "token-file")
 	o.cluster.Register(cmd)
 	o.Cloud.RegisterAuthority(cmd)
 }

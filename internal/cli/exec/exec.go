@@ -38,28 +38,28 @@ func New(r *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec --service-account NAMESPACE/NAME -- COMMAND [ARGUMENT...]",
 		Short: "Run a command with the credentials of a service account",
-		Long: `Run a command with the credentials of a service account, as if it ran in a pod. az,
-the Azure SDKs and Terraform find them by themselves: the environment names a token
-file, as the webhook injects it, and a managed identity endpoint, which listens on
-loopback under a random path and a random secret. az gets an AZURE_CONFIG_DIR of its
-own, in which it is signed in; your own sign-in is not touched.
+		Long: `Run a command with the credentials of a service account, as if it ran in a pod.
 
-All of it is gone when the command ends. Should azwi be killed (SIGKILL), the command
-gets SIGTERM on Linux, and the next azwi exec removes the files. Other users of this machine can't use the
-endpoint; other processes of yours could, as they could your kubeconfig.
-
-Exit code: the command's own; 128 and the signal's number if one ended it; 126 and
-127 if it can't be started; before that, those of azwi.`,
-		Example: `  azwi exec --service-account shop/orders -- az keyvault secret list --vault-name shop
+Exit code: the command's own; 128 + signal; 126, 127 if it can't be started.`,
+		Annotations: map[string]string{command.Docs: "docs/token.md"},
+		Example: `  azwi exec --service-account shop/orders -- az account show
   azwi exec --service-account shop/orders -- go test ./...
   azwi exec --service-account shop/orders --az-login -- bash`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needsCommand,
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), r, args) },
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is its own
 	o.workload.Register(cmd, false)
 	cmd.Flags().BoolVar(&o.azLogin, "az-login", false, "sign az in even if the command is not az itself, such as a script or shell")
 	return cmd
+}
+
+// needsCommand shows the right form where there is no command.
+func needsCommand(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return nil
+	}
+	return fmt.Errorf("which command? Write it after two dashes: %s --service-account NAMESPACE/NAME -- COMMAND", c.CommandPath())
 }
 
 type execCommand struct {

@@ -51,11 +51,9 @@ func New(r *command.Env) *cobra.Command {
 	var o options
 	c := &cobra.Command{
 		Use: "explain CODE|TEXT|-", Short: "Explain an error code or a pasted error",
-		Long: `Explain the codes in an error or a log line: what each means, its usual causes in the
-order in which to check them, and how to check each. Names in the text, such as the
-service account, stand in the answer. - reads standard input. Nothing is contacted.
-
-Exit code: 0 something was explained, 1 no code in the text is known.`,
+		Long: `Explain the codes in an error or a log line: what each means, its usual causes,
+and how to check each. - reads standard input. Nothing is contacted.`,
+		Annotations: map[string]string{command.Docs: "docs/explain.md"},
 		Example: `  azwi explain AADSTS700213
   azwi explain client-id-not-guid
   kubectl logs deployment/orders -n shop | azwi explain -`,
@@ -63,8 +61,7 @@ Exit code: 0 something was explained, 1 no code in the text is known.`,
 		RunE: func(_ *cobra.Command, args []string) error { return run(r, o, args) },
 	}
 	c.Flags().BoolVar(&o.list, "list", false, "list all codes that are known")
-	c.Flags().StringVarP(&o.output, "output", "o", "text", "text, json or yaml")
-	command.Complete(c, "output", "text", "json", "yaml")
+	command.OutputFlag(c, &o.output)
 	return c
 }
 

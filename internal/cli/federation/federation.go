@@ -28,14 +28,11 @@ import (
 // New makes the command.
 func New(r *command.Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "federation", Short: "Federate many service accounts with many identities from one file", Args: cobra.NoArgs,
-		Long: `Federate many service accounts of many clusters with many identities from one file.
-
-  azwi federation import -s SUBSCRIPTION > federation.yaml   begin with what there is
-  azwi federation plan -f federation.yaml                    what would change
-  azwi federation apply -f federation.yaml                   change it
-
-docs/federation.md describes the file, and which credentials are azwi's own.`,
+		Use: "federation", Short: "Federate many service accounts from one file", Args: cobra.NoArgs,
+		Example: `  azwi federation import -s SUBSCRIPTION > federation.yaml
+  azwi federation plan -f federation.yaml
+  azwi federation apply -f federation.yaml`,
+		Annotations: map[string]string{command.Docs: "docs/federation.md"},
 	}
 	c.AddCommand(newFederationPlan(r), newFederationApply(r), newFederationDestroy(r), newFederationList(r),
 		newFederationPrune(r), newFederationImport(r), newFederationMigrate(r))
@@ -52,8 +49,7 @@ type federationOptions struct {
 func (o *federationOptions) register(c *cobra.Command) {
 	o.azure.Register(c)
 	c.Flags().StringVarP(&o.file, "file", "f", "", "federation file; - is the standard input")
-	c.Flags().StringVarP(&o.output, "output", "o", "text", "text, json or yaml")
-	command.Complete(c, "output", "text", "json", "yaml")
+	command.OutputFlag(c, &o.output)
 }
 
 // A federationRun is what a command works with.
@@ -154,13 +150,9 @@ func newFederationPlan(r *command.Env) *cobra.Command {
 		Use: "plan -f FILE", Short: "Show what apply would change", Args: cobra.NoArgs,
 		Long: `Show what apply would change. Nothing is written.
 
-  + a credential to add     ~ one to change     - one to remove
-  = one that the file does not want and that stays, with the reason
-
-Credentials that azwi made and that the file does not want stay, unless --prune is given
-or the file has prune: true.
-
 Exit code: 0 nothing to change, 2 changes, 3 not permitted to read, 1 failure.`,
+		Example: `  azwi federation plan -f federation.yaml
+  azwi federation plan -f federation.yaml --prune -o json`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := withFile(c.Context(), r, o)
 			if err != nil {
@@ -343,17 +335,11 @@ func newFederationApply(r *command.Env) *cobra.Command {
 	var prune pruneFlag
 	c := &cobra.Command{
 		Use: "apply -f FILE", Short: "Change Azure to match the file", Args: cobra.NoArgs,
-		Long: `Make the identities' federated credentials be what the file says, then wait until
-tokens are issued for the new ones.
+		Long: `Change Azure to match the file, and wait until tokens are issued.
 
-It adds and changes. Credentials that azwi made and that the file does not want stay,
-unless --prune is given or the file has prune: true; then apply shows what it removes, and
-asks. What others made always stays. It may be interrupted and run again at any time.
-
-To wait, tokens are requested of the clusters: by the context that the file names, else
-by the current one if it is that cluster. Where that is not possible, it warns.
-
-Exit code: 0 done, 3 not permitted, 4 made but not usable in time, 1 failure.`,
+Exit code: 0 done, 3 not permitted, 4 not usable in time, 1 failure.`,
+		Example: `  azwi federation apply -f federation.yaml
+  azwi federation apply -f federation.yaml --prune --dry-run`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
 			if err := errors.Join(wait.Check(), readableKubeconfig(kubeconfig)); err != nil {
@@ -468,8 +454,9 @@ func newFederationDestroy(r *command.Env) *cobra.Command {
 	var o applyOptions
 	c := &cobra.Command{
 		Use: "destroy -f FILE", Short: "Remove the credentials that the file names", Args: cobra.NoArgs,
-		Long: `Remove the federated credentials that the file names, whoever made them, and no others.
-The identities stay. It shows what it removes and asks first; scripts give --yes.`,
+		Long: `Remove the credentials that the file names, whoever made them.`,
+		Example: `  azwi federation destroy -f federation.yaml --dry-run
+  azwi federation destroy -f federation.yaml --yes`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := withFile(c.Context(), r, o.federationOptions)
 			if err != nil {
@@ -488,10 +475,8 @@ func newFederationPrune(r *command.Env) *cobra.Command {
 	var o applyOptions
 	c := &cobra.Command{
 		Use: "prune -f FILE", Short: "Remove azwi's credentials that are not in the file", Args: cobra.NoArgs,
-		Long: `Remove those credentials of the file's identities that azwi made and the file does not
-want, those of clusters that the file does not know as well. What others made is kept.
-
-It asks first; scripts give --yes.`,
+		Example: `  azwi federation prune -f federation.yaml --dry-run
+  azwi federation prune -f federation.yaml --yes`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := withFile(c.Context(), r, o.federationOptions)
 			if err != nil {
@@ -618,8 +603,8 @@ func newFederationList(r *command.Env) *cobra.Command {
 	var s selection
 	c := &cobra.Command{
 		Use: "list", Short: "List the federated credentials of identities", Args: cobra.NoArgs,
-		Long: `List the federated credentials of a file's identities, of named ones, or of all managed
-identities of a subscription or resource group.`,
+		Example: `  azwi federation list -f federation.yaml
+  azwi federation list -s $SUBSCRIPTION --resource-group web -o json`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := selected(c.Context(), r, o, s)
 			if err != nil {
@@ -659,11 +644,8 @@ func newFederationImport(r *command.Env) *cobra.Command {
 	var names []string
 	c := &cobra.Command{
 		Use: "import", Short: "Write a federation file from the existing credentials", Args: cobra.NoArgs,
-		Long: `Write, to the standard output, the federation file that wants exactly what there is: its
-plan is empty. The same credentials give the same bytes.
-
-Identities are named ones, or all managed identities of a subscription or resource group.`,
-		Example: `  azwi federation import -s $SUBSCRIPTION --cluster blue=https://issuer.example.com/ > federation.yaml`,
+		Example: `  azwi federation import -s $SUBSCRIPTION > federation.yaml
+  azwi federation import -s $SUBSCRIPTION --cluster blue=https://example.com/`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			clusters := map[string]string{}
 			for _, text := range names {
@@ -702,14 +684,8 @@ func newFederationMigrate(r *command.Env) *cobra.Command {
 	var m federation.Migration
 	c := &cobra.Command{
 		Use: "migrate-issuer --from ISSUER --to ISSUER", Short: "Move federated credentials from one issuer to another", Args: cobra.NoArgs,
-		Long: `Give every credential of one issuer a twin of another issuer, so that both clusters work
-side by side; later, with --drop-old, remove those of the old issuer. A credential is
-removed only if its twin is there, so nobody is ever without one.
-
-Identities are the file's, named ones, or all managed identities of a subscription or
-resource group. Issuers are compared byte for byte.`,
-		Example: `  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION
-  azwi federation migrate-issuer --from https://blue.example.com/ --to https://green.example.com/ -s $SUBSCRIPTION --drop-old`,
+		Example: `  azwi federation migrate-issuer -s $SUBSCRIPTION --dry-run \
+    --from https://blue.example.com/ --to https://green.example.com/`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := m.Check(); err != nil {
 				return err

@@ -39,21 +39,8 @@ func New(r *command.Env) *cobra.Command {
 		Use: "inject -f FILE|FOLDER|-", Short: "Inject into manifests what the webhook injects into pods",
 		Long: `Inject into manifests what the webhook injects into pods, and print them.
 
-Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, ReplicationControllers,
-Jobs, CronJobs, PodTemplates and lists of these are changed if their pod template
-has the label azure.workload.identity/use: "true". What is not changed is printed
-as it was read, comments and order included. Where the webhook is installed too it
-finds nothing left to do.
-
-Service accounts are taken from the input. For one that is not there, --client-id
-says what it would say, or --from-cluster asks the cluster.
-
-The settings are those of azwi-webhook: the same flags, and in the environment
-AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
-PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.
-
-Warnings go to standard error. A pod that the webhook would deny is an error (exit
-code 1), and then nothing is printed.`,
+Exit code: 0 done, 1 failure; then nothing is printed.`,
+		Annotations: map[string]string{command.Docs: "docs/inject.md"},
 		Example: `  azwi inject -f deploy/ | kubectl apply -f -
   helm template shop ./chart | azwi inject -f - -n shop > shop.yaml
   kubectl get deployment orders -o yaml | azwi inject -f - --from-cluster`,
@@ -63,6 +50,7 @@ code 1), and then nothing is printed.`,
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	o.settings = settings.Register(fs)
 	c.Flags().AddGoFlagSet(fs)
+	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
 	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "make the proxy a native sidecar, as the webhook does on Kubernetes 1.32 and later")
 	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")

@@ -49,7 +49,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs.BoolVar(&o.takeOver, "take-over", false, "take over an installation made with Helm or kubectl")
 	fs.BoolVar(&o.wait, "wait", true, "wait until a pod is injected (dry run)")
 	fs.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait; then the exit code is 4")
-	fs.StringVar(&o.probeNamespace, "probe-namespace", "", "namespace in which that pod is admitted (default --namespace; needed where a namespace selector leaves that out)")
+	fs.StringVar(&o.probeNamespace, "probe-namespace", "", "namespace of the pod that is tried out (default --namespace; needed where a namespace selector leaves that out)")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "print the objects as YAML and apply nothing")
 }
 
@@ -58,16 +58,13 @@ func NewInstall(r *command.Env) *cobra.Command {
 	var o installOptions
 	c := &cobra.Command{
 		Use: "install", Short: "Install azwi into a cluster", Args: cobra.NoArgs,
-		Long: `Install azwi into a cluster, from the chart that is built into this program.
+		Long: `Install azwi into a cluster, and wait until a pod is injected.
 
-  azwi install --tenant-id 11111111-1111-1111-1111-111111111111 --image-registry registry.example.com
-
-It ends when a labelled pod is seen to be injected (dry run). An installation of
-Helm's or of applied manifests, upstream's too, is left alone unless told to
---take-over; the add-on of AKS always is.
-
-Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in time.`,
-		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
+Exit code: 0 it works, 1 failure, 4 it does not work in time.`,
+		Example: `  azwi install --tenant-id $TENANT --image-registry registry.example.com
+  azwi install -f values.yaml --engine policy --dry-run`,
+		Annotations: map[string]string{command.Docs: "docs/install.md"},
+		RunE:        func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
 	}
 	o.register(c)
 	return c
@@ -78,14 +75,13 @@ func NewUpgrade(r *command.Env) *cobra.Command {
 	o := installOptions{upgrade: true}
 	c := &cobra.Command{
 		Use: "upgrade", Short: "Upgrade azwi in a cluster, or change its values or engine", Args: cobra.NoArgs,
-		Long: `Upgrade azwi in a cluster to this version, or change its values or engine. Values
-stay as they were, but for those that are given.
+		Long: `Upgrade azwi in a cluster, or change its values or engine.
 
-  azwi upgrade --set replicaCount=3
-  azwi upgrade --engine policy    # the webhook stays until a pod is injected by the policies
-
-Exit code: 0 it works, 1 failure, 4 it was applied but no pod was injected in time.`,
-		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
+Exit code: 0 it works, 1 failure, 4 it does not work in time.`,
+		Example: `  azwi upgrade --set replicaCount=3
+  azwi upgrade --engine policy`,
+		Annotations: map[string]string{command.Docs: "docs/install.md"},
+		RunE:        func(c *cobra.Command, _ []string) error { return run(c.Context(), r, o) },
 	}
 	o.register(c)
 	c.Flags().BoolVar(&o.resetValues, "reset-values", false, "discard the values of the installation")
@@ -100,9 +96,11 @@ func NewUninstall(r *command.Env) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use: "uninstall", Short: "Remove azwi from a cluster", Args: cobra.NoArgs,
-		Long: `Remove all that azwi install applied, and the namespace if azwi made it. Running pods
-keep their identity; new ones get none. It shows what it removes and asks first; scripts
-give --yes.`,
+		Long: `Remove azwi from a cluster. Running pods keep their identity; new ones get none.
+It shows what it removes and asks first; scripts give --yes.`,
+		Example: `  azwi uninstall --dry-run
+  azwi uninstall --context staging`,
+		Annotations: map[string]string{command.Docs: "docs/install.md"},
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := cluster.Connect()
 			if err != nil {

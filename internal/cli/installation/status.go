@@ -26,16 +26,16 @@ func NewStatus(r *command.Env) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use: "status", Short: "Show the state of the installation", Args: cobra.NoArgs,
-		Long: `Show the state of the installation in a cluster, whatever installed it: engine, version,
-replicas, the certificate's end, differences from what was installed, whether a
-pod is injected (dry run), and labelled pods that never were.
+		Long: `Show the state of the installation in a cluster, whatever installed it.
 
-Exit code: 0 all is well, 2 something is wrong, 3 nothing is wrong as far as you may
-see, but parts are unknown, 1 failure.`,
-		RunE: func(c *cobra.Command, _ []string) error { return status(c.Context(), r, cluster, output) },
+Exit code: 0 all is well, 2 something is wrong, 3 parts are unknown, 1 failure.`,
+		Example: `  azwi status
+  azwi status --context staging -o json`,
+		Annotations: map[string]string{command.Docs: "docs/operations.md"},
+		RunE:        func(c *cobra.Command, _ []string) error { return status(c.Context(), r, cluster, output) },
 	}
 	cluster.Register(c)
-	c.Flags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	command.OutputFlag(c, &output)
 	return c
 }
 

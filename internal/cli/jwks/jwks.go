@@ -23,7 +23,10 @@ func New(r *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks --public-keys FILE[,FILE...]",
 		Short: "Write the key set that a service account issuer publishes",
-		Args:  command.NoArguments,
+		Example: `  azwi jwks --public-keys sa.pub --output-file jwks.json
+  azwi jwks --public-keys new.pub,old.pub`,
+		Annotations: map[string]string{command.Docs: "docs/jwks.md"},
+		Args:        command.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			return jwks(r, files, output)
 		},

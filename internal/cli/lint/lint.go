@@ -37,25 +37,17 @@ func New(r *command.Env) *cobra.Command {
 	var o lintOptions
 	c := &cobra.Command{
 		Use: "lint -f FILE|FOLDER|-", Short: "Find mistakes of workload identity in manifests",
-		Long: `Find mistakes of workload identity in manifests, with the line and column of each.
+		Long: `Find mistakes of workload identity in manifests, with line and column of each.
 
-Service accounts are checked with the workloads that use them if both are in the
-input, so give it all that is deployed together. docs/lint.md describes every rule.
-
-Placeholders such as ${NAME}, __NAME__ or <NAME> are not checked; --set and
---env-file fill them in, and so does spec.postBuild of a Flux Kustomization in the
-input. Once values are given, and with --rendered, one that is left over is an error.
-
-Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
+Exit code: 0 nothing that --fail-on names, 2 mistakes, 1 failure.`,
+		Annotations: map[string]string{command.Docs: "docs/lint.md"},
 		Example: `  azwi lint -f deploy/ -R
   helm template shop ./chart | azwi lint -f - -n shop
-  kustomize build overlays/prod | azwi lint -f - --rendered
-  azwi lint -f apps/ -R --env-file prod.env
   azwi lint -f deploy/ --output github --fail-on warning`,
 		RunE: func(*cobra.Command, []string) error { return lintManifests(o, r) },
 	}
 	o.Register(c)
-	c.Flags().StringVar(&o.output, "output", "text", "text, json, or github (annotations of GitHub Actions)")
+	command.OutputFlagOf(c, &o.output, "text", "json", "github")
 	c.Flags().StringVar(&o.failOn, "fail-on", "error", "lowest severity that makes the exit code 2: error, warning, info, or none")
 	c.Flags().StringSliceVar(&o.disable, "disable", nil, "rules to leave out, comma-separated; repeatable")
 	c.Flags().StringVar(&o.layout, "token-path", inject.LayoutV16.String(), "the webhook's --token-path: v1.6.0, v1.5.1 or both")
@@ -64,7 +56,6 @@ Exit code: 0 nothing found that --fail-on names, 2 mistakes, 1 failure.`,
 	c.Flags().BoolVar(&o.rendered, "rendered", false, "the input is what will be applied: a placeholder in it is an error")
 	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "the cluster has native sidecars: Kubernetes 1.32 or later")
 	c.Flags().BoolVar(&o.rules, "rules", false, "list the rules and exit")
-	command.Complete(c, "output", "text", "json", "github")
 	command.Complete(c, "fail-on", "error", "warning", "info", "none")
 	command.Complete(c, "token-path", "v1.6.0", "v1.5.1", "both")
 	var names []string

@@ -16,7 +16,7 @@ import (
 
 // New makes the command.
 func New(r *command.Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "permissions", Short: "Show what the signed-in caller is allowed to do", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "permissions", Short: "Show what the signed-in caller is allowed to do", Args: cobra.NoArgs, Annotations: map[string]string{command.Docs: "docs/rights.md"}}
 	cmd.AddCommand(newPermissionsCheck(r))
 	return cmd
 }
@@ -34,19 +34,12 @@ func newPermissionsCheck(r *command.Env) *cobra.Command {
 	var o permissionOptions
 	cmd := &cobra.Command{
 		Use: "check", Short: "Check what creating or deleting an identity will need", Args: cobra.NoArgs,
-		Long: `Check, without writing anything, whether the signed-in caller may do what
-azwi serviceaccount and azwi federation do: create applications or write one; create or
-write managed identities and their federated credentials; assign roles.
+		Long: `Check what creating or deleting an identity will need. Nothing is written.
 
-  azwi permissions check                                           create an application
-  azwi permissions check --aad-application-name shop               write that application
+Exit code: 0 nothing is known to be refused, 3 something is, 1 failure.`,
+		Example: `  azwi permissions check
   azwi permissions check --managed-identity shop --resource-group web
-  azwi permissions check --azure-scope /subscriptions/ID           assign roles there
-
-What is missing is named, with the roles that grant it. "allowed" is no promise: deny
-assignments and Conditional Access show themselves at the write only.
-
-Exit code: 0 nothing is known to be refused, 3 something will be refused, 1 failure.`,
+  azwi permissions check --azure-scope /subscriptions/ID`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runPermissionsCheck(cmd.Context(), r, o) },
 	}
 	o.azure.Register(cmd)

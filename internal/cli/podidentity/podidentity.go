@@ -25,8 +25,8 @@ import (
 func New(r *command.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use: "podidentity", Aliases: []string{"pi"}, Args: cobra.NoArgs,
-		Short: "Migrate from aad-pod-identity",
-		Long:  "Migrate from aad-pod-identity to workload identity. See docs/migration.md.",
+		Short:       "Migrate from aad-pod-identity",
+		Annotations: map[string]string{command.Docs: "docs/migration.md"},
 	}
 	c.AddCommand(newPodIdentityDetect(r))
 	return c
@@ -52,19 +52,7 @@ func newPodIdentityDetect(r *command.Env) *cobra.Command {
 		Use: "detect -o FOLDER", Short: "Write manifests that replace aad-pod-identity's objects", Args: command.NoArguments,
 		Long: `Write manifests that replace aad-pod-identity's objects.
 
-It reads AzureIdentity and AzureIdentityBinding, finds what makes pods with the
-label aadpodidbinding, and writes for each a service account with the identity's
-client ID and the workload with the label azure.workload.identity/use: "true", the
-annotation that asks for the proxy, and the proxy's containers. The cluster is only
-read. What needs a decision is left out, told on standard error, and makes the exit
-code 1; the rest is written all the same.
-
-With the webhook installed the pods are the same with and without the containers in
-the manifest: --proxy-containers=false leaves them to the webhook, which keeps their
-image up to date.
-
-How the proxy is set up are the webhook's settings: the same flags, and PROXY_IMAGE
-and PROXY_INIT_IMAGE in the environment.`,
+Exit code: 0 done, 1 failure, or something needs a decision.`,
 		Example: `  azwi podidentity detect -n shop -o migration
   azwi podidentity detect -A -o migration --proxy-containers=false
   kubectl apply -R -f migration`,
@@ -74,6 +62,7 @@ and PROXY_INIT_IMAGE in the environment.`,
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	o.settings = settings.Register(fs)
 	c.Flags().AddGoFlagSet(fs)
+	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace to look in")
 	c.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces, and write a folder for each")
 	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; created if it does not exist")

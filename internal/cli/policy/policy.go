@@ -26,12 +26,8 @@ import (
 // New makes the command.
 func New(r *command.Env) *cobra.Command {
 	c := &cobra.Command{
-		Use: "policy", Short: "Inject by admission policies of the API server, without a webhook", Args: cobra.NoArgs,
-		Long: `Inject by admission policies of the API server, without a webhook (Kubernetes 1.36 and later).
-
-The settings are those of azwi-webhook: the same flags, and in the environment
-AZURE_TENANT_ID (required), AZURE_ENVIRONMENT or AZURE_AUTHORITY_HOST, PROXY_IMAGE,
-PROXY_INIT_IMAGE and, for the custom token endpoint, AZURE_KUBERNETES_*.`,
+		Use: "policy", Short: "Inject by the API server's admission policies", Args: cobra.NoArgs,
+		Annotations: map[string]string{command.Docs: "docs/policy.md"},
 	}
 	c.AddCommand(newPolicyGenerate(r), newPolicyVerify(r))
 	return c
@@ -50,6 +46,7 @@ func (o *policyOptions) register(c *cobra.Command) {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
 	o.settings = settings.Register(fs)
 	c.Flags().AddGoFlagSet(fs)
+	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
 	c.Flags().StringVar(&o.name, "name", policy.DefaultName, "name of the policies and bindings")
 	c.Flags().BoolVar(&o.labelledAccounts, "labelled-accounts", false, "inject only for service accounts with the label azure.workload.identity/use=true; faster in namespaces with hundreds of accounts")
@@ -98,11 +95,8 @@ func newPolicyGenerate(r *command.Env) *cobra.Command {
 	var o policyOptions
 	c := &cobra.Command{
 		Use: "generate", Short: "Print the policies and bindings as YAML", Args: cobra.NoArgs,
-		Long: `Print the policies and bindings as YAML, in the order in which to create them.
-
-  azwi policy generate | kubectl apply -f -
-
-To remove them, remove what injects before what denies; see docs/policy.md.`,
+		Example: `  azwi policy generate | kubectl apply -f -
+  azwi policy generate --namespace-selector team=shop`,
 		RunE: func(*cobra.Command, []string) error { return generatePolicy(o, r) },
 	}
 	o.register(c)
@@ -131,10 +125,10 @@ func newPolicyVerify(r *command.Env) *cobra.Command {
 	var cluster connect.Cluster
 	c := &cobra.Command{
 		Use: "verify", Short: "Compare the installed policies with the generated ones", Args: cobra.NoArgs,
-		Long: `Compare the installed policies with the generated ones, from the same flags and
-environment. Each difference is a line.
+		Long: `Compare the installed policies with the generated ones, with the same flags.
 
 Exit code: 0 no difference, 2 differences, 1 failure.`,
+		Example: `  azwi policy verify --context staging`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return verifyPolicy(c.Context(), o, cluster, r)
 		},

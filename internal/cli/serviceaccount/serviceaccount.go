@@ -46,6 +46,7 @@ func phases() []phase {
 func New(r *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serviceaccount", Aliases: []string{"sa"}, Short: "Create or delete what one service account needs", Args: cobra.NoArgs,
+		Annotations: map[string]string{command.Docs: "docs/serviceaccount.md"},
 	}
 	cmd.AddCommand(newAccountCommand(r, false), newAccountCommand(r, true))
 	return cmd
@@ -80,12 +81,18 @@ type accountOptions struct {
 }
 
 func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
-	verb, short := "create", "Create an identity and let a service account use it"
+	verb, short, late := "create", "Create an identity and let a service account use it", ", 4 no tokens in time"
+	example := `  azwi serviceaccount create --service-account-name orders \
+    --service-account-namespace shop --managed-identity orders \
+    --resource-group web --create-managed-identity`
 	if remove {
-		verb, short = "delete", "Delete what create makes"
+		verb, short, late = "delete", "Delete what create makes", ""
+		example = `  azwi serviceaccount delete --service-account-name orders \
+    --service-account-namespace shop --dry-run`
 	}
 	cmd := accountCommand(r, &accountOptions{remove: remove, whole: true}, phases())
-	cmd.Use, cmd.Short, cmd.Long = verb, short, accountHelp(remove)
+	cmd.Use, cmd.Short, cmd.Example = verb, short, example
+	cmd.Long = short + ".\n\nExit code: 0 done, 1 failure, 3 not permitted" + late + "."
 	only := &cobra.Command{Use: "phase", Short: "Run one phase of " + verb + " alone", Args: cobra.NoArgs}
 	for _, p := range phases() {
 		one := accountCommand(r, &accountOptions{remove: remove}, []phase{p})
@@ -97,44 +104,6 @@ func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
 	}
 	cmd.AddCommand(only)
 	return cmd
-}
-
-func accountHelp(remove bool) string {
-	var text strings.Builder
-	text.WriteString("Phases, in this order:\n\n")
-	all := phases()
-	if remove {
-		slices.Reverse(all)
-	}
-	for _, p := range all {
-		short := p.create
-		if remove {
-			short = p.remove
-		}
-		fmt.Fprintf(&text, "  %-19s %s\n", p.name, short)
-	}
-	if remove {
-		text.WriteString(`
-What is gone already is no error. A managed identity stays unless
---delete-managed-identity is given.`)
-	} else {
-		text.WriteString(`
-What exists already is found, also if upstream's azwi made it, so an interrupted run
-is completed by the same command. Before anything is written it is checked whether the
-caller may do it all; finally, the command waits until tokens are issued.
-
-  azwi serviceaccount create --service-account-namespace shop --service-account-name orders
-  azwi serviceaccount create --service-account-namespace shop --service-account-name orders \
-    --managed-identity orders --resource-group web --create-managed-identity \
-    --azure-role "Key Vault Secrets User" --azure-scope /subscriptions/ID/resourceGroups/web`)
-	}
-	text.WriteString(`
-
-Exit code: 0 done, 1 failure, 3 not permitted`)
-	if !remove {
-		text.WriteString(", 4 no tokens in time")
-	}
-	return text.String() + "."
 }
 
 func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.Command {
@@ -158,16 +127,22 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	} else {
 		f.DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the token in pods, 1h to 24h")
 		f.StringVar(&o.audience, "audience", "", "audience of the federated credential (default: the one that the installation in the cluster gives to pods, else "+contract.DefaultAudience+")")
-		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if it does not exist")
+		f.BoolVar(&o.createManaged, "create-managed-identity", false, "create the managed identity if there is none")
 		f.StringVar(&o.location, "location", "", "region of the new managed identity (default: the region of its resource group)")
+		command.InGroup(f, command.OtherFlags, "service-account-token-expiration", "audience", "location")
 	}
 	f.StringVar(&o.principalName, "service-principal-name", "", "name of the service principal (default the application's own)")
 	f.StringVar(&o.principalID, "service-principal-object-id", "", "object ID of the service principal (default the application's own)")
+	command.InGroup(f, command.OtherIdentity, "service-principal-name", "service-principal-object-id")
+	command.InGroup(f, command.OtherFlags, "service-account-issuer-url")
+	command.InGroup(f, command.Identity, "service-account-name", "service-account-namespace")
 	if o.whole {
 		f.StringSliceVar(&o.skip, "skip-phases", nil, "phases to leave out")
 		f.BoolVar(&o.check, "check", true, "check permissions before anything is written")
+		command.InGroup(f, command.OtherFlags, "skip-phases", "check")
 		if !o.remove {
 			o.wait.Register(cmd)
+			command.InGroup(f, command.OtherFlags, "wait-timeout")
 		}
 	}
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")

@@ -19,20 +19,13 @@ import (
 func New(r *command.Env) *cobra.Command {
 	var o tokenCommand
 	cmd := &cobra.Command{
-		Use:   "token --service-account NAMESPACE/NAME --resource URI",
-		Short: "Print an access token as a pod would get it",
-		Long: `Print an access token as a pod with this service account would get it: a token of
-the service account, good for ten minutes, is exchanged for one of Entra. In a pod
-with workload identity it needs neither --service-account nor a cluster.
-
-The token goes to standard output and nowhere else. It is a secret.`,
+		Use:         "token --service-account NAMESPACE/NAME --resource URI",
+		Short:       "Print an access token as a pod would get it",
+		Long:        `Print an access token as a pod would get it. It is a secret.`,
+		Annotations: map[string]string{command.Docs: "docs/token.md"},
 		Example: `  azwi token --service-account shop/orders --resource https://vault.azure.net
-  azwi token --service-account shop/orders --resource https://management.azure.com --decode
-  azwi token --service-account shop/orders --assertion --decode   # what Entra compares with the credential
-  curl -H @- https://management.azure.com/subscriptions?api-version=2022-12-01 <<END
-  Authorization: Bearer $(azwi token --service-account shop/orders --resource https://management.azure.com)
-  END`,
-		Args: cobra.NoArgs,
+  azwi token --service-account shop/orders --assertion --decode`,
+		Args: command.AccountByFlag,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), r) },
 	}
 	o.workload.Register(cmd, false)
@@ -41,7 +34,7 @@ The token goes to standard output and nowhere else. It is a secret.`,
 	f.StringVar(&o.claims, "claims", "", "claims request in JSON, from the challenge of a resource")
 	f.BoolVar(&o.decode, "decode", false, "print the token's claims instead; its signature is not verified")
 	f.BoolVar(&o.assertion, "assertion", false, "print the service account's token instead of exchanging it")
-	f.StringVar(&o.output, "output", "text", "text, json, yaml or exec-credential (for kubectl)")
+	command.OutputFlagOf(cmd, &o.output, "text", "json", "yaml", "exec-credential")
 	return cmd
 }
 

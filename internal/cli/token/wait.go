@@ -19,23 +19,14 @@ func NewWait(r *command.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wait --service-account NAMESPACE/NAME",
 		Short: "Wait until a federated credential works",
-		Long: `Wait until tokens are issued, steadily, for a federated credential that was just
-made.
+		Long: `Wait until tokens are issued, steadily, for a new federated credential.
 
-A new credential needs some time to spread through Entra's directory. A request that
-comes too early is refused, and the refusal is remembered for minutes; so wait does
-not ask at once, and after a refusal it pauses for longer. It reports success when
-many requests in a row were answered with a token.
-
-Errors that waiting cannot fix (unknown client ID, wrong tenant, ...) end the command
-immediately.
-
-Exit code: 0 it works, 1 it can't work, 3 no token of the service account may be
-requested, 4 it does not work in time.`,
+Exit code: 0 it works, 1 it can't work, 3 not permitted, 4 not in time.`,
+		Annotations: map[string]string{command.Docs: "docs/token.md"},
 		Example: `  azwi wait --service-account shop/orders
-  azwi wait --service-account shop/orders --client-id $ID --tenant-id $TENANT --timeout 5m
+  azwi wait --service-account shop/orders --timeout 5m
   azwi wait                                # in a pod: its own identity`,
-		Args: cobra.NoArgs,
+		Args: command.AccountByFlag,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), r) },
 	}
 	o.workload.Register(cmd, true)

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"azwi/internal/cli/command"
+)
+
+// everyCommand is all commands but those that cobra makes.
+func everyCommand() []*cobra.Command {
+	var all []*cobra.Command
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		all = append(all, c)
+		for _, sub := range c.Commands() {
+			if sub.Name() != "completion" && sub.Name() != "help" {
+				walk(sub)
+			}
+		}
+	}
+	walk(Command())
+	return all
+}
+
+var anotherLine = regexp.MustCompile(`\\\n\s*`)
+
+// TestHelp: help fits a screen, examples parse, and what is left out is in a page.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, c := range everyCommand() {
+		help := command.Help(c, false)
+		if n := strings.Count(help, "\n"); n > command.Height {
+			t.Errorf("%s: help of %d lines:\n%s", c.CommandPath(), n, help)
+		}
+		for line := range strings.SplitSeq(help+command.Help(c, true), "\n") {
+			if utf8.RuneCountInString(line) > command.Width {
+				t.Errorf("%s: a line of %d columns: %s", c.CommandPath(), utf8.RuneCountInString(line), line)
+			}
+		}
+		if !c.Runnable() {
+			t.Errorf("%s does not run", c.CommandPath())
+		}
+		if _, page, ok := strings.Cut(help, "Read more: "); ok {
+			if _, err := os.Stat(filepath.Join("../..", strings.TrimSpace(page))); err != nil {
+				t.Error(err)
+			}
+		}
+		for line := range strings.SplitSeq(anotherLine.ReplaceAllString(c.Example, ""), "\n") {
+			checkExample(t, line)
+		}
+	}
+}
+
+// checkExample parses what an example says to azwi.
+func checkExample(t *testing.T, line string) {
+	t.Helper()
+	_, words, ok := strings.Cut(line, "azwi ")
+	if !ok {
+		return
+	}
+	words, _, _ = strings.Cut(words, " | ")
+	words, _, _ = strings.Cut(words, " > ")
+	words, _, _ = strings.Cut(words, " #")
+	root := Command()
+	c, rest, err := root.Find(strings.Fields(strings.ReplaceAll(words, `"`, "")))
+	if err != nil || c == root {
+		t.Errorf("%s: no such command: %v", line, err)
+		return
+	}
+	if err := c.ParseFlags(rest); err != nil {
+		t.Errorf("%s: %v", line, err)
+		return
+	}
+	if err := c.ValidateArgs(c.Flags().Args()); err != nil {
+		t.Errorf("%s: %v", line, err)
+	}
+}
+
+// TestTypos: a mistake names what was meant, and the command whose help helps.
+func TestTypos(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"install --dryrun":              "did you mean --dry-run? See azwi install --help",
+		"federation plan --purne":       "did you mean --prune? See azwi federation plan --help",
+		"policy genrate":                `did you mean "generate"? (see azwi policy --help)`,
+		"serviceaccount create phase x": "azwi serviceaccount create phase --help",
+		"lnt":                           `did you mean "lint"? (see azwi --help)`,
+		"version --nonsense":            "unknown flag: --nonsense (see azwi version --help)",
+		"exec":                          "azwi exec --service-account NAMESPACE/NAME -- COMMAND",
+		"token shop/orders":             "azwi token --service-account shop/orders",
+		"wait shop/orders":              "azwi wait --service-account shop/orders",
+	} {
+		code, _, log := azwi(t, strings.Fields(args)...)
+		if code != command.ExitError || !strings.Contains(log, want) {
+			t.Errorf("azwi %s: code %d, %s", args, code, log)
+		}
+	}
+}
+
+// TestHelpAll: --help=all shows what --help names only.
+func TestHelpAll(t *testing.T) {
+	t.Parallel()
+	_, short, _ := azwi(t, "serviceaccount", "create", "--help")
+	_, all, _ := azwi(t, "serviceaccount", "create", "--help=all")
+	if strings.Contains(short, "--graph-endpoint") || !strings.Contains(short, "other clouds") || !strings.Contains(all, "--graph-endpoint") {
+		t.Errorf("%s\n%s", short, all)
+	}
+}
