@@ -143,6 +143,14 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 	}
 	options, private := c.ClientOptions(), c.private()
 	options.Transport = c.guardSignIn()
+	credential, err := c.credential(options, private)
+	if err != nil || c.Method == MethodCLI {
+		return credential, err
+	}
+	return plain{credential}, nil
+}
+
+func (c Config) credential(options azcore.ClientOptions, private bool) (azcore.TokenCredential, error) {
 	switch c.Method {
 	case MethodClientSecret:
 		return azidentity.NewClientSecretCredential(c.TenantID, c.ClientID, c.ClientSecret, &azidentity.ClientSecretCredentialOptions{

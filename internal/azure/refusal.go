@@ -80,6 +80,9 @@ func Refused(err error) Refusal {
 	if _, ok := errors.AsType[*AnswerError](err); ok {
 		return Refusal{}
 	}
+	if _, ok := errors.AsType[unreachable](err); ok {
+		return Refusal{}
+	}
 	// azidentity's other errors, such as that az is missing, have no exported type.
 	if _, ok := errors.AsType[interface {
 		error

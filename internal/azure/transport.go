@@ -87,7 +87,7 @@ func newGuard(base policy.Transporter, g *guard) policy.Transporter {
 	if g.next == nil {
 		g.next = newTransport()
 	}
-	return transporter{client}
+	return transporter{client, new(atomic.Bool)}
 }
 
 // newTransport is much like the SDK's own.
@@ -108,12 +108,24 @@ func newTransport() http.RoundTripper {
 
 // A transporter is a client whose AnswerErrors stand alone: net/http would put
 // the URL before them, which is the answer's and of any length.
-type transporter struct{ client *http.Client }
+type transporter struct {
+	client *http.Client
+	// reached says that the service has answered once.
+	reached *atomic.Bool
+}
 
 func (t transporter) Do(r *http.Request) (*http.Response, error) {
 	resp, err := t.client.Do(r)
 	if answer, ok := errors.AsType[*AnswerError](err); ok {
 		return nil, answer
+	}
+	if err == nil {
+		t.reached.Store(true)
+	} else if never := neverReached(r, err); never != nil && !t.reached.Load() {
+		if kept, ok := r.Context().Value(signInFailure{}).(*error); ok {
+			*kept = never
+		}
+		return nil, never
 	}
 	return resp, err
 }

@@ -68,6 +68,8 @@ const (
 const (
 	CodeAzMissing   Code = "az-missing"
 	CodeAzSignedOut Code = "az-signed-out"
+	// CodeAzureUnreachable is about Entra, Graph and Resource Manager alike.
+	CodeAzureUnreachable Code = "azure-unreachable"
 )
 
 // Codes of an installation's state.
@@ -202,6 +204,7 @@ func Catalogue() []Entry {
 
 		{CodeAzMissing, Error, "az, which signs in to Azure, is not installed", permissionPage},
 		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in is no longer good", permissionPage},
+		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
 		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},

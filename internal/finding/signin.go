@@ -30,3 +30,14 @@ func AzNoToken(why, tenant string) Finding {
 	}
 	return found(CodeAzSignedOut, Subject{}, "az gives no token: %s; sign in again: %s", strings.TrimSuffix(why, "."), login)
 }
+
+// AzureUnreachable is a service of Azure that was never reached; host is as the request had
+// it, why what the network says.
+func AzureUnreachable(host, why string) Finding {
+	const most = 300
+	why = strings.Join(strings.Fields(why), " ")
+	if len(why) > most {
+		why = strings.ToValidUTF8(why[:most], "") + "..."
+	}
+	return found(CodeAzureUnreachable, Subject{}, "%s can't be reached: %s: check the network, $HTTPS_PROXY, $SSL_CERT_FILE, --azure-env and --authority-host", host, why)
+}
