@@ -4,11 +4,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"azwi/internal/cli/command"
 )
@@ -111,5 +113,38 @@ func TestHelpAll(t *testing.T) {
 	_, all, _ := azwi(t, "serviceaccount", "create", "--help=all")
 	if strings.Contains(short, "--graph-endpoint") || !strings.Contains(short, "other clouds") || !strings.Contains(all, "--graph-endpoint") {
 		t.Errorf("%s\n%s", short, all)
+	}
+}
+
+// TestGrammar: a short flag means the same in every command, and names that belong
+// together come together.
+func TestGrammar(t *testing.T) {
+	t.Parallel()
+	short := map[string][]string{
+		"n": {"namespace"}, "f": {"filename", "values"}, "o": {"output", "output-dir"}, "s": {"subscription-id"}, "y": {"yes"},
+		"A": {"all-namespaces"}, "R": {"recursive"}, "h": {"help"}, "v": {"version"},
+		"p": {"proxy-port"}, // upstream's
+	}
+	for _, c := range everyCommand() {
+		flags := c.NonInheritedFlags()
+		flags.VisitAll(func(f *pflag.Flag) {
+			if f.Shorthand != "" && !slices.Contains(short[f.Shorthand], f.Name) {
+				t.Errorf("%s: -%s is --%s, want one of %v", c.CommandPath(), f.Shorthand, f.Name, short[f.Shorthand])
+			}
+			for letter, names := range short {
+				if f.Shorthand == "" && names[0] == f.Name && flags.ShorthandLookup(letter) == nil {
+					t.Errorf("%s: --%s lacks its short form -%s", c.CommandPath(), f.Name, letter)
+				}
+			}
+			if strings.HasSuffix(f.Usage, ".") || strings.Contains(f.Usage, "the same of") {
+				t.Errorf("%s: --%s: %q", c.CommandPath(), f.Name, f.Usage)
+			}
+		})
+		if flags.Lookup("context") != nil && flags.Lookup("kubeconfig") == nil {
+			t.Errorf("%s: --context without --kubeconfig", c.CommandPath())
+		}
+		if removes := flags.Lookup("yes") != nil; removes && flags.Lookup("dry-run") == nil {
+			t.Errorf("%s: --yes without --dry-run", c.CommandPath())
+		}
 	}
 }

@@ -61,6 +61,17 @@ func InGroup(f *pflag.FlagSet, group Group, names ...string) {
 	}
 }
 
+// Alias keeps an old spelling of a flag working, and out of help and docs.
+func Alias(f *pflag.FlagSet, old, name string) {
+	before := f.GetNormalizeFunc()
+	f.SetNormalizeFunc(func(f *pflag.FlagSet, given string) pflag.NormalizedName {
+		if given == old {
+			given = name
+		}
+		return before(f, given)
+	})
+}
+
 // A helpFlag is --help, or --help=all.
 type helpFlag struct{ asked, all bool }
 

@@ -48,7 +48,8 @@ type federationOptions struct {
 
 func (o *federationOptions) register(c *cobra.Command) {
 	o.azure.Register(c)
-	c.Flags().StringVarP(&o.file, "file", "f", "", "federation file; - is the standard input")
+	command.Alias(c.Flags(), "file", "filename")
+	c.Flags().StringVarP(&o.file, "filename", "f", "", "federation file; - is the standard input")
 	command.OutputFlag(c, &o.output)
 }
 
@@ -91,7 +92,7 @@ func begin(ctx context.Context, r *command.Env, o federationOptions) (*federatio
 // withFile is federation with the file and what Azure has of it.
 func withFile(ctx context.Context, r *command.Env, o federationOptions) (*federationRun, error) {
 	if o.file == "" {
-		return nil, errors.New("--file is required: give the federation file with -f")
+		return nil, errors.New("--filename is required: give the federation file with -f")
 	}
 	f, err := begin(ctx, r, o)
 	if err != nil {
@@ -116,14 +117,14 @@ func readFile(r *command.Env, name string) ([]byte, error) {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("--file: %w", err)
+			return nil, fmt.Errorf("--filename: %w", err)
 		}
 		defer file.Close()
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, federation.MaxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("--file: %w", err)
+		return nil, fmt.Errorf("--filename: %w", err)
 	}
 	return text, nil
 }
@@ -513,7 +514,7 @@ func (s *selection) register(c *cobra.Command) {
 func selected(ctx context.Context, r *command.Env, o federationOptions, s selection) (*federationRun, error) {
 	if o.file != "" {
 		if len(s.managed)+len(s.applications) > 0 || s.resourceGroup != "" {
-			return nil, errors.New("give either --file or identities, not both")
+			return nil, errors.New("give either --filename or identities, not both")
 		}
 		return withFile(ctx, r, o)
 	}
@@ -563,7 +564,7 @@ func (f *federationRun) find(ctx context.Context, s selection) ([]federation.Tar
 		return targets, nil
 	}
 	if f.session.Subscription == "" {
-		return nil, errors.New("name identities: --subscription-id for all its managed identities, --managed-identity, --application, or --file")
+		return nil, errors.New("name identities: --subscription-id for all its managed identities, --managed-identity, --application, or --filename")
 	}
 	all, err := f.session.ARM.Identities(ctx, f.session.Subscription, s.resourceGroup)
 	for _, identity := range all {

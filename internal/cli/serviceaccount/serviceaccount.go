@@ -63,6 +63,8 @@ type accountOptions struct {
 	identity connect.Identity
 
 	principalName, principalID string
+	// account is NAME or NAMESPACE/NAME, in place of name and namespace.
+	account                    string
 	name, namespace            string
 	issuer, audience           string
 	expiration                 time.Duration
@@ -82,13 +84,11 @@ type accountOptions struct {
 
 func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
 	verb, short, late := "create", "Create an identity and let a service account use it", ", 4 no tokens in time"
-	example := `  azwi serviceaccount create --service-account-name orders \
-    --service-account-namespace shop --managed-identity orders \
-    --resource-group web --create-managed-identity`
+	example := `  azwi serviceaccount create --service-account shop/orders \
+    --managed-identity orders --resource-group web --create-managed-identity`
 	if remove {
 		verb, short, late = "delete", "Delete what create makes", ""
-		example = `  azwi serviceaccount delete --service-account-name orders \
-    --service-account-namespace shop --dry-run`
+		example = `  azwi serviceaccount delete --service-account shop/orders --dry-run`
 	}
 	cmd := accountCommand(r, &accountOptions{remove: remove, whole: true}, phases())
 	cmd.Use, cmd.Short, cmd.Example = verb, short, example
@@ -108,6 +108,9 @@ func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
 
 func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.Command {
 	cmd := &cobra.Command{Args: command.NoArguments, RunE: func(cmd *cobra.Command, _ []string) error {
+		if err := o.splitAccount(cmd.Flags().Changed("namespace")); err != nil {
+			return err
+		}
 		names, err := o.phases(selected)
 		if err != nil {
 			return err
@@ -115,8 +118,10 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 		return run(cmd.Context(), r, o, names)
 	}}
 	f := cmd.Flags()
-	f.StringVar(&o.name, "service-account-name", "", "name of the service account")
-	f.StringVar(&o.namespace, "service-account-namespace", "default", "namespace of the service account")
+	f.StringVar(&o.account, "service-account", "", "[NAMESPACE/]NAME of the service account")
+	f.StringVarP(&o.namespace, "namespace", "n", "default", "namespace of the service account")
+	f.StringVar(&o.name, "service-account-name", "", "name of the service account; upstream's spelling")
+	command.Alias(f, "service-account-namespace", "namespace")
 	f.StringVar(&o.issuer, "service-account-issuer-url", "", "issuer of the cluster's tokens, byte for byte (default: the cluster's)")
 	f.StringVar(&o.role, "azure-role", "", "name of the role to assign")
 	f.StringVar(&o.scope, "azure-scope", "", "resource ID of the scope of the role assignment")
@@ -135,7 +140,8 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	f.StringVar(&o.principalID, "service-principal-object-id", "", "object ID of the service principal (default the application's own)")
 	command.InGroup(f, command.OtherIdentity, "service-principal-name", "service-principal-object-id")
 	command.InGroup(f, command.OtherFlags, "service-account-issuer-url")
-	command.InGroup(f, command.Identity, "service-account-name", "service-account-namespace")
+	command.InGroup(f, command.Identity, "service-account", "namespace")
+	command.InGroup(f, command.OtherFlags, "service-account-name")
 	if o.whole {
 		f.StringSliceVar(&o.skip, "skip-phases", nil, "phases to leave out")
 		f.BoolVar(&o.check, "check", true, "check permissions before anything is written")
@@ -151,6 +157,28 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	o.cluster.Register(cmd)
 	o.azure.Register(cmd)
 	return cmd
+}
+
+// splitAccount reads --service-account.
+func (o *accountOptions) splitAccount(namespaceGiven bool) error {
+	if o.account == "" {
+		return nil
+	}
+	if o.name != "" {
+		return errors.New("give either --service-account or --service-account-name, not both")
+	}
+	namespace, name, both := strings.Cut(o.account, "/")
+	switch {
+	case !both:
+		o.name = o.account
+	case namespace == "" || name == "" || strings.Contains(name, "/"):
+		return fmt.Errorf("--service-account %q: write NAME or NAMESPACE/NAME", o.account)
+	case namespaceGiven && namespace != o.namespace:
+		return fmt.Errorf("--service-account %s and --namespace %s name two namespaces", o.account, o.namespace)
+	default:
+		o.namespace, o.name = namespace, name
+	}
+	return nil
 }
 
 // phases are those to run, in order, after the flags that they need were checked
@@ -185,8 +213,8 @@ func (o *accountOptions) phases(selected []phase) ([]provision.Phase, error) {
 		problem string
 	}{
 		{len(names) == 0, "no phase is left to run"},
-		{(account || application) && o.name == "", "--service-account-name is required"},
-		{(account || application) && o.namespace == "", "--service-account-namespace is required"},
+		{(account || application) && o.name == "", "--service-account is required: NAME or NAMESPACE/NAME"},
+		{(account || application) && o.namespace == "", "--namespace is required"},
 		{role && o.assignment == "" && o.scope == "", "--azure-scope is required to assign a role; or leave --azure-role out too"},
 		{role && o.assignment == "" && o.role == "", "--azure-role is required to assign a role; or leave --azure-scope out too"},
 		{role && !o.whole && o.assignment == "" && !o.identity.Given() && o.principalName == "" && o.principalID == "" && o.name == "",

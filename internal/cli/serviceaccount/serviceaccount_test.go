@@ -19,8 +19,12 @@ func parse(t *testing.T, remove bool, args ...string) (provision.Request, error)
 	t.Helper()
 	o := &accountOptions{remove: remove, whole: true}
 	env := command.New(command.Streams{Out: io.Discard, Err: io.Discard}, func(string) string { return "" })
-	if err := accountCommand(env, o, phases()).ParseFlags(args); err != nil {
+	c := accountCommand(env, o, phases())
+	if err := c.ParseFlags(args); err != nil {
 		t.Fatal(err)
+	}
+	if err := o.splitAccount(c.Flags().Changed("namespace")); err != nil {
+		return provision.Request{}, err
 	}
 	selected, err := o.phases(phases())
 	if err != nil {
@@ -45,6 +49,14 @@ func TestFlags(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	for _, spelling := range [][]string{
+		{"--service-account=shop/orders"}, {"--service-account=orders", "-n", "shop"}, {"--service-account=orders", "--service-account-namespace=shop"},
+		{"--service-account-name=orders", "--service-account-namespace=shop"}, {"--service-account=shop/orders", "--namespace=shop"},
+	} {
+		if got, err := parse(t, false, spelling...); err != nil || got.Namespace != "shop" || got.Account != "orders" {
+			t.Errorf("%v: %s/%s, %v", spelling, got.Namespace, got.Account, err)
+		}
+	}
 	got, err = parse(t, true, "--service-account-name=orders", "--aad-application-name=web")
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +76,10 @@ func TestMistakesOfFlags(t *testing.T) {
 		flags []string
 		want  string
 	}{
-		{nil, "--service-account-name is required"},
+		{nil, "--service-account is required"},
+		{[]string{"--service-account=a/b/c"}, "write NAME or NAMESPACE/NAME"},
+		{[]string{"--service-account=a/b", "-n", "c"}, "name two namespaces"},
+		{[]string{"--service-account=a/b", "--service-account-name=c"}, "not both"},
 		{[]string{"--service-account-name=Orders"}, "Kubernetes does not allow these names"},
 		{[]string{"--service-account-name=a", "--azure-role=Reader"}, "--azure-scope is required to assign a role"},
 		{[]string{"--service-account-name=a", "--azure-scope=/subscriptions/00000000-0000-0000-0000-000000000001"}, "--azure-role is required to assign a role"},
