@@ -148,3 +148,19 @@ func TestGrammar(t *testing.T) {
 		}
 	}
 }
+
+// TestChoicesComplete: a shell offers the values of every flag that has a list of them.
+func TestChoicesComplete(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ line, want string }{
+		{"install --engine ", "policy"}, {"upgrade --engine ", "auto"}, {"federation list --auth-method ", "client_secret"},
+		{"token --azure-env ", "AzureChinaCloud"}, {"inject --proxy-mode ", "redirect"}, {"policy generate --token-path ", "v1.5.1"},
+		{"inject --log-level ", "trace"}, {"serviceaccount create --skip-phases ", "role-assignment"}, {"status --output ", "yaml"},
+		{"lint --fail-on ", "warning"}, {"explain -o ", "json"},
+	} {
+		code, out, stderr := azwi(t, append([]string{"__complete"}, strings.Split(test.line, " ")...)...)
+		if code != ExitOK || !slices.Contains(strings.Fields(out), test.want) {
+			t.Errorf("%s: code %d, %q lacks %s; %s", test.line, code, out, test.want, stderr)
+		}
+	}
+}

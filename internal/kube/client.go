@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -396,13 +397,21 @@ func (c *Client) Delete(ctx context.Context, ref Ref, dryRun bool) (bool, error)
 
 // Namespaces are the names of the cluster's namespaces, to suggest one; none where the
 // user may not list them.
-func (c *Client) Namespaces(ctx context.Context) []string {
+func (c *Client) Namespaces(ctx context.Context) []string { return c.names(ctx, "Namespace") }
+
+// Accounts are the cluster's service accounts as NAMESPACE/NAME, to suggest one; none
+// where the user may not list them.
+func (c *Client) Accounts(ctx context.Context) []string { return c.names(ctx, "ServiceAccount") }
+
+func (c *Client) names(ctx context.Context, kind string) []string {
 	var names []string
 	// Those that were listed before an error will do.
-	_ = c.List(ctx, Ref{APIVersion: "v1", Kind: "Namespace"}, "", func(raw json.RawMessage) error {
-		var item struct{ Metadata struct{ Name string } }
+	_ = c.List(ctx, Ref{APIVersion: "v1", Kind: kind}, "", func(raw json.RawMessage) error {
+		var item struct {
+			Metadata struct{ Namespace, Name string }
+		}
 		err := json.Unmarshal(raw, &item)
-		names = append(names, item.Metadata.Name)
+		names = append(names, path.Join(item.Metadata.Namespace, item.Metadata.Name))
 		return err
 	})
 	return names

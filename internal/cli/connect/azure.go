@@ -52,6 +52,7 @@ func (o *Azure) Register(cmd *cobra.Command) {
 	f.StringVar(&o.config.KeyFile, "private-key-path", "", "private key in PEM, if it is not in the certificate file")
 	f.StringVar(&o.config.TenantID, "tenant-id", "", "tenant (default $AZURE_TENANT_ID, else the subscription's)")
 	f.StringVarP(&o.Subscription, "subscription-id", "s", "", "subscription (default $AZURE_SUBSCRIPTION_ID, else az's)")
+	command.Complete(cmd, "auth-method", azure.Methods()...)
 	command.InGroup(f, command.Azure, "tenant-id", "subscription-id")
 	command.InGroup(f, command.OtherSignIn, "auth-method", "client-id", "client-secret", "client-secret-file", "certificate-path", "private-key-path")
 	o.registerCloud(cmd)
@@ -75,6 +76,11 @@ func (o *Azure) RegisterAuthority(cmd *cobra.Command) {
 	f.StringVar(&o.Environment, "azure-env", "AzurePublicCloud", "cloud: AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud; az's names too, in any letter case")
 	f.StringVar(&o.Authority, "authority-host", "", "Entra's URL, for a cloud that --azure-env does not know (default $AZURE_AUTHORITY_HOST, else that of --azure-env)")
 	command.InGroup(f, command.OtherClouds, "azure-env", "authority-host")
+	var clouds []string
+	for _, cloud := range entra.Clouds() {
+		clouds = append(clouds, cloud.Name)
+	}
+	command.Complete(cmd, "azure-env", clouds...)
 }
 
 // Cloud is the one that the flags and the environment choose.

@@ -19,6 +19,17 @@ func (o *Cluster) Register(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("context", o.completeContexts)
 }
 
+// CompleteNames offers namespaces for --namespace and service accounts for
+// --service-account, where the command has these flags.
+func (o *Cluster) CompleteNames(cmd *cobra.Command) {
+	for name, complete := range map[string]cobra.CompletionFunc{"namespace": o.completeNamespaces, "service-account": o.completeAccounts} {
+		if cmd.Flags().Lookup(name) != nil {
+			// An error is a flag that is not there.
+			_ = cmd.RegisterFlagCompletionFunc(name, complete)
+		}
+	}
+}
+
 // Connect makes a client of the cluster. It sends nothing.
 func (o *Cluster) Connect() (*kube.Client, error) {
 	return kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context})

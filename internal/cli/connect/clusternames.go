@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"azwi/internal/kube"
 	"azwi/internal/terminal"
 )
 
@@ -26,16 +27,26 @@ func (o *Cluster) completeContexts(*cobra.Command, []string, string) ([]string, 
 	return plainNames(names), cobra.ShellCompDirectiveNoFileComp
 }
 
-// CompleteNamespaces offers the cluster's namespaces, if it answers soon.
-func (o *Cluster) CompleteNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	const soon = 2 * time.Second
+// completeNamespaces offers the cluster's namespaces.
+func (o *Cluster) completeNamespaces(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return o.namesOf(cmd, (*kube.Client).Namespaces)
+}
+
+// completeAccounts offers the service accounts as NAMESPACE/NAME.
+func (o *Cluster) completeAccounts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return o.namesOf(cmd, (*kube.Client).Accounts)
+}
+
+// namesOf asks the cluster, and gives what it answers soon.
+func (o *Cluster) namesOf(cmd *cobra.Command, list func(*kube.Client, context.Context) []string) ([]string, cobra.ShellCompDirective) {
+	const soon = time.Second
 	ctx, cancel := context.WithTimeout(cmd.Context(), soon)
 	defer cancel()
 	api, err := o.Connect()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return plainNames(api.Namespaces(ctx)), cobra.ShellCompDirectiveNoFileComp
+	return plainNames(list(api, ctx)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // plainNames are those that a shell can show: a line feed would be another value, and

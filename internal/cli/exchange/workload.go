@@ -54,6 +54,7 @@ func (o *Options) Register(cmd *cobra.Command, several bool) {
 	f.StringVar(&o.tokenFile, "token-file", "", "file of a service account token, in place of a cluster (default in a pod: $AZURE_FEDERATED_TOKEN_FILE)")
 	command.InGroup(f, command.Identity, "client-id", "tenant-id", "audience", "token-file")
 	o.cluster.Register(cmd)
+	o.cluster.CompleteNames(cmd)
 	o.Cloud.RegisterAuthority(cmd)
 }
 

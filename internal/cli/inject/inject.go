@@ -3,7 +3,6 @@ package inject
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -47,16 +46,15 @@ Exit code: 0 done, 1 failure; then nothing is printed.`,
 		RunE: func(c *cobra.Command, _ []string) error { return injectManifests(c.Context(), o, r) },
 	}
 	o.Register(c)
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	o.settings = settings.Register(fs)
-	c.Flags().AddGoFlagSet(fs)
-	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
+	o.settings = command.Settings(c)
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	command.Complete(c, "log-level", "info", "debug", "trace", "all")
 	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "make the proxy a native sidecar, as the webhook does on Kubernetes 1.32 and later")
 	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant ID of service accounts that are not in the input, with --client-id")
 	c.Flags().BoolVar(&o.fromCluster, "from-cluster", false, "read service accounts that are not in the input from the cluster")
 	o.cluster.Register(c)
+	o.cluster.CompleteNames(c)
 	return c
 }
 

@@ -40,6 +40,7 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.StringVarP(&o.namespace, "namespace", "n", "", "namespace to install into (default "+install.DefaultNamespace+", or where it is)")
 	fs.StringVar(&o.engine, "engine", "", "webhook, policy (admission policies in the API server, Kubernetes 1.36 and later) or auto: policy where the API server has it (default what is installed, else webhook)")
+	command.Complete(c, "engine", install.EngineWebhook, install.EnginePolicy, install.EngineAuto)
 	fs.StringVar(&o.tenantID, "tenant-id", "", "ID of your Microsoft Entra tenant (default $AZURE_TENANT_ID); the chart's azureTenantID")
 	fs.StringVar(&o.environment, "azure-env", "", "Azure cloud; the chart's azureEnvironment")
 	fs.StringVar(&o.registry, "image-registry", "", "registry that has azwi/webhook and azwi/proxy, such as registry.example.com/team (required, unless the values name it); the chart's global.imageRegistry")

@@ -3,7 +3,6 @@ package podidentity
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -59,10 +58,7 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 		RunE: func(c *cobra.Command, _ []string) error { return detect(c.Context(), o, r) },
 	}
 	o.cluster.Register(c)
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	o.settings = settings.Register(fs)
-	c.Flags().AddGoFlagSet(fs)
-	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
+	o.settings = command.Settings(c)
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace to look in")
 	c.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces, and write a folder for each")
 	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; created if it does not exist")
@@ -72,7 +68,7 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 	c.Flags().DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the service account tokens, from 1h to 24h")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of the identities, if it is not the webhook's")
 	command.Complete(c, "output", "text", "json", "yaml")
-	_ = c.RegisterFlagCompletionFunc("namespace", o.cluster.CompleteNamespaces) // an error is a flag that is not there
+	o.cluster.CompleteNames(c)
 	c.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	return c
 }

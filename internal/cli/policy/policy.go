@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 
@@ -43,11 +42,9 @@ type policyOptions struct {
 }
 
 func (o *policyOptions) register(c *cobra.Command) {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	o.settings = settings.Register(fs)
-	c.Flags().AddGoFlagSet(fs)
-	fs.VisitAll(func(f *flag.Flag) { command.InGroup(c.Flags(), command.Injection, f.Name) })
+	o.settings = command.Settings(c)
 	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	command.Complete(c, "log-level", "info", "debug", "trace", "all")
 	c.Flags().StringVar(&o.name, "name", policy.DefaultName, "name of the policies and bindings")
 	c.Flags().BoolVar(&o.labelledAccounts, "labelled-accounts", false, "inject only for service accounts with the label azure.workload.identity/use=true; faster in namespaces with hundreds of accounts")
 	c.Flags().StringVar(&o.namespaces, "namespace-selector", "", "label selector of the namespaces where the policies apply (default all)")

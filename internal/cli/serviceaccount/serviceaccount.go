@@ -64,14 +64,14 @@ type accountOptions struct {
 
 	principalName, principalID string
 	// account is NAME or NAMESPACE/NAME, in place of name and namespace.
-	account                    string
-	name, namespace            string
-	issuer, audience           string
-	expiration                 time.Duration
-	role, scope, assignment    string
-	location                   string
-	createManaged              bool
-	deleteManaged              bool
+	account                 string
+	name, namespace         string
+	issuer, audience        string
+	expiration              time.Duration
+	role, scope, assignment string
+	location                string
+	createManaged           bool
+	deleteManaged           bool
 
 	consent command.Consent
 
@@ -146,6 +146,11 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 		f.StringSliceVar(&o.skip, "skip-phases", nil, "phases to leave out")
 		f.BoolVar(&o.check, "check", true, "check permissions before anything is written")
 		command.InGroup(f, command.OtherFlags, "skip-phases", "check")
+		var names []string
+		for _, p := range phases() {
+			names = append(names, string(p.name))
+		}
+		command.Complete(cmd, "skip-phases", names...)
 		if !o.remove {
 			o.wait.Register(cmd)
 			command.InGroup(f, command.OtherFlags, "wait-timeout")
@@ -155,6 +160,7 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	command.OutputFlag(cmd, &o.output)
 	o.identity.Register(cmd)
 	o.cluster.Register(cmd)
+	o.cluster.CompleteNames(cmd)
 	o.azure.Register(cmd)
 	return cmd
 }
