@@ -621,6 +621,10 @@ func newFederationList(r *command.Env) *cobra.Command {
 				}
 			}
 			return f.Print(o.output, list, func() {
+				if len(list.Credentials) == 0 {
+					f.Out.Printf("no federated credentials; identities looked at: %d\n", len(f.targets))
+					return
+				}
 				f.Out.Table(func(row func(...string)) {
 					row("IDENTITY", "SERVICE ACCOUNT", "CLUSTER", "AUDIENCE", "BY", "NAME")
 					for _, l := range list.Credentials {
