@@ -38,14 +38,14 @@ func TestFederationWithAz(t *testing.T) {
 	text := azwi("import", "--managed-identity", id, "--application", app)
 	file := filepath.Join(t.TempDir(), "federation.yaml")
 	write(t, file, []byte(text))
-	if out := azwi("plan", "-f", file); !strings.HasPrefix(out, "0 to add, 0 to change, 0 to remove, 0 kept") {
+	if out := azwi("plan", "-f", file); !strings.HasPrefix(out, "nothing to change\n") {
 		t.Errorf("the plan of what az made:\n%s%s", out, text)
 	}
 
 	// One service account more on each.
 	text = strings.NewReplacer("- shop/orders\n", "- shop/orders\n      - shop/more\n", "- shop/billing\n", "- shop/billing\n      - shop/more\n").Replace(text)
 	write(t, file, []byte(text))
-	if out := azwi("apply", "-f", file); !strings.Contains(out, "2 of 2 changes made") {
+	if out := azwi("apply", "-f", file); !strings.Contains(out, "2 added") {
 		t.Errorf("apply: %s", out)
 	}
 	azLists := func(want ...string) {
@@ -73,9 +73,11 @@ func TestFederationWithAz(t *testing.T) {
 	}
 	azLists("first", "more")
 
-	// az's own stay when they are no longer wanted, ours go.
+	// az's own stay when they are no longer wanted; ours stay too, until they are pruned.
 	text = strings.NewReplacer("      - shop/more\n", "", "- shop/orders\n", "- shop/else\n", "- shop/billing\n", "- shop/else\n").Replace(text)
 	write(t, file, []byte(text))
 	azwi("apply", "-f", file)
+	azLists("else", "first", "more")
+	azwi("apply", "-f", file, "--prune", "--yes")
 	azLists("else", "first")
 }
