@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +86,7 @@ func TestInterrupted(t *testing.T) {
 func TestPlayground(t *testing.T) {
 	t.Parallel()
 	p := build(t)
-	folder := t.TempDir()
+	folder := filepath.Join(t.TempDir(), "playground")
 	cmd, tmp := p.command(t, "-playground", folder)
 	seen := &waitFor{text: "Ctrl-C ends everything", found: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = seen, os.Stderr
@@ -116,6 +117,9 @@ azwi token --service-account shop/billing --client-id `+clientID+` --resource ht
 	}
 	if err := cmd.Wait(); err != nil || !strings.Contains(seen.seen.String(), "The playground is closed") {
 		t.Errorf("%v\n%s", err, seen.seen.String())
+	}
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
 	}
 	leftNothing(t, tmp)
 }

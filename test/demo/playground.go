@@ -24,6 +24,12 @@ func (d *demo) playground(ctx context.Context, folder string) error {
 		}
 	}
 	env, err := d.writeEnv(folder)
+	// The folder itself goes only if nothing else is in it.
+	defer func() {
+		for _, name := range []string{"env", "kubectl", "."} {
+			_ = os.Remove(filepath.Join(folder, name)) // what is left says so itself
+		}
+	}()
 	if err != nil {
 		return err
 	}
