@@ -29,6 +29,21 @@ func (c Class) String() string {
 	}
 }
 
+// Retry tells people whether another try can succeed.
+func (c Class) Retry() string {
+	switch c {
+	case Replication:
+		return "may pass: a new credential needs some minutes to spread"
+	case Transient:
+		return "transient: it may pass by itself"
+	default:
+		return "permanent: another try does not help"
+	}
+}
+
+// AADSTSSource is the public page that lists the codes.
+const AADSTSSource = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
+
 // ClassOf judges an answer of Entra, Graph or Resource Manager by its AADSTS code, 0 if it
 // has none, or else by its HTTP status.
 func ClassOf(status, aadsts int) Class {
@@ -101,8 +116,7 @@ const (
 )
 
 // AADSTSCodes returns all that is known: what the reference lists for token requests with
-// client credentials; what only users meet is left out. Source:
-// https://learn.microsoft.com/entra/identity-platform/reference-error-codes and public
+// client credentials; what only users meet is left out. Source: AADSTSSource and public
 // issue threads; the classes are this project's judgement.
 func AADSTSCodes() []AADSTS {
 	return []AADSTS{

@@ -14,9 +14,15 @@ type AzureRefusal struct {
 	Advice string
 }
 
-// AzureRefusals returns all that is known. Source:
-// https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors,
-// https://learn.microsoft.com/graph/errors and public issue threads.
+// Source is the public page that has the codes.
+func (r AzureRefusal) Source() string {
+	if slices.Contains(r.Codes, "Authorization_RequestDenied") { // Graph's only one
+		return "https://learn.microsoft.com/graph/errors"
+	}
+	return "https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors"
+}
+
+// AzureRefusals returns all that is known. Source: that of each, and public issue threads.
 func AzureRefusals() []AzureRefusal {
 	return []AzureRefusal{
 		{[]string{"AuthorizationFailed", "LinkedAuthorizationFailed"}, 0, "the signed-in caller lacks a role at this scope: azwi permissions check says which would do; a role that was just granted takes some minutes"},
@@ -33,11 +39,14 @@ func AzureRefusals() []AzureRefusal {
 
 // AzureAdvice is one line that says what to do about a refusal; empty if nothing is
 // known.
-func AzureAdvice(status int, code string) string {
+func AzureAdvice(status int, code string) string { return ExplainAzure(status, code).Advice }
+
+// ExplainAzure returns what is known of a refusal; without advice if that is nothing.
+func ExplainAzure(status int, code string) AzureRefusal {
 	for _, r := range AzureRefusals() {
 		if slices.Contains(r.Codes, code) || len(r.Codes) == 0 && r.Status == status {
-			return r.Advice
+			return r
 		}
 	}
-	return ""
+	return AzureRefusal{}
 }

@@ -16,12 +16,6 @@ import (
 // maxText bounds what is read from standard input, in bytes.
 const maxText = 1 << 20
 
-const (
-	sourceOfAADSTS = "https://learn.microsoft.com/entra/identity-platform/reference-error-codes"
-	sourceOfAzure  = "https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/common-deployment-errors"
-	sourceOfGraph  = "https://learn.microsoft.com/graph/errors"
-)
-
 // A report is what explain prints; docs/schema/explain.json is made from it.
 type report struct {
 	// Explanations are in the order of the text.
@@ -39,6 +33,8 @@ type explanation struct {
 	Causes []finding.Cause `json:"causes,omitempty"`
 	// Source is a public page, or one of azwi's docs.
 	Source string `json:"source"`
+
+	words string // the class, for people
 }
 
 type options struct {
@@ -102,7 +98,7 @@ func show(r *command.Env, answer report) {
 		if i > 0 {
 			r.Out.Printf("\n")
 		}
-		r.Out.Printf("%s (%s)\n", e.Code, inWords(e.Class))
+		r.Out.Printf("%s (%s)\n", e.Code, e.words)
 		r.Out.Block("  ", "  ", e.Meaning)
 		for n, cause := range e.Causes {
 			if n == 0 {
@@ -115,31 +111,17 @@ func show(r *command.Env, answer report) {
 	}
 }
 
-// inWords says what a class means to somebody who wonders whether to try again.
-func inWords(class string) string {
-	switch class {
-	case finding.Permanent.String():
-		return "permanent: another try does not help"
-	case finding.Replication.String():
-		return "may pass: a new credential needs some minutes to spread"
-	case finding.Transient.String():
-		return "transient: it may pass by itself"
-	}
-	return class
-}
-
 func explain(p finding.Pasted) report {
 	answer := report{Explanations: []explanation{}}
 	for _, code := range p.AADSTS {
 		if known := finding.Explain(code); known.Advice != "" {
-			answer.Explanations = append(answer.Explanations, explanation{
-				Code: "AADSTS" + strconv.Itoa(code), Class: known.Class.String(), Meaning: p.Presented.Advice(code),
-				Causes: p.Presented.Causes(code), Source: sourceOfAADSTS,
-			})
+			e := aadsts(code, known)
+			e.Meaning, e.Causes = p.Presented.Advice(code), p.Presented.Causes(code)
+			answer.Explanations = append(answer.Explanations, e)
 		}
 	}
 	for _, code := range p.Azure {
-		answer.Explanations = append(answer.Explanations, azure(code, finding.AzureAdvice(0, code)))
+		answer.Explanations = append(answer.Explanations, azure(code, finding.ExplainAzure(0, code)))
 	}
 	for _, code := range p.Codes {
 		answer.Explanations = append(answer.Explanations, ours(code))
@@ -147,18 +129,22 @@ func explain(p finding.Pasted) report {
 	return answer
 }
 
-func azure(code, advice string) explanation {
-	source := sourceOfAzure
-	if strings.Contains(code, "_") {
-		source = sourceOfGraph
+func aadsts(code int, row finding.AADSTS) explanation {
+	return explanation{
+		Code: "AADSTS" + strconv.Itoa(code), Class: row.Class.String(), words: row.Class.Retry(), Meaning: row.Advice, Source: finding.AADSTSSource,
 	}
-	return explanation{Code: code, Class: finding.Permanent.String(), Meaning: advice, Source: source}
+}
+
+func azure(code string, row finding.AzureRefusal) explanation {
+	class := finding.Permanent
+	return explanation{Code: code, Class: class.String(), words: class.Retry(), Meaning: row.Advice, Source: row.Source()}
 }
 
 func ours(code finding.Code) explanation {
 	entry, _ := finding.Find(code)
+	severity := entry.Severity.String()
 	return explanation{
-		Code: string(code), Class: entry.Severity.String(), Meaning: entry.Title, Source: "docs/" + entry.Page + ", section " + string(code),
+		Code: string(code), Class: severity, words: severity, Meaning: entry.Title, Source: "docs/" + entry.Page + ", section " + string(code),
 	}
 }
 
@@ -167,14 +153,12 @@ func everything() report {
 	var all report
 	for _, row := range finding.AADSTSCodes() {
 		for _, code := range row.Codes {
-			all.Explanations = append(all.Explanations, explanation{
-				Code: "AADSTS" + strconv.Itoa(code), Class: row.Class.String(), Meaning: row.Advice, Source: sourceOfAADSTS,
-			})
+			all.Explanations = append(all.Explanations, aadsts(code, row))
 		}
 	}
 	for _, row := range finding.AzureRefusals() {
 		for _, code := range row.Codes {
-			all.Explanations = append(all.Explanations, azure(code, row.Advice))
+			all.Explanations = append(all.Explanations, azure(code, row))
 		}
 	}
 	for _, entry := range finding.Catalogue() {
