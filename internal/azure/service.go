@@ -15,7 +15,7 @@ import (
 	"azwi/internal/version"
 )
 
-// ServiceConfig says what a Service is, and who asks it.
+// ServiceConfig configures a Service.
 type ServiceConfig struct {
 	// Endpoint is its URL, for example https://graph.microsoft.com. Required.
 	Endpoint string

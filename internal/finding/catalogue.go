@@ -203,7 +203,7 @@ func Catalogue() []Entry {
 		{CodeDirectoryRole, Warning, "the caller has a directory role that azwi does not know", permissionPage},
 
 		{CodeAzMissing, Error, "az, which signs in to Azure, is not installed", permissionPage},
-		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in is no longer good", permissionPage},
+		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in has expired", permissionPage},
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
@@ -242,7 +242,7 @@ func Catalogue() []Entry {
 		{CodeClusterSignIn, Error, "the API server does not accept the user's sign-in", operationsPage},
 		{CodeClusterForbidden, Error, "the user lacks a right in the cluster", operationsPage},
 		{CodeClusterUnreachable, Error, "the API server does not answer", operationsPage},
-		{CodeNoCluster, Error, "there is no kubeconfig", operationsPage},
+		{CodeNoCluster, Error, "no kubeconfig was found", operationsPage},
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
 	}

@@ -99,7 +99,7 @@ func WrongTenant(got, want string) Finding {
 	return found(CodePodNotInjected, Subject{}, "a labelled pod was admitted with tenant %s instead of %s", quote(got), quote(want))
 }
 
-// Drift is an installation that somebody changed.
+// Drift reports objects that were changed after azwi installed them.
 func Drift(differences int) Finding {
 	return found(CodeDrift, Subject{}, "differences from what was installed: %d; run azwi upgrade to undo them", differences)
 }

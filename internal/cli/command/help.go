@@ -231,12 +231,11 @@ func groupOf(f *pflag.Flag) Group {
 // flagColumn is where what a flag means begins.
 const flagColumn = 30
 
-var details = regexp.MustCompile(`(; | \(|, such as |: ).*$`)
-
 func flagLines(f *pflag.Flag, brief bool) string {
 	kind, usage := pflag.UnquoteUsage(f)
 	if brief {
-		kind, usage = "", details.ReplaceAllString(usage, "")
+		// Without details and defaults.
+		kind, usage = "", regexp.MustCompile(`(; | \(|, such as |: ).*$`).ReplaceAllString(usage, "")
 	}
 	name := "      --" + f.Name
 	if f.Shorthand != "" {
@@ -302,7 +301,7 @@ func flagError(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w%s", err, help)
 }
 
-// UnknownCommand is the error on a name that is no command of c.
+// UnknownCommand reports a name that is not a subcommand of c, and suggests the nearest one.
 func UnknownCommand(c *cobra.Command, name string) error {
 	var known []string
 	for _, sub := range c.Commands() {

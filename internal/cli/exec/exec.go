@@ -54,7 +54,7 @@ Exit code: the command's own; 128 + signal; 126, 127 if it can't be started.`,
 	return cmd
 }
 
-// needsCommand shows the right form where there is no command.
+// needsCommand requires a command to run, and shows the right form if none is given.
 func needsCommand(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return nil
