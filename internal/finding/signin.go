@@ -31,6 +31,11 @@ func AzNoToken(why, tenant string) Finding {
 	return found(CodeAzSignedOut, Subject{}, "az gives no token: %s; sign in again: %s", strings.TrimSuffix(why, "."), login)
 }
 
+// EntraUnreachable is a token endpoint that does not answer.
+func EntraUnreachable() Finding {
+	return found(CodeAzureUnreachable, Subject{}, "Entra can't be reached: check the network, $HTTPS_PROXY, --azure-env and --authority-host")
+}
+
 // AzureUnreachable is a service of Azure that was never reached; host is as the request had
 // it, why what the network says.
 func AzureUnreachable(host, why string) Finding {

@@ -91,12 +91,3 @@ func (r *Removal) Do(ctx context.Context, report func(string)) error {
 	}
 	return nil
 }
-
-// Uninstall plans a removal and does it.
-func Uninstall(ctx context.Context, client *kube.Client, report func(string)) error {
-	r, err := PlanRemoval(ctx, client)
-	if err != nil {
-		return err
-	}
-	return r.Do(ctx, report)
-}

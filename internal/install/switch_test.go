@@ -35,7 +35,11 @@ func (f *fakeCluster) installed() bool {
 
 func (f *fakeCluster) uninstall() error {
 	f.serving = false
-	return Uninstall(f.t.Context(), f.client(), func(string) {})
+	removal, err := PlanRemoval(f.t.Context(), f.client())
+	if err != nil {
+		return err
+	}
+	return removal.Do(f.t.Context(), func(string) {})
 }
 
 // interrupted are the clusters that a switch of engines leaves behind if it ends at

@@ -56,7 +56,7 @@ func testTakeOver(t *testing.T, serverSide bool) {
 	if !errors.Is(err, finding.CodeInstalled) || !strings.Contains(err.Error(), "Helm's release wi in namespace "+h.namespace) || !strings.Contains(err.Error(), "--take-over") {
 		t.Fatalf("not refused well: %v", err)
 	}
-	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) || !strings.Contains(err.Error(), "helm uninstall wi -n "+h.namespace) {
+	if err := uninstall(t, config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) || !strings.Contains(err.Error(), "helm uninstall wi -n "+h.namespace) {
 		t.Fatalf("uninstall: not refused well: %v", err)
 	}
 
@@ -89,7 +89,7 @@ func testTakeOver(t *testing.T, serverSide bool) {
 	}
 
 	var removed []string
-	if err := install.Uninstall(t.Context(), config.Client, func(line string) { removed = append(removed, line) }); err != nil {
+	if err := uninstall(t, config.Client, func(line string) { removed = append(removed, line) }); err != nil {
 		t.Fatal(err)
 	}
 	if all := strings.Join(removed, "\n"); strings.Contains(all, "removed Namespace") || !strings.Contains(all, "removed Secret") {
@@ -123,7 +123,7 @@ func TestAddOn(t *testing.T) {
 			t.Errorf("not refused well: %v", err)
 		}
 	}
-	if err := install.Uninstall(t.Context(), config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) {
+	if err := uninstall(t, config.Client, func(string) {}); !errors.Is(err, finding.CodeNotInstalled) {
 		t.Errorf("uninstall: not refused well: %v", err)
 	}
 }
@@ -313,4 +313,14 @@ func withoutNamespace(text string) string {
 func isConflict(err error) bool {
 	var status *cluster.StatusError
 	return errors.As(err, &status) && status.Code == http.StatusConflict
+}
+
+// uninstall does what azwi uninstall --yes does.
+func uninstall(t *testing.T, client *kube.Client, report func(string)) error {
+	t.Helper()
+	removal, err := install.PlanRemoval(t.Context(), client)
+	if err != nil {
+		return err
+	}
+	return removal.Do(t.Context(), report)
 }

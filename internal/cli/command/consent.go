@@ -20,15 +20,6 @@ func (c *Consent) Register(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask before something is removed")
 }
 
-// AskIfPossible is Ask where upstream's command does not ask, and scripts without a
-// terminal go on as they did.
-func (c *Consent) AskIfPossible(ctx context.Context, r *Env, question string) error {
-	if !terminal.IsTerminal(r.In) {
-		return nil
-	}
-	return c.Ask(ctx, r, question)
-}
-
 // Ask fails unless the answer is yes. Without a terminal to ask, --yes is needed.
 func (c *Consent) Ask(ctx context.Context, r *Env, question string) error {
 	switch {

@@ -1,12 +1,16 @@
 package command
 
 import (
+	"errors"
 	"flag"
 
 	"github.com/spf13/cobra"
 
 	"azwi/contract"
+	"azwi/internal/loglevel"
+	"azwi/internal/pod/inject"
 	"azwi/internal/pod/settings"
+	"azwi/internal/version"
 )
 
 // Settings adds the flags of injection's settings, which are rarely given by hand.
@@ -24,4 +28,25 @@ func Settings(c *cobra.Command) settings.Flags {
 		}
 	}
 	return given
+}
+
+// InjectionFlags say how pods are injected: the settings, and the proxy's log level.
+type InjectionFlags struct {
+	settings settings.Flags
+	logLevel string
+}
+
+// Register adds the flags.
+func (f *InjectionFlags) Register(c *cobra.Command) {
+	f.settings = Settings(c)
+	c.Flags().StringVar(&f.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
+	Complete(c, "log-level", "info", "debug", "trace", "all")
+}
+
+// Read checks the flags and the environment together.
+func (f *InjectionFlags) Read(getenv func(string) string) (inject.Settings, error) {
+	_, badLevel := loglevel.Parse(f.logLevel)
+	s, err := f.settings.Settings(getenv, version.Image(contract.ProxyImageName))
+	s.Proxy.LogLevel = f.logLevel
+	return s, errors.Join(badLevel, err)
 }

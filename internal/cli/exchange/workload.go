@@ -259,7 +259,7 @@ func TokenAdvice(err error, w Workload, assertion string) error {
 		if _, hopeless := errors.AsType[*command.CodedError](err); hopeless || errors.Is(err, propagation.ErrAsk) || errors.Is(err, context.Canceled) {
 			return err
 		}
-		return fmt.Errorf("%w\nEntra can't be reached: check the network, $HTTPS_PROXY, --azure-env and --authority-host", err)
+		return fmt.Errorf("%w\n%w", err, finding.EntraUnreachable().Err(nil))
 	}
 	text := []string{}
 	if advice := answer.Advice(); advice != "" {

@@ -12,18 +12,14 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
 	"azwi/internal/cli/manifests"
-	"azwi/internal/loglevel"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/injector"
-	"azwi/internal/pod/settings"
-	"azwi/internal/version"
 )
 
 // injectOptions are the flags of azwi inject.
 type injectOptions struct {
 	manifests.Options
-	settings      settings.Flags
-	logLevel      string
+	injection     command.InjectionFlags
 	nativeSidecar bool
 	clientID      string
 	tenantID      string
@@ -46,9 +42,7 @@ Exit code: 0 done, 1 failure; then nothing is printed.`,
 		RunE: func(c *cobra.Command, _ []string) error { return injectManifests(c.Context(), o, r) },
 	}
 	o.Register(c)
-	o.settings = command.Settings(c)
-	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
-	command.Complete(c, "log-level", "info", "debug", "trace", "all")
+	o.injection.Register(c)
 	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "make the proxy a native sidecar, as the webhook does on Kubernetes 1.32 and later")
 	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant ID of service accounts that are not in the input, with --client-id")
@@ -90,14 +84,10 @@ func injectManifests(ctx context.Context, o injectOptions, r *command.Env) error
 func (o *injectOptions) config(getenv func(string) string) (injector.Config, error) {
 	c := injector.Config{Namespace: o.Namespace}
 	var mistakes []error
-	if _, err := loglevel.Parse(o.logLevel); err != nil {
-		mistakes = append(mistakes, err)
-	}
 	var err error
-	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
+	if c.Settings, err = o.injection.Read(getenv); err != nil {
 		mistakes = append(mistakes, err)
 	}
-	c.Settings.Proxy.LogLevel = o.logLevel
 	c.Settings.Proxy.NativeSidecar = o.nativeSidecar
 	cluster := o.fromCluster || o.cluster.Kubeconfig != "" || o.cluster.Context != ""
 	switch {

@@ -3,14 +3,11 @@ package installation
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
@@ -40,24 +37,8 @@ Exit code: 0 all is well, 2 something is wrong, 3 parts are unknown, 1 failure.`
 }
 
 func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output string) error {
-	write, ok := map[string]func(io.Writer, *install.Status) error{
-		"text": func(_ io.Writer, s *install.Status) error { return statusText(r.Out, s) },
-		"json": func(w io.Writer, s *install.Status) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", "  ")
-			return e.Encode(s)
-		},
-		"yaml": func(w io.Writer, s *install.Status) error {
-			text, err := yaml.Marshal(s)
-			if err != nil {
-				return err
-			}
-			_, err = w.Write(text)
-			return err
-		},
-	}[output]
-	if !ok {
-		return command.CheckOutput(output)
+	if err := command.CheckOutput(output); err != nil {
+		return err
 	}
 	client, err := cluster.Connect()
 	if err != nil {
@@ -70,7 +51,7 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 	if status == nil {
 		return command.Exit(command.ExitDifferent, finding.NothingInstalled().Err(nil))
 	}
-	if err := write(r.Data, status); err != nil {
+	if err := r.Print(output, status, func() { printStatus(r.Out, status) }); err != nil {
 		return err
 	}
 	if n := len(status.Problems); n > 0 {
@@ -82,7 +63,7 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 	return nil
 }
 
-func statusText(w *terminal.Writer, s *install.Status) error {
+func printStatus(w *terminal.Writer, s *install.Status) {
 	line := func(name, format string, args ...any) {
 		w.Printf("%-14s %s\n", name, fmt.Sprintf(format, args...))
 	}
@@ -118,5 +99,4 @@ func statusText(w *terminal.Writer, s *install.Status) error {
 	for _, p := range s.Problems {
 		line("PROBLEM", "%s", p.Text())
 	}
-	return w.Err()
 }

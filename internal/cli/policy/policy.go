@@ -14,11 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"azwi/contract"
 	"azwi/internal/kube"
-	"azwi/internal/loglevel"
 	"azwi/internal/pod/policy"
-	"azwi/internal/pod/settings"
 	"azwi/internal/version"
 )
 
@@ -34,17 +31,14 @@ func New(r *command.Env) *cobra.Command {
 
 // policyOptions are the flags of all commands on policies.
 type policyOptions struct {
-	settings         settings.Flags
-	logLevel         string
+	injection        command.InjectionFlags
 	name             string
 	labelledAccounts bool
 	namespaces       string
 }
 
 func (o *policyOptions) register(c *cobra.Command) {
-	o.settings = command.Settings(c)
-	c.Flags().StringVar(&o.logLevel, "log-level", "info", "log level of the proxy sidecar: info, debug, trace or all")
-	command.Complete(c, "log-level", "info", "debug", "trace", "all")
+	o.injection.Register(c)
 	c.Flags().StringVar(&o.name, "name", policy.DefaultName, "name of the policies and bindings")
 	c.Flags().BoolVar(&o.labelledAccounts, "labelled-accounts", false, "inject only for service accounts with the label azure.workload.identity/use=true; faster in namespaces with hundreds of accounts")
 	c.Flags().StringVar(&o.namespaces, "namespace-selector", "", "label selector of the namespaces where the policies apply (default all)")
@@ -53,14 +47,10 @@ func (o *policyOptions) register(c *cobra.Command) {
 func (o *policyOptions) config(getenv func(string) string) (policy.Config, error) {
 	c := policy.Config{Name: o.name, LabelledAccounts: o.labelledAccounts, Version: version.String()}
 	var mistakes []error
-	if _, err := loglevel.Parse(o.logLevel); err != nil {
-		mistakes = append(mistakes, err)
-	}
 	var err error
-	if c.Settings, err = o.settings.Settings(getenv, version.Image(contract.ProxyImageName)); err != nil {
+	if c.Settings, err = o.injection.Read(getenv); err != nil {
 		mistakes = append(mistakes, err)
 	}
-	c.Settings.Proxy.LogLevel = o.logLevel
 	// Every API server with these policies, and every kubelet that it supports,
 	// knows native sidecars.
 	c.Settings.Proxy.NativeSidecar = true

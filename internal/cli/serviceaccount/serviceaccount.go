@@ -377,7 +377,8 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 	return waitForTokens(ctx, r, o, clients.Cluster, seen, result, session)
 }
 
-// ask shows what will be deleted, and asks on a terminal.
+// ask shows what will be deleted, and asks on a terminal. Without one upstream's command
+// does not ask either, and scripts go on as they did.
 func (o *accountOptions) ask(ctx context.Context, r *command.Env, plan provision.Plan) error {
 	n := 0
 	for _, step := range plan.Steps {
@@ -393,7 +394,7 @@ func (o *accountOptions) ask(ctx context.Context, r *command.Env, plan provision
 			printStep(r, step, true)
 		}
 	}
-	return o.consent.AskIfPossible(ctx, r, fmt.Sprintf("Delete %s? Pods of the service account get no new tokens.", command.Number(n, "object")))
+	return o.consent.Ask(ctx, r, fmt.Sprintf("Delete %s? Pods of the service account get no new tokens.", command.Number(n, "object")))
 }
 
 func printStep(r *command.Env, s provision.Step, dryRun bool) {

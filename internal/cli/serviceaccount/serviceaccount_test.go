@@ -97,3 +97,20 @@ func TestMistakesOfFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestScriptsAreNotAsked: without a terminal, delete goes on as upstream's does.
+func TestScriptsAreNotAsked(t *testing.T) {
+	t.Parallel()
+	var out, said strings.Builder
+	env := command.New(command.Streams{In: strings.NewReader("n\n"), Out: &out, Err: &said}, func(string) string { return "" })
+	plan := provision.Request{Remove: true, Phases: []provision.Phase{provision.PhaseAccount}}.Plan(provision.Seen{Account: true})
+	if len(plan.Steps) != 1 || plan.Steps[0].Outcome != provision.Deleted {
+		t.Fatalf("%+v", plan.Steps)
+	}
+	if err := (&accountOptions{remove: true, output: "text"}).ask(t.Context(), env, plan); err != nil {
+		t.Error(err)
+	}
+	if out.String()+said.String() != "" {
+		t.Errorf("said %q, %q", out.String(), said.String())
+	}
+}

@@ -44,7 +44,7 @@ func (c *Client) Apply(ctx context.Context, plan Plan, done func(Change, error))
 		return nil
 	})
 	if err != nil && ctx.Err() != nil {
-		return &Interrupted{Made: made, Of: len(plan.Changes), cause: err}
+		return NewInterrupted(made, len(plan.Changes), "changes are made", err)
 	}
 	return err
 }
@@ -59,14 +59,20 @@ func (c *Client) do(ctx context.Context, change Change) error {
 	return c.Put(ctx, change.target, change.credential)
 }
 
-// Interrupted says how far Apply came before its context ended.
+// Interrupted says how far Apply, or provision's, came before its context ended.
 type Interrupted struct {
 	Made, Of int
+	done     string
 	cause    error
 }
 
+// NewInterrupted says that made of so many are done, in words such as "changes are made".
+func NewInterrupted(made, of int, done string, cause error) *Interrupted {
+	return &Interrupted{made, of, done, cause}
+}
+
 func (e *Interrupted) Error() string {
-	return fmt.Sprintf("interrupted: %d of %d changes are made; run the same command again for the rest", e.Made, e.Of)
+	return fmt.Sprintf("interrupted: %d of %d %s; run the same command again for the rest", e.Made, e.Of, e.done)
 }
 
 // Interrupted marks an error that says how to go on.

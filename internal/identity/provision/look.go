@@ -176,13 +176,15 @@ func (c Clients) lookForAccount(ctx context.Context, r Request, s *Seen) (err er
 		account.ClientID = newClientID
 	}
 	if account.TenantID == "" && s.Found {
-		return errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+		return errNoTenant
 	}
 	var created bool
 	created, s.Changes, err = Ensure(ctx, c.Cluster, account, true)
 	s.Account = !created
 	return adviseNamespace(err, r.Namespace)
 }
+
+var errNoTenant = errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
 
 func adviseNamespace(err error, namespace string) error {
 	if kube.IsNotFound(err) {

@@ -95,16 +95,19 @@ func (r Request) identityStep(s Seen) Step {
 }
 
 func (r Request) accountStep(s Seen) Step {
-	step := Step{
-		Phase: PhaseAccount, What: r.Namespace + "/" + r.Account, Changes: s.Changes, Outcome: outcome(s.Account, r.Remove), do: (*run).ensureAccount,
-	}
-	switch {
-	case r.Remove:
-		step.do = (*run).deleteAccount
-	case step.Outcome == Unchanged && len(s.Changes) > 0:
-		step.Outcome = Updated
+	step := Step{Phase: PhaseAccount, What: r.Namespace + "/" + r.Account, Outcome: outcome(s.Account, true), do: (*run).deleteAccount}
+	if !r.Remove {
+		step.Changes, step.Outcome, step.do = s.Changes, accountOutcome(s.Account, s.Changes), (*run).ensureAccount
 	}
 	return step
+}
+
+// accountOutcome is that of ensuring a service account.
+func accountOutcome(exists bool, changes []Change) Outcome {
+	if exists && len(changes) > 0 {
+		return Updated
+	}
+	return outcome(exists, false)
 }
 
 func (r Request) credentialStep(s Seen) Step {

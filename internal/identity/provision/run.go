@@ -2,10 +2,10 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"azwi/internal/azure/arm"
+	"azwi/internal/identity/federation"
 )
 
 // A Result is what a run leaves behind.
@@ -41,7 +41,7 @@ func (c Clients) Apply(ctx context.Context, p Plan, done func(Step)) (Result, er
 		if err := step.do(x, ctx, &step); err != nil {
 			failure = fmt.Errorf("phase %s: %w", step.Phase, err)
 			if ctx.Err() != nil {
-				failure = &Interrupted{Made: made, Of: len(p.Steps), cause: err}
+				failure = federation.NewInterrupted(made, len(p.Steps), "steps are done", err)
 			}
 			break
 		}
@@ -50,22 +50,6 @@ func (c Clients) Apply(ctx context.Context, p Plan, done func(Step)) (Result, er
 	}
 	return Result{Identity: x.identity, Fresh: x.fresh, TenantID: x.request.account(x.identity).TenantID}, failure
 }
-
-// Interrupted says how far Apply came before its context ended.
-type Interrupted struct {
-	Made, Of int
-	cause    error
-}
-
-func (e *Interrupted) Error() string {
-	return fmt.Sprintf("interrupted: %d of %d steps are done; run the same command again for the rest", e.Made, e.Of)
-}
-
-// Interrupted marks an error that says how to go on.
-func (e *Interrupted) Interrupted() {}
-
-// Unwrap returns why.
-func (e *Interrupted) Unwrap() error { return e.cause }
 
 func (x *run) ensureIdentity(ctx context.Context, s *Step) (err error) {
 	if x.seen.Found {
@@ -94,13 +78,10 @@ func (x *run) ensurePrincipal(ctx context.Context, s *Step) error {
 func (x *run) ensureAccount(ctx context.Context, s *Step) error {
 	account := x.request.account(x.identity)
 	if account.TenantID == "" {
-		return errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+		return errNoTenant
 	}
 	created, changes, err := Ensure(ctx, x.Cluster, account, false)
-	s.Changes, s.Outcome = changes, outcome(!created, false)
-	if !created && len(changes) > 0 {
-		s.Outcome = Updated
-	}
+	s.Changes, s.Outcome = changes, accountOutcome(!created, changes)
 	return adviseNamespace(err, account.Namespace)
 }
 
