@@ -98,7 +98,7 @@ func TestPlayground(t *testing.T) {
 	case <-t.Context().Done():
 	}
 	shell := exec.CommandContext(t.Context(), "sh", "-ec", `. "$1"
-azwi serviceaccount create --auth-method client_secret --service-account-namespace shop --service-account-name orders \
+azwi serviceaccount create --service-account shop/orders \
   --managed-identity orders --resource-group shop --wait=false
 azwi token --service-account shop/orders --resource https://vault.azure.net --decode
 kubectl -n shop run try --image=busybox --labels=azure.workload.identity/use=true \

@@ -39,7 +39,7 @@ Ready in %.1[1]f s. In another terminal:
   . %[2]s
 
   # 1. Let service account %[3]s/%[4]s use the managed identity %[5]s, and wait until tokens are issued.
-  azwi serviceaccount create --auth-method client_secret --service-account-namespace %[3]s --service-account-name %[4]s --managed-identity %[5]s --resource-group %[6]s
+  azwi serviceaccount create --service-account %[3]s/%[4]s --managed-identity %[5]s --resource-group %[6]s
   # 2. The token that its pods get.
   azwi token --service-account %[3]s/%[4]s --resource https://vault.azure.net --decode
   # 3. What the webhook adds to a pod (dry run).
