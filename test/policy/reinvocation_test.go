@@ -3,6 +3,7 @@ package policy_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -78,8 +79,31 @@ func TestReinvocation(t *testing.T) {
 	}
 }
 
-// mutateByPolicy changes the namespace's pods by a mutating policy, which comes after
-// ours by its name. It is in force once a pod of the account orders shows the sign.
+// waitDenied creates a pod of the account orders, which somebody turns into payments,
+// until it is denied. Kubernetes runs mutating policies in no fixed order and draws a new
+// one whenever a policy changes, so each further try changes one. A pod that is created
+// was changed before injection, and has the identity of the account that it runs as.
+func waitDenied(t *testing.T, c *cluster.Cluster, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		got, err := createPod(ctx, c, namespace, "orders")
+		want := `was set for service account "orders", but the pod runs as "payments"`
+		switch {
+		case err != nil && strings.Contains(err.Error(), want):
+			return
+		case err != nil || ctx.Err() != nil:
+			t.Fatalf("got identity %q and %v, want a denial with %s", got, err, want)
+		case got != guid(1):
+			t.Fatalf("the pod runs as payments, but has the identity %q, want %q", got, guid(1))
+		}
+		mutateByPolicy(t, c, "again-"+strings.ToLower(rand.Text()[:8])+"-"+namespace, namespace, `true ? [] : [JSONPatch{op: "test", path: "", value: {}}]`, `"payments"`)
+	}
+}
+
+// mutateByPolicy changes the namespace's pods by a mutating policy. It is in force once a
+// pod of the account orders shows the sign.
 func mutateByPolicy(t *testing.T, c *cluster.Cluster, name, namespace, expression, sign string) {
 	t.Helper()
 	const path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpol"
@@ -190,10 +214,7 @@ func TestAccountChanged(t *testing.T) {
 				waitIdentity(t, c, namespace, account, guid(i))
 			}
 			tt.change(t, namespace)
-			_, err := createPod(t.Context(), c, namespace, "orders")
-			if want := `was set for service account "orders", but the pod runs as "payments"`; err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want a denial with %s", err, want)
-			}
+			waitDenied(t, c, namespace)
 			if _, err := createPod(t.Context(), c, namespace, "payments"); err != nil {
 				t.Errorf("a pod whose account stays: %v", err)
 			}
