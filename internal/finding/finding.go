@@ -15,6 +15,7 @@ type Finding struct {
 	code    Code
 	text    string
 	subject Subject
+	command string
 }
 
 // A Subject is what a finding is about, for those who show where it is written. What
@@ -36,6 +37,16 @@ func (f Finding) Text() string { return f.text }
 // Subject returns what it is about.
 func (f Finding) Subject() Subject { return f.subject }
 
+// Command mends it, complete for a shell; empty where no single command does. Words from
+// outside in it are quoted.
+func (f Finding) Command() string { return f.command }
+
+// mend adds the command that mends it.
+func (f Finding) mend(words ...string) Finding {
+	f.command = shell(words...)
+	return f
+}
+
 // Severity is what the catalogue says of its code.
 func (f Finding) Severity() Severity { return f.code.Severity() }
 
@@ -48,7 +59,8 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 		Code     Code     `json:"code"`
 		Severity Severity `json:"severity"`
 		Text     string   `json:"text"`
-	}{f.code, f.Severity(), f.text})
+		Command  string   `json:"command,omitempty"`
+	}{f.code, f.Severity(), f.text, f.command})
 }
 
 func (f Finding) String() string { return string(f.code) + ": " + f.text }
@@ -123,5 +135,5 @@ func quote(value string) string {
 
 // found makes a finding; its format is one of this package's.
 func found(code Code, subject Subject, format string, args ...any) Finding {
-	return Finding{code, fmt.Sprintf(format, args...), subject}
+	return Finding{code: code, text: fmt.Sprintf(format, args...), subject: subject}
 }

@@ -96,7 +96,7 @@ func KustomizationLabels() Finding {
 
 // KustomizationKey is a misplaced key in a Kustomization.
 func KustomizationKey(misplaced Finding) Finding {
-	return Finding{CodeKustomization, misplaced.text, misplaced.subject}
+	return Finding{CodeKustomization, misplaced.text, misplaced.subject, ""}
 }
 
 // TenantID is a tenant that is neither a GUID nor a domain.
