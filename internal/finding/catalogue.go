@@ -121,6 +121,38 @@ const (
 	CodeNamespaceMissing   Code = "namespace-missing"
 )
 
+// Codes of what doctor sees on the way from a pod to its token.
+const (
+	CodePodWithoutIdentity Code = "pod-without-identity"
+	CodeStaleIdentity      Code = "stale-identity"
+	CodeNamespaceExcluded  Code = "namespace-excluded"
+	CodePodExcluded        Code = "pod-excluded"
+	CodeTwoInstallations   Code = "two-installations"
+	CodeContainerSkipped   Code = "container-skipped"
+	CodeOtherClientID      Code = "other-client-id"
+	CodeOwnAuthority       Code = "own-authority"
+	CodeIssuerUnreachable  Code = "issuer-unreachable"
+	CodeIssuerRedirected   Code = "issuer-redirected"
+	CodeIssuerNotServed    Code = "issuer-not-served"
+	CodeIssuerNotHTTPS     Code = "issuer-not-https"
+	CodeIssuerNamesOther   Code = "issuer-names-other"
+	CodeIssuerKeyMissing   Code = "issuer-key-missing"
+	CodeIdentityMissing    Code = "identity-missing"
+	CodeObjectID           Code = "client-id-is-object-id"
+	CodeOtherTenant        Code = "other-tenant"
+	CodePrincipalMissing   Code = "service-principal-missing"
+	CodeCredentialMissing  Code = "credential-missing"
+	CodeCredentialSubject  Code = "credential-subject"
+	CodeCredentialIssuer   Code = "credential-issuer"
+	CodeCredentialAudience Code = "credential-audience"
+	CodeCredentialsFull    Code = "credentials-full"
+	CodeCredentialSpreads  Code = "credential-spreads"
+	CodeExchangeRefused    Code = "exchange-refused"
+	CodeRoleMissing        Code = "role-missing"
+	CodeProxyNotReady      Code = "proxy-not-ready"
+	CodeSeenInPod          Code = "seen-in-pod"
+)
+
 // An Entry is what the catalogue says of a code.
 type Entry struct {
 	Code     Code
@@ -136,6 +168,7 @@ const (
 	webhookPage    = "webhook.md"
 	permissionPage = "serviceaccount.md"
 	operationsPage = "operations.md"
+	doctorPage     = "doctor.md"
 )
 
 // Catalogue returns all entries, in the order of docs/lint.md.
@@ -245,6 +278,35 @@ func Catalogue() []Entry {
 		{CodeNoCluster, Error, "no kubeconfig was found", operationsPage},
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
+
+		{CodePodWithoutIdentity, Error, "the pod has the label but was not injected", doctorPage},
+		{CodeStaleIdentity, Error, "the pod has an identity that its service account no longer names", doctorPage},
+		{CodeNamespaceExcluded, Error, "the installation's selector leaves the namespace out", doctorPage},
+		{CodePodExcluded, Error, "the installation leaves the pod out", doctorPage},
+		{CodeTwoInstallations, Error, "more than one installation injects pods", doctorPage},
+		{CodeContainerSkipped, Warning, "a container asked to be left out of injection", doctorPage},
+		{CodeOtherClientID, Warning, "a container names an identity of its own", doctorPage},
+		{CodeOwnAuthority, Error, "a container names a token service of its own", doctorPage},
+		{CodeIssuerUnreachable, Error, "the issuer's documents can't be fetched from here", doctorPage},
+		{CodeIssuerRedirected, Error, "the issuer's documents are behind a redirect", doctorPage},
+		{CodeIssuerNotServed, Error, "the issuer does not publish its documents", doctorPage},
+		{CodeIssuerNotHTTPS, Error, "an issuer's document is not at an https URL", doctorPage},
+		{CodeIssuerNamesOther, Error, "the discovery document names another issuer", doctorPage},
+		{CodeIssuerKeyMissing, Error, "the issuer does not publish the key that signs the tokens", doctorPage},
+		{CodeIdentityMissing, Error, "no identity has the client ID", doctorPage},
+		{CodeObjectID, Error, "the client ID is an object ID", doctorPage},
+		{CodeOtherTenant, Error, "the service account names another tenant than the identity's", doctorPage},
+		{CodePrincipalMissing, Error, "the application has no service principal", doctorPage},
+		{CodeCredentialMissing, Error, "the identity has no federated credential for the service account", doctorPage},
+		{CodeCredentialSubject, Error, "the federated credential has another subject than the token", doctorPage},
+		{CodeCredentialIssuer, Error, "the federated credential has another issuer than the token", doctorPage},
+		{CodeCredentialAudience, Error, "the federated credential has another audience than the token", doctorPage},
+		{CodeCredentialsFull, Error, "the identity has no room for another federated credential", doctorPage},
+		{CodeCredentialSpreads, Warning, "the federated credential has not spread through Entra yet", doctorPage},
+		{CodeExchangeRefused, Error, "Entra refuses the token", doctorPage},
+		{CodeRoleMissing, Warning, "the identity has no role at the scope", doctorPage},
+		{CodeProxyNotReady, Error, "the proxy in a pod does not serve", doctorPage},
+		{CodeSeenInPod, Warning, "a pod or its events show an error code of Entra", doctorPage},
 	}
 }
 

@@ -8,30 +8,29 @@ import (
 )
 
 // Difference points at what distinguishes two texts that should be equal byte for byte:
-// the one that a federated credential has, and the one that the token presents. Empty if
-// they are equal.
-func Difference(credential, token string) string {
-	folded := strings.EqualFold(credential, token)
+// the one that stands somewhere, such as "the credential", and the one that the token
+// presents. Empty if they are equal.
+func Difference(somewhere, text, token string) string {
 	switch {
-	case credential == token:
+	case text == token:
 		return ""
-	case credential == token+"/":
-		return "the credential ends in a slash, and the token does not"
-	case credential+"/" == token:
-		return "the token ends in a slash, and the credential does not"
-	case strings.TrimSpace(credential) == token:
-		return "the credential begins or ends with a space or a line break"
-	case unusual(credential) != "":
-		return "the credential has " + unusual(credential)
-	case strings.Replace(credential, "http://", "https://", 1) == token:
-		return "the credential begins with http, and the token with https"
-	case swapped(credential, token):
-		return "the credential has the namespace and the name of the service account in the wrong order"
-	case folded:
-		return fmt.Sprintf("upper and lower case differ at character %d", differsAt(credential, token))
+	case text == token+"/":
+		return somewhere + " ends in a slash, and the token does not"
+	case text+"/" == token:
+		return "the token ends in a slash, and " + somewhere + " does not"
+	case strings.TrimSpace(text) == token:
+		return somewhere + " begins or ends with a space or a line break"
+	case unusual(text) != "":
+		return somewhere + " has " + unusual(text)
+	case strings.Replace(text, "http://", "https://", 1) == token:
+		return somewhere + " begins with http, and the token with https"
+	case swapped(text, token):
+		return somewhere + " has the namespace and the name of the service account in the wrong order"
+	case strings.EqualFold(text, token):
+		return fmt.Sprintf("upper and lower case differ at character %d", differsAt(text, token))
 	}
-	at := differsAt(credential, token)
-	return fmt.Sprintf("they differ at character %d: %s in the credential, %s in the token", at, rest(credential, at), rest(token, at))
+	at := differsAt(text, token)
+	return fmt.Sprintf("they differ at character %d: %s in %s, %s in the token", at, rest(text, at), somewhere, rest(token, at))
 }
 
 // differsAt is the first character that differs, counted from 1.

@@ -26,7 +26,7 @@ func TestDifference(t *testing.T) {
 		{"", subject, `nothing in the credential`},
 		{"\xff", "a", "not text at character 1"},
 	} {
-		if got := finding.Difference(tt.credential, tt.token); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
+		if got := finding.Difference("the credential", tt.credential, tt.token); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%q and %q: %q, want %q", tt.credential, tt.token, got, tt.want)
 		}
 	}
@@ -37,7 +37,7 @@ func TestDifference(t *testing.T) {
 func FuzzDifference(f *testing.F) {
 	f.Add("system:serviceaccount:shop:orders", "system:serviceaccount:orders:shop")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		got := finding.Difference(a, b)
+		got := finding.Difference("it", a, b)
 		if (got == "") != (a == b) || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("%q and %q: %q", a, b, got)
 		}

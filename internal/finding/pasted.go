@@ -77,6 +77,16 @@ type Cause struct {
 	Check string `json:"check"`
 }
 
+// AboutIssuer reports whether an AADSTS code says that the token can't be verified by what
+// its issuer publishes.
+func AboutIssuer(code int) bool {
+	return slices.Contains([]int{AADSTSIssuerUnreachable, AADSTSIssuerKeys, 7000272, 501661, 90061, AADSTSSignature}, code)
+}
+
+// AboutCredential reports whether an AADSTS code says that no federated credential fits the
+// token.
+func AboutCredential(code int) bool { return missing(code) != "" || code == AADSTSSubjectCase }
+
 // Causes lists the usual causes of an AADSTS code in the order in which to check them,
 // the most frequent first; none where Explain says it all.
 func (p Presented) Causes(code int) []Cause {
@@ -107,7 +117,7 @@ func (p Presented) Causes(code int) []Cause {
 			{"the application keeps the service account's token instead of reading the file again for each exchange", "restart the pod: if that helps for an hour, this is it"},
 			{"the node's clock is wrong", "compare date on the node with the time in the error"},
 		}
-	case code == AADSTSIssuerUnreachable || code == AADSTSIssuerKeys || code == 7000272 || code == 501661 || code == 90061 || code == AADSTSSignature:
+	case AboutIssuer(code):
 		return []Cause{
 			{"the signing key was rotated, and the published JWKS still has the old one", "compare kid in: " + claims + ", with the keys at jwks_uri"},
 			{"the discovery document is not public: a private address, a login page, a redirect, or a certificate that is not trusted", "curl -v ISSUER/.well-known/openid-configuration from outside your network"},

@@ -10,6 +10,7 @@ import (
 	"azwi/contract"
 	"azwi/internal/finding"
 	"azwi/internal/kube"
+	"azwi/internal/pod/workload"
 )
 
 // probeAccount is the service account of the pods that are created without being
@@ -29,25 +30,6 @@ func newProbeAccount(namespace string) Object {
 }
 
 const probeClientID = "00000000-0000-0000-0000-000000000000"
-
-// A podSpec is what tells whether a pod was injected.
-type podSpec struct {
-	InitContainers, Containers []struct {
-		Name string
-		Env  []struct{ Name, Value string }
-	}
-}
-
-func (p podSpec) env(name string) string {
-	for _, c := range append(p.Containers, p.InitContainers...) {
-		for _, e := range c.Env {
-			if e.Name == name {
-				return e.Value
-			}
-		}
-	}
-	return ""
-}
 
 // probe has the API server admit a labelled pod, without keeping it, which may be a
 // trial pod. It returns the tenant that was injected; empty if the pod was not changed.
@@ -71,17 +53,17 @@ func (c *cluster) probe(ctx context.Context, namespace, account string, trial bo
 			}},
 		},
 	}
-	var created struct{ Spec podSpec }
+	var created struct{ Spec workload.PodSpec }
 	_, err = c.Do(ctx, kube.Request{
 		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, DryRun: true, Body: pod,
 	}, &created)
 	if err != nil {
 		return "", err
 	}
-	if created.Spec.env(contract.EnvFederatedTokenFile) == "" {
+	if created.Spec.Env(contract.EnvFederatedTokenFile) == "" {
 		return "", nil
 	}
-	return created.Spec.env(contract.EnvTenantID), nil
+	return created.Spec.Env(contract.EnvTenantID), nil
 }
 
 // poll asks again and again until done, another run has taken over, or ctx ends.

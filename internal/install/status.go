@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"azwi/internal/finding"
 	"azwi/internal/kube"
 	"azwi/internal/pod/policy"
+	"azwi/internal/pod/workload"
 )
 
 // Status is how an installation is.
@@ -96,6 +96,29 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 	if err != nil {
 		return nil, err
 	}
+	s, found, err := c.serving(ctx, now)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	c.injectionStatus(ctx, found, s)
+	c.driftStatus(ctx, found, s, version)
+	c.podStatus(ctx, s)
+	return s, nil
+}
+
+// ReadServing is ReadStatus without what takes long or tries pods: injection, drift and
+// the pods without identity.
+func ReadServing(ctx context.Context, client *kube.Client, now time.Time) (*Status, error) {
+	c, err := connect(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := c.serving(ctx, now)
+	return s, err
+}
+
+// serving is who injects, and how it is. Nil: nothing is installed.
+func (c *cluster) serving(ctx context.Context, now time.Time) (*Status, *Installation, error) {
 	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}}
 	found, err := c.discover(ctx)
 	if kube.IsForbidden(err) {
@@ -103,7 +126,7 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 		found, err = c.discoverDeployment(ctx)
 	}
 	if err != nil || found == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.Owner, s.Namespace, s.Release, s.Engine = found.Owner, found.Namespace, found.Release, found.Engine
 	if r := found.record; r != nil {
@@ -115,10 +138,7 @@ func ReadStatus(ctx context.Context, client *kube.Client, version string, now ti
 	if found.Engine == EngineWebhook {
 		c.webhookStatus(ctx, found, s, now)
 	}
-	c.injectionStatus(ctx, found, s)
-	c.driftStatus(ctx, found, s, version)
-	c.podStatus(ctx, s)
-	return s, nil
+	return s, found, nil
 }
 
 // discoverDeployment is discover for those who may not read how the API server asks
@@ -299,16 +319,8 @@ func (c *cluster) injectionStatus(ctx context.Context, found *Installation, s *S
 
 // mayCreatePods is nil if the user may.
 func (c *cluster) mayCreatePods(ctx context.Context, namespace string) error {
-	const apiVersion, kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
-	var review struct{ Status struct{ Allowed bool } }
-	_, err := c.Do(ctx, kube.Request{
-		Method: http.MethodPost, Ref: kube.Ref{APIVersion: apiVersion, Kind: kind},
-		Body: map[string]any{
-			"apiVersion": apiVersion, "kind": kind,
-			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": "create", "resource": "pods", "namespace": namespace}},
-		},
-	}, &review)
-	if err == nil && !review.Status.Allowed {
+	allowed, err := c.May(ctx, "create", "pods", namespace)
+	if err == nil && !allowed {
 		err = finding.PodsNotCreatable(namespace).Err(nil)
 	}
 	return err
@@ -386,13 +398,7 @@ func (c *cluster) podStatus(ctx context.Context, s *Status) {
 				Name, Namespace string
 				Annotations     map[string]string
 			}
-			Spec struct {
-				podSpec
-				Volumes []struct {
-					Name      string
-					Projected *struct{}
-				}
-			}
+			Spec   workload.PodSpec
 			Status struct{ Phase string }
 		}
 		if err := json.Unmarshal(raw, &pod); err != nil {
@@ -401,13 +407,8 @@ func (c *cluster) podStatus(ctx context.Context, s *Status) {
 		if _, mirror := pod.Metadata.Annotations[contract.MirrorPodAnnotation]; mirror || pod.Status.Phase == "Succeeded" || pod.Status.Phase == "Failed" {
 			return nil
 		}
-		if pod.Spec.env(contract.EnvFederatedTokenFile) != "" {
+		if pod.Spec.Injected() {
 			return nil
-		}
-		for _, v := range pod.Spec.Volumes { // with all containers skipped, the volume alone
-			if v.Projected != nil && (strings.HasPrefix(v.Name, contract.VolumePrefix) || v.Name == contract.LegacyVolume) {
-				return nil
-			}
 		}
 		s.PodsWithoutIdentity = append(s.PodsWithoutIdentity, Pod{pod.Metadata.Namespace, pod.Metadata.Name})
 		return nil

@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"strings"
 )
@@ -25,12 +26,31 @@ func Check(token string) error {
 }
 
 // Payload returns the claims of a JWT as JSON, unverified, or ErrForm.
-func Payload(token string) ([]byte, error) {
+func Payload(token string) ([]byte, error) { return part(token, 1) }
+
+// KeyID returns the kid of a JWT's header, unverified, or ErrForm. It is empty if the
+// header has none.
+func KeyID(token string) (string, error) {
+	raw, err := part(token, 0)
+	if err != nil {
+		return "", err
+	}
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	if json.Unmarshal(raw, &header) != nil {
+		return "", ErrForm
+	}
+	return header.KeyID, nil
+}
+
+// part decodes one of the three parts.
+func part(token string, i int) ([]byte, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return nil, ErrForm
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[i], "="))
 	if err != nil {
 		return nil, ErrForm // the decoder's error may quote the token
 	}

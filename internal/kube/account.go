@@ -49,15 +49,26 @@ func (c *Client) Issuer(ctx context.Context) (string, error) {
 	return document.Issuer, nil
 }
 
-// Token asks for a token of a service account with one audience. The API server
-// may grant another lifetime than was asked for; the least is 600 s. The error
-// never holds the token.
+// A TokenRequest says which token of a service account is wanted.
+type TokenRequest struct {
+	// Audience is the only one. Required.
+	Audience string
+	// Lifetime is what is asked for; the API server may grant another one. The least is
+	// 600 s, which is the default.
+	Lifetime time.Duration
+	// PodName and PodUID bind the token to a pod, as the kubelet does. Optional.
+	PodName, PodUID string
+}
+
+// Token requests a token of a service account. The error never holds the token.
 // Source: https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
-func (c *Client) Token(ctx context.Context, namespace, name, audience string, lifetime time.Duration) (token string, expires time.Time, err error) {
-	request := map[string]any{
-		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-		"spec": map[string]any{"audiences": []string{audience}, "expirationSeconds": int64(lifetime / time.Second)},
+func (c *Client) Token(ctx context.Context, namespace, name string, r TokenRequest) (token string, expires time.Time, err error) {
+	const least = 600 * time.Second
+	spec := map[string]any{"audiences": []string{r.Audience}, "expirationSeconds": int64(max(r.Lifetime, least) / time.Second)}
+	if r.PodName != "" {
+		spec["boundObjectRef"] = map[string]any{"apiVersion": "v1", "kind": "Pod", "name": r.PodName, "uid": r.PodUID}
 	}
+	request := map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
 	var answer struct {
 		Status struct {
 			Token               string
@@ -72,4 +83,20 @@ func (c *Client) Token(ctx context.Context, namespace, name, audience string, li
 		return "", time.Time{}, fmt.Errorf("request a token of service account %s/%s: %w", namespace, name, err)
 	}
 	return answer.Status.Token, answer.Status.ExpirationTimestamp, nil
+}
+
+// May reports whether the user has a verb on a resource, such as pods; the namespace is
+// empty for the whole cluster.
+// Source: https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+func (c *Client) May(ctx context.Context, verb, resource, namespace string) (bool, error) {
+	const apiVersion, kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
+	var review struct{ Status struct{ Allowed bool } }
+	_, err := c.Do(ctx, Request{
+		Method: http.MethodPost, Ref: Ref{APIVersion: apiVersion, Kind: kind},
+		Body: map[string]any{
+			"apiVersion": apiVersion, "kind": kind,
+			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": verb, "resource": resource, "namespace": namespace}},
+		},
+	}, &review)
+	return review.Status.Allowed, err
 }

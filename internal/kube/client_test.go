@@ -106,7 +106,7 @@ func TestNamesOfDotsAreNotSent(t *testing.T) {
 		if err := c.Account(t.Context(), "shop", name, new(any)); err == nil || !strings.Contains(err.Error(), "no object is named") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, _, err := c.Token(t.Context(), name, "orders", "a", 0); err == nil {
+		if _, _, err := c.Token(t.Context(), name, "orders", TokenRequest{Audience: "a"}); err == nil {
 			t.Errorf("namespace %s: no error", name)
 		}
 	}

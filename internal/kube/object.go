@@ -48,6 +48,7 @@ func resources() []resource {
 		{"", "Secret", "secrets", true},
 		{"", "Service", "services", true},
 		{"", "Pod", "pods", true},
+		{"", "Event", "events", true},
 		{"", "PodTemplate", "podtemplates", true},
 		{"", "ReplicationController", "replicationcontrollers", true},
 		{"apps", "Deployment", "deployments", true},

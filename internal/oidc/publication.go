@@ -123,7 +123,6 @@ func fetch(ctx context.Context, client *http.Client, target string, out any) err
 	if err != nil {
 		return &PublicationError{Problem: NotHTTPS, URL: target, cause: err}
 	}
-	request.Header.Set("Accept", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {

@@ -29,7 +29,9 @@ func TestReadPublication(t *testing.T) {
 		raw, jsonErr := json.Marshal(set)
 		return string(must(t, must(t, raw, jsonErr), err))
 	}
-	document := func(issuer string) string { return fmt.Sprintf(`{"issuer": %q, "jwks_uri": %q}`, issuer, issuer+"/keys") }
+	document := func(issuer string) string {
+		return fmt.Sprintf(`{"issuer": %q, "jwks_uri": %q}`, issuer, issuer+"/keys")
+	}
 	for name, tt := range map[string]struct {
 		serve   func(issuer string, w http.ResponseWriter, r *http.Request)
 		problem oidc.PublicationProblem

@@ -199,6 +199,9 @@ type Registration struct {
 	// Namespaces restricts it to these, so that tests share a control plane.
 	// Default: all.
 	Namespaces []string
+	// Excluding leaves out namespaces with the label admission: off, and pods with the
+	// label leave: out.
+	Excluding bool
 	// Silent webhooks change nothing, so it can't be seen whether they are called.
 	Silent bool
 }
@@ -232,6 +235,10 @@ func Register(ctx context.Context, c *cluster.Cluster, r Registration) error {
 		webhook["namespaceSelector"] = object{"matchExpressions": []object{{
 			"key": "kubernetes.io/metadata.name", "operator": "In", "values": r.Namespaces,
 		}}}
+	}
+	if r.Excluding {
+		webhook["namespaceSelector"] = object{"matchExpressions": []object{{"key": "admission", "operator": "NotIn", "values": []string{"off"}}}}
+		webhook["matchConditions"] = []object{{"name": "not-left-out", "expression": `object.metadata.?labels["leave"].orValue("") != "out"`}}
 	}
 	if _, err := c.Admin.Do(ctx, "POST", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
 		object{"metadata": object{"name": r.Name}, "webhooks": []object{webhook}}, nil); err != nil {

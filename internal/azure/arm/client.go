@@ -290,6 +290,39 @@ func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id s
 	return "", nil
 }
 
+// RoleAssignments lists those of a principal at a scope and above it, and with below those
+// within it too.
+// Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
+func (c *Client) RoleAssignments(ctx context.Context, scope, principalID string, below bool) ([]RoleAssignment, error) {
+	type item struct {
+		Properties struct {
+			Scope, PrincipalID string
+			RoleDefinitionID   string `json:"roleDefinitionId"`
+		}
+	}
+	first := runtime.JoinPaths(c.service.Endpoint, scope, "/providers/Microsoft.Authorization/roleAssignments") +
+		"?api-version=2022-04-01&$filter=" + url.QueryEscape("principalId eq '"+strings.ReplaceAll(principalID, "'", "''")+"'")
+	all, err := azure.Pages[item](ctx, first, func(ctx context.Context, target string, out any) error {
+		return c.service.Do(ctx, http.MethodGet, target, nil, out)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("role assignments at %s: %w", scope, err)
+	}
+	var found []RoleAssignment
+	for _, i := range all {
+		if p := i.Properties; within(scope, p.Scope) || below && within(p.Scope, scope) {
+			found = append(found, RoleAssignment{Scope: p.Scope, RoleDefinitionID: p.RoleDefinitionID, PrincipalID: p.PrincipalID})
+		}
+	}
+	return found, nil
+}
+
+// within reports whether a scope is another one or below it.
+func within(scope, other string) bool {
+	scope, other = strings.ToLower(strings.TrimSuffix(scope, "/"))+"/", strings.ToLower(strings.TrimSuffix(other, "/"))+"/"
+	return strings.HasPrefix(scope, other)
+}
+
 // GroupLocation reads the location of a resource group.
 func (c *Client) GroupLocation(ctx context.Context, subscription, group string) (string, error) {
 	var out struct{ Location string }

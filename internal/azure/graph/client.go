@@ -36,6 +36,10 @@ type ServicePrincipal struct {
 	ObjectID string `json:"id"`
 	ClientID string `json:"appId"`
 	Name     string `json:"displayName"`
+	// Type is ManagedIdentity for a managed identity's.
+	Type string `json:"servicePrincipalType"`
+	// AlternativeNames have the resource ID of a managed identity.
+	AlternativeNames []string `json:"alternativeNames"`
 }
 
 // A Credential is a federated identity credential.
@@ -82,6 +86,12 @@ func (c *Client) DeleteApplication(ctx context.Context, objectID string) error {
 // if there is none.
 func (c *Client) ServicePrincipalByClientID(ctx context.Context, clientID string) (ServicePrincipal, error) {
 	return get[ServicePrincipal](ctx, c, "/servicePrincipals"+key("appId", clientID))
+}
+
+// ServicePrincipalByObjectID finds a service principal. The error has status 404 if
+// there is none.
+func (c *Client) ServicePrincipalByObjectID(ctx context.Context, objectID string) (ServicePrincipal, error) {
+	return get[ServicePrincipal](ctx, c, "/servicePrincipals/"+url.PathEscape(objectID))
 }
 
 // ServicePrincipalsByName lists the service principals of that display name.

@@ -61,10 +61,10 @@ func TestApplicationAndCredentials(t *testing.T) {
 	if err != nil || principal.ClientID != app.ClientID {
 		t.Fatalf("%v, %v", principal, err)
 	}
-	if got, err := c.ServicePrincipalByClientID(ctx, app.ClientID); err != nil || got != principal {
+	if got, err := c.ServicePrincipalByClientID(ctx, app.ClientID); err != nil || !cmp.Equal(got, principal) {
 		t.Errorf("service principal: %v, %v", got, err)
 	}
-	if got, err := c.ServicePrincipalsByName(ctx, app.Name); err != nil || len(got) != 1 || got[0] != principal {
+	if got, err := c.ServicePrincipalsByName(ctx, app.Name); err != nil || len(got) != 1 || !cmp.Equal(got[0], principal) {
 		t.Errorf("service principals by name: %v, %v", got, err)
 	}
 

@@ -139,7 +139,7 @@ func WaitUntilUsable(ctx context.Context, r *command.Env, o WaitOptions, api *ku
 		r.Log.Warn("not waiting until the credentials work: no cluster to request tokens from")
 		return nil
 	}
-	exchanger, err := entra.NewExchanger(entraConfig(cloud, true))
+	exchanger, err := entra.NewExchanger(EntraConfig(cloud, true))
 	if err != nil {
 		return err
 	}
@@ -197,8 +197,8 @@ func (e *interrupted) Interrupted() {}
 // Unwrap returns why.
 func (e *interrupted) Unwrap() error { return e.cause }
 
-// entraConfig is for commands that speak to Entra themselves.
-func entraConfig(cloud entra.Cloud, newConnections bool) entra.ExchangerConfig {
+// EntraConfig is for commands that speak to Entra themselves.
+func EntraConfig(cloud entra.Cloud, newConnections bool) entra.ExchangerConfig {
 	return entra.ExchangerConfig{
 		AuthorityHost: cloud.AuthorityHost, Proxy: http.ProxyFromEnvironment, NewConnections: newConnections, UserAgent: "azwi/" + version.String(),
 	}

@@ -99,7 +99,7 @@ func (o *Options) Workloads(ctx context.Context, getenv func(string) string) ([]
 	if err != nil {
 		return nil, err
 	}
-	config := entraConfig(cloud, o.NewConnections)
+	config := EntraConfig(cloud, o.NewConnections)
 	if len(o.Accounts) == 0 {
 		w, err := o.fromFile(getenv, cloud, config)
 		return []Workload{w}, err
@@ -214,7 +214,7 @@ func requested(api *kube.Client, namespace, name, audience string, lifetime time
 		if now.Before(renew) {
 			return token, expires, nil
 		}
-		fresh, until, err := api.Token(ctx, namespace, name, audience, lifetime)
+		fresh, until, err := api.Token(ctx, namespace, name, kube.TokenRequest{Audience: audience, Lifetime: lifetime})
 		switch {
 		case err == nil:
 			token, expires, renew = fresh, until, now.Add(until.Sub(now)/2)

@@ -1,0 +1,338 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"azwi/contract"
+	"azwi/internal/finding"
+	"azwi/internal/install"
+	"azwi/internal/kube"
+	"azwi/internal/pod/lint"
+	"azwi/internal/pod/manifest"
+)
+
+// mistakes has package lint look at the live objects, as if they were in a file. What the API
+// server and kubectl add to objects is not the author's.
+func (s *subject) mistakes() []lint.Finding {
+	var files []*manifest.File
+	for _, o := range []object{s.object, s.raw} {
+		if o == nil {
+			continue
+		}
+		written := object{"apiVersion": o["apiVersion"], "kind": o["kind"]}
+		for _, member := range []string{"metadata", "spec"} {
+			if o[member] != nil {
+				written[member] = o[member]
+			}
+		}
+		if s.named.Kind == "Pod" && o["kind"] == "Pod" {
+			written["metadata"], written["spec"] = s.template["metadata"], s.template["spec"]
+		}
+		if raw, err := json.Marshal(written); err == nil {
+			files = append(files, manifest.Parse("cluster.json", withoutTraces(raw)))
+		}
+	}
+	found := lint.Lint(files, lint.Config{Namespace: s.namespace, Quiet: true})
+	return slices.DeleteFunc(found, func(f lint.Finding) bool { return f.Severity == finding.Info })
+}
+
+// withoutTraces takes out of an object in JSON what others noted in it.
+func withoutTraces(raw []byte) []byte {
+	var o object
+	if json.Unmarshal(raw, &o) != nil {
+		return raw
+	}
+	metadata, _ := o["metadata"].(object)
+	delete(metadata, "managedFields")
+	annotations, _ := metadata["annotations"].(object)
+	delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
+	without, err := json.Marshal(o)
+	if err != nil {
+		return raw
+	}
+	return without
+}
+
+// workload looks at what the author wrote: label, annotations and environment.
+func (x *examination) workload(_ context.Context, l *Link) {
+	s := x.subject
+	if s.object == nil {
+		l.see("%d pods run as %s", len(s.pods), s.named)
+		return
+	}
+	l.see("%s, service account %s, running pods: %d", s.named, s.account, len(s.pods))
+	clientID := s.accountObject.Metadata.Annotations[contract.ClientIDAnnotation]
+	for _, f := range s.lint {
+		if f.Kind != "ServiceAccount" && f.Code() != finding.CodeLabelMissing && f.Code() != finding.CodeClientIDMissing {
+			l.because(f.Finding)
+		}
+	}
+	if !s.pod.optsIn() && !l.has(finding.CodeLabelNotOnPod, finding.CodeLabelValue, finding.CodeNearMissKey, finding.CodeMisplacedKey) {
+		l.because(finding.OptInMissing(s.named, s.account, clientID != ""))
+		l.State = Wrong
+	}
+}
+
+// installation looks at who injects, and how it is.
+func (x *examination) installation(ctx context.Context, l *Link) {
+	status, err := install.ReadServing(ctx, x.Cluster, x.Now())
+	switch {
+	case err != nil:
+		l.unknown(err)
+		return
+	case status == nil:
+		l.because(finding.NothingInstalled())
+		return
+	}
+	l.see("%s%s, installed by %s, in namespace %s", cmp.Or(status.Engine, "an unknown engine"), version(status.Version), status.Owner, status.Namespace)
+	for _, f := range status.Problems {
+		l.because(f)
+	}
+	for _, f := range status.Unknown {
+		l.see("%s", f.Text())
+	}
+	if status.Unread {
+		l.Denied = true
+		if l.State == "" {
+			l.State = Unknown
+		}
+	}
+	if registrations, err := x.registrations(ctx); err == nil && len(registrations) > 1 {
+		var names []string
+		for _, r := range registrations {
+			names = append(names, r.String())
+		}
+		l.because(finding.TwoInstallations(names))
+	}
+}
+
+func version(v string) string {
+	if v == "" {
+		return ""
+	}
+	return " " + v
+}
+
+// A registration is how the API server asks an engine of workload identity.
+type registration struct {
+	kube.Ref
+	namespaces metav1.LabelSelector
+}
+
+// registrations are the webhooks and policies that pods with our label go to. A webhook and
+// a policy beside each other are on purpose while engines are switched.
+func (x *examination) registrations(ctx context.Context) ([]registration, error) {
+	var all []registration
+	webhooks := kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"}
+	err := x.Cluster.List(ctx, webhooks, "", func(raw json.RawMessage) error {
+		var o struct {
+			Metadata struct{ Name string }
+			Webhooks []struct{ NamespaceSelector, ObjectSelector metav1.LabelSelector }
+		}
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		for _, w := range o.Webhooks {
+			if w.ObjectSelector.MatchLabels[contract.UseLabel] == contract.UseLabelValue {
+				ref := webhooks
+				ref.Name = o.Metadata.Name
+				all = append(all, registration{ref, w.NamespaceSelector})
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil || len(all) > 0 {
+		return all, err
+	}
+	policies := kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicy"}
+	err = x.Cluster.List(ctx, policies, "", func(raw json.RawMessage) error {
+		var o struct {
+			Metadata struct{ Name string }
+			Spec     struct {
+				MatchConstraints struct{ NamespaceSelector, ObjectSelector metav1.LabelSelector }
+				MatchConditions  []struct{ Expression string }
+			}
+		}
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		ours := o.Spec.MatchConstraints.ObjectSelector.MatchLabels[contract.UseLabel] == contract.UseLabelValue
+		if ours {
+			ref := policies
+			ref.Name = o.Metadata.Name
+			all = append(all, registration{ref, o.Spec.MatchConstraints.NamespaceSelector})
+		}
+		return nil
+	})
+	if kube.IsNotFound(err) {
+		err = nil // before 1.36 there is no such kind
+	}
+	return all, err
+}
+
+// injection has the API server admit a pod of the template, without keeping it, and
+// compares the running pods with it.
+func (x *examination) injection(ctx context.Context, l *Link) {
+	s := x.subject
+	allowed, err := x.Cluster.May(ctx, "create", "pods", s.namespace)
+	switch {
+	case err != nil:
+		l.unknown(err)
+	case !allowed:
+		l.unknown(finding.PodsNotCreatable(s.namespace).Err(nil))
+	default:
+		x.tryPod(ctx, l)
+	}
+	x.comparePods(l)
+}
+
+// tryPod creates a pod in a dry run.
+func (x *examination) tryPod(ctx context.Context, l *Link) {
+	s := x.subject
+	var created workloadPod
+	_, err := x.Cluster.Do(ctx, kube.Request{
+		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.namespace}, DryRun: true, Body: s.probe(),
+	}, &created)
+	if err != nil {
+		_, answered := errors.AsType[*kube.StatusError](err)
+		switch {
+		case !answered:
+			l.unknown(err)
+		case x.wrong(LinkInstallation, LinkWorkload) || s.accountErr != nil || s.accountWrong():
+			notReached(l, x.firstWrong())
+			l.see("a new pod is refused: %s", oneLine(err))
+		default:
+			l.because(finding.PodRefused(s.namespace, err))
+		}
+		return
+	}
+	if !created.Spec.Injected() {
+		x.notInjected(ctx, l)
+		return
+	}
+	x.expected = &created
+	x.clientID, x.tenantID = created.Spec.Env(contract.EnvClientID), created.Spec.Env(contract.EnvTenantID)
+	l.see("a new pod gets %s=%s, %s=%s", contract.EnvClientID, x.clientID, contract.EnvTenantID, x.tenantID)
+	x.compareContainers(l, created)
+}
+
+// accountWrong reports whether what is written in the service account is wrong.
+func (s *subject) accountWrong() bool {
+	return slices.ContainsFunc(s.lint, func(f lint.Finding) bool { return f.Kind == "ServiceAccount" && f.Severity == finding.Error })
+}
+
+// firstWrong is the first link that is broken so far.
+func (x *examination) firstWrong() LinkName {
+	for _, l := range x.report.Links {
+		if l.State == Wrong {
+			return l.Name
+		}
+	}
+	return LinkAccount
+}
+
+// notInjected says why a pod was admitted as it is.
+func (x *examination) notInjected(ctx context.Context, l *Link) {
+	s := x.subject
+	if x.wrong(LinkWorkload, LinkInstallation) {
+		notReached(l, x.firstWrong())
+		return
+	}
+	registrations, err := x.registrations(ctx)
+	if err != nil || len(registrations) == 0 {
+		l.because(finding.PodNotInjected(s.namespace))
+		return
+	}
+	r := registrations[0]
+	var namespace struct {
+		Metadata struct{ Labels map[string]string }
+	}
+	if err := x.Cluster.Read(ctx, kube.Ref{APIVersion: "v1", Kind: "Namespace", Name: s.namespace}, &namespace); err != nil {
+		l.because(finding.PodNotInjected(s.namespace))
+		l.see("%s", oneLine(err))
+		return
+	}
+	selector, err := metav1.LabelSelectorAsSelector(&r.namespaces)
+	if err == nil && !selector.Matches(labels.Set(namespace.Metadata.Labels)) {
+		l.because(finding.NamespaceExcluded(s.namespace, r.String(), selector.String()))
+		return
+	}
+	l.because(finding.PodExcluded(r.String()))
+}
+
+// compareContainers looks for containers that keep injection out.
+func (x *examination) compareContainers(l *Link, created workloadPod) {
+	skipped := strings.FieldsFunc(created.Metadata.Annotations[contract.SkipContainersAnnotation], func(r rune) bool { return r == ';' || r == ' ' })
+	annotated := x.subject.accountObject.Metadata.Annotations[contract.ClientIDAnnotation]
+	without := map[string]map[string]string{}
+	for _, c := range x.subject.pod.Spec.All() {
+		own := map[string]string{}
+		for _, e := range c.Env {
+			own[e.Name] = e.Value
+		}
+		without[c.Name] = own
+	}
+	for _, c := range created.Spec.All() {
+		if c.Name == contract.ProxyContainer || c.Name == contract.ProxyInitContainer {
+			continue
+		}
+		if slices.Contains(skipped, c.Name) {
+			l.because(finding.ContainerSkipped(c.Name))
+			continue
+		}
+		own := without[c.Name]
+		if id := own[contract.EnvClientID]; id != "" && annotated != "" && !strings.EqualFold(id, annotated) {
+			l.because(finding.OtherClientID(c.Name, id, annotated))
+		}
+		if host := own[contract.EnvAuthorityHost]; host != "" && strings.TrimSuffix(host, "/") != strings.TrimSuffix(x.Cloud.AuthorityHost, "/") {
+			l.because(finding.OwnAuthority(c.Name, host, x.Cloud.AuthorityHost))
+		}
+	}
+}
+
+// comparePods looks at what the running pods have.
+func (x *examination) comparePods(l *Link) {
+	s := x.subject
+	stale, missing := 0, 0
+	for _, p := range s.pods {
+		switch {
+		case !p.Spec.Injected():
+			// If a new pod gets no identity either, the cause has been found.
+			if x.expected != nil || l.State == Unknown && p.optsIn() {
+				if missing++; missing == 1 {
+					l.because(finding.OptInTooLate(s.named, p.Metadata.Name))
+				}
+			}
+		case x.expected != nil:
+			if variable, value, now := x.differs(p); variable != "" {
+				if stale++; stale == 1 {
+					l.because(finding.StaleIdentity(s.named, p.Metadata.Name, variable, value, now))
+				}
+			}
+		}
+	}
+	if more := stale + missing; more > 1 {
+		l.see("pods that a restart mends: %d of %d", more, len(s.pods))
+	}
+}
+
+// differs is the first variable that a pod has otherwise than a new one.
+func (x *examination) differs(p workloadPod) (variable, value, now string) {
+	for _, variable := range []string{contract.EnvClientID, contract.EnvTenantID} {
+		value, now := p.Spec.Env(variable), x.expected.Spec.Env(variable)
+		if value != now && now != "" {
+			return variable, value, now
+		}
+	}
+	return "", "", ""
+}

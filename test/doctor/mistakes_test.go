@@ -1,0 +1,337 @@
+// Package doctor_test plants mistakes on a real API server and a local cloud, one at a
+// time, and runs azwi doctor on each: it must name exactly that mistake.
+package doctor_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"azwi/contract"
+	"azwi/emulator"
+	"azwi/emulator/emulatortest"
+	"azwi/internal/admission/account"
+	"azwi/internal/admission/webhook"
+	"azwi/internal/pod/inject"
+	"azwi/test/cluster"
+	"azwi/test/handlers"
+	"azwi/test/product"
+)
+
+type object = map[string]any
+
+var control cluster.Shared
+
+func TestMain(m *testing.M) { os.Exit(control.Run(m)) }
+
+const (
+	clientID    = "aaaaaaaa-0000-4000-8000-000000000001"
+	principalID = "aaaaaaaa-0000-4000-8000-000000000002"
+	otherID     = "bbbbbbbb-0000-4000-8000-000000000001"
+)
+
+// A mistake is a row of testdata/mistakes.yaml. Without any of its changes, the workload
+// is healthy. $NAMESPACE, $ISSUER, $CLIENT_ID, $PRINCIPAL_ID and $OTHER_ID may stand in it.
+type mistake struct {
+	Mistake string `json:"mistake"`
+	// Account, Deployment, Identity, Credential and Namespace are JSON merge patches
+	// (RFC 7396). Account "absent" creates none.
+	Account    any    `json:"account"`
+	Deployment object `json:"deployment"`
+	Identity   object `json:"identity"`
+	Credential any    `json:"credential"`
+	Namespace  object `json:"namespace"`
+	// Seed adds to the local cloud's seed.
+	Seed object `json:"seed"`
+	// Objects are created besides.
+	Objects []object `json:"objects"`
+	// Pod has a pod of the Deployment run: a patch of what its template says.
+	Pod object `json:"pod"`
+	// PodLater and AccountLater change them when the pod runs.
+	PodLater     object `json:"podLater"`
+	AccountLater object `json:"accountLater"`
+	// Status is that of the pod.
+	Status object `json:"status"`
+	// Subject and Args of the command. Default: deployment/orders, and no more.
+	Subject string   `json:"subject"`
+	Args    []string `json:"args"`
+	// NoRole takes the identity's role away.
+	NoRole bool `json:"noRole"`
+	// SignedOut: nobody is signed in to Azure.
+	SignedOut bool `json:"signedOut"`
+	// Want are the codes of all errors, Warn those of all warnings; Says is a part of the
+	// output.
+	Want []string `json:"want"`
+	Warn []string `json:"warn"`
+	Says string   `json:"says"`
+	// Exit is the exit code. Default: 2 with errors, else 0.
+	Exit int `json:"exit"`
+}
+
+// A world is what all rows share.
+type world struct {
+	c      *cluster.Cluster
+	binary string
+}
+
+func newWorld(t *testing.T) world {
+	t.Helper()
+	w := world{c: control.Start(t)}
+	var err error
+	if w.binary, err = product.Build(t.Context(), t.TempDir(), "azwi", false); err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := account.NewReader(account.Config{Client: w.c.Admin.HTTP, Host: w.c.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handlers.Register(t, w.c, product.Registration{Name: contract.WebhookConfiguration, Excluding: true, Addr: handlers.ServeTLS(t, w.c, &webhook.Handler{
+		Accounts: accounts, Metrics: webhook.NewMetrics(), Logger: slog.New(slog.DiscardHandler),
+		Settings: inject.Settings{
+			TenantID: emulator.DefaultTenantID, AuthorityHost: "https://login.microsoftonline.com/",
+			Proxy: inject.Proxy{Image: "azwi/proxy:v1", NativeSidecar: true},
+		},
+	})})
+	return w
+}
+
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	text, err := os.ReadFile(filepath.Join("testdata", "mistakes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range bytes.Split(text, []byte("\n---\n")) {
+		var named mistake
+		if err := yaml.UnmarshalStrict(row, &named); err != nil {
+			t.Fatalf("row %d: %v", i+1, err)
+		}
+		t.Run(named.Mistake, func(t *testing.T) {
+			t.Parallel()
+			namespace, err := w.c.NewNamespace(t.Context(), "doctor")
+			if err != nil {
+				t.Fatal(err)
+			}
+			expand := strings.NewReplacer("$NAMESPACE", namespace, "$ISSUER", w.c.Issuer, "$CLIENT_ID", clientID, "$PRINCIPAL_ID", principalID, "$OTHER_ID", otherID)
+			var m mistake
+			if err := yaml.UnmarshalStrict([]byte(expand.Replace(string(row))), &m); err != nil {
+				t.Fatal(err)
+			}
+			w.plant(t, namespace, m)
+			w.check(t, namespace, m)
+		})
+	}
+}
+
+// plant makes the objects of a row.
+func (w world) plant(t *testing.T, namespace string, m mistake) {
+	t.Helper()
+	base := "/api/v1/namespaces/" + namespace
+	if m.Namespace != nil {
+		w.do(t, "PATCH", base, m.Namespace, nil)
+	}
+	if m.Account != "absent" {
+		change, _ := m.Account.(object)
+		w.do(t, "POST", base+"/serviceaccounts", merge(object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": object{
+			"name": "orders", "annotations": object{contract.ClientIDAnnotation: clientID},
+		}}, change), nil)
+	}
+	deployment := merge(object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": "orders"}, "spec": object{
+		"selector": object{"matchLabels": object{"app": "orders"}},
+		"template": object{
+			"metadata": object{"labels": object{"app": "orders", contract.UseLabel: "true"}},
+			"spec":     object{"serviceAccountName": "orders", "containers": []any{object{"name": "app", "image": "app:1"}}},
+		},
+	}}, m.Deployment)
+	w.do(t, "POST", "/apis/apps/v1/namespaces/"+namespace+"/deployments", deployment, nil)
+	for _, o := range m.Objects {
+		path, _ := o["path"].(string)
+		delete(o, "path")
+		w.do(t, "POST", path, o, nil)
+	}
+	if m.Pod == nil {
+		return
+	}
+	template, _ := deployment["spec"].(object)["template"].(object)
+	pod := merge(merge(object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "orders-1"}}, template), m.Pod)
+	w.do(t, "POST", base+"/pods", pod, nil)
+	if m.PodLater != nil {
+		w.do(t, "PATCH", base+"/pods/orders-1", m.PodLater, nil)
+	}
+	if m.AccountLater != nil {
+		w.do(t, "PATCH", base+"/serviceaccounts/orders", m.AccountLater, nil)
+	}
+	if m.Status != nil {
+		w.do(t, "PATCH", base+"/pods/orders-1/status", object{"status": m.Status}, nil)
+	}
+}
+
+func (w world) do(t *testing.T, method, path string, in, out any) {
+	t.Helper()
+	if _, err := w.c.Admin.Do(t.Context(), method, path, in, out); err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+// seed is the local cloud of a row.
+func (w world) seed(t *testing.T, namespace string, m mistake) []byte {
+	t.Helper()
+	credentials := []any{}
+	if m.Credential != "absent" {
+		change, _ := m.Credential.(object)
+		credentials = append(credentials, merge(object{
+			"name": "orders", "issuer": w.c.Issuer, "subject": contract.Subject(namespace, "orders"), "audience": contract.DefaultAudience,
+		}, change))
+	}
+	seed := object{
+		"servicePrincipals": []any{object{
+			"name": "operator", "appId": emulator.DefaultOperatorID, "secrets": []any{object{"value": emulator.DefaultOperatorSecret}},
+			"directoryRoles": []any{"Application Administrator"}, "appRoles": []any{"Application.ReadWrite.All"},
+		}},
+		"managedIdentities": []any{merge(object{"name": "orders", "clientId": clientID, "principalId": principalID, "federatedCredentials": credentials}, m.Identity)},
+		"roleAssignments":   []any{object{"role": "Owner", "principal": "operator"}, object{"role": "Reader", "principal": "orders"}},
+		"issuers":           object{w.c.Issuer: object{"url": w.c.Issuer + "/openid/v1/jwks", "caFile": w.c.CAFile}},
+		"replication":       object{"minDelay": "0s", "maxDelay": "0s", "missMemory": "0s"},
+	}
+	if m.NoRole {
+		seed["roleAssignments"] = []any{object{"role": "Owner", "principal": "operator"}}
+	}
+	for key, value := range m.Seed {
+		have, _ := seed[key].([]any) // absent is none
+		if added, ok := value.([]any); ok {
+			value = append(have, added...)
+		}
+		seed[key] = value
+	}
+	raw, err := yaml.Marshal(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// check runs azwi doctor, and compares what it finds.
+func (w world) check(t *testing.T, namespace string, m mistake) {
+	t.Helper()
+	azure := emulatortest.Start(t, emulator.Config{Seed: w.seed(t, namespace, m)})
+	roots := filepath.Join(t.TempDir(), "roots.crt")
+	if err := os.WriteFile(roots, slices.Concat(azure.CA(), w.c.CA.PEM), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	subject := cmp.Or(m.Subject, "deployment/orders")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	args := append([]string{"doctor", subject, "-n", namespace, "-o", "json"}, m.Args...)
+	cmd := exec.CommandContext(ctx, w.binary, args...)
+	cmd.Env = []string{
+		"KUBECONFIG=" + w.c.Kubeconfig, "HTTPS_PROXY=" + azure.ProxyURL, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + roots,
+		"AZURE_TENANT_ID=" + emulator.DefaultTenantID, "AZURE_SUBSCRIPTION_ID=" + emulator.DefaultSubscriptionID, "HOME=" + t.TempDir(),
+	}
+	if !m.SignedOut {
+		cmd.Env = append(cmd.Env, "AZURE_CLIENT_ID="+emulator.DefaultOperatorID, "AZURE_CLIENT_SECRET="+emulator.DefaultOperatorSecret)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Links []struct {
+			Link, State string
+			Findings    []struct{ Code, Severity, Text, Command string }
+		}
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("exit code %d: %s\n%s", code, stderr.String(), out)
+	}
+	found := map[string][]string{}
+	for _, l := range report.Links {
+		for _, f := range l.Findings {
+			found[f.Severity] = append(found[f.Severity], f.Code)
+		}
+	}
+	for severity, want := range map[string][]string{"error": m.Want, "warning": m.Warn} {
+		if diff := gocmp.Diff(want, found[severity]); diff != "" {
+			t.Errorf("%ss (-want +found):\n%s", severity, diff)
+		}
+	}
+	want := m.Exit
+	if want == 0 && len(m.Want) > 0 {
+		want = 2
+	}
+	if code != want {
+		t.Errorf("exit code %d, want %d: %s", code, want, stderr.String())
+	}
+	if !bytes.Contains(out, []byte(m.Says)) && !strings.Contains(stderr.String(), m.Says) {
+		t.Errorf("the output does not say %q", m.Says)
+	}
+	if bytes.Contains(out, []byte("eyJ")) || strings.Contains(stderr.String(), "eyJ") {
+		t.Error("a token is in the output")
+	}
+	if t.Failed() {
+		t.Logf("%s", out)
+	}
+}
+
+// merge is a JSON merge patch (RFC 7396).
+func merge(into, patch object) object {
+	merged := maps.Clone(into)
+	for key, value := range patch {
+		below, ok := value.(object)
+		have, both := merged[key].(object)
+		switch {
+		case value == nil:
+			delete(merged, key)
+		case ok && both:
+			merged[key] = merge(have, below)
+		default:
+			merged[key] = value
+		}
+	}
+	return merged
+}
+
+// The rows can fail: the healthy one has no finding, and the names are unique.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("testdata", "mistakes.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, healthy := map[string]bool{}, 0
+	for _, row := range bytes.Split(text, []byte("\n---\n")) {
+		var m mistake
+		if err := yaml.UnmarshalStrict(row, &m); err != nil {
+			t.Fatal(err)
+		}
+		if names[m.Mistake] {
+			t.Errorf("two rows are named %q", m.Mistake)
+		}
+		names[m.Mistake] = true
+		if len(m.Want)+len(m.Warn) == 0 {
+			healthy++
+		}
+	}
+	if healthy < 3 {
+		t.Errorf("%d healthy rows", healthy)
+	}
+}
