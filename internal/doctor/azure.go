@@ -35,7 +35,7 @@ func (x *examination) identity(ctx context.Context, l *Link) {
 	case !x.signedIn(l):
 		return
 	}
-	resolved, err := x.Azure.Resolve(ctx, x.clientID)
+	resolved, err := x.Azure.resolve(ctx, x.clientID)
 	if err != nil {
 		l.unknown(err)
 		if azure.Refused(err).SignIn {
@@ -58,8 +58,22 @@ func (x *examination) identity(ctx context.Context, l *Link) {
 	case i.PrincipalID == "":
 		l.because(finding.PrincipalMissing(x.clientID))
 	default:
-		l.see("%s %s, client ID %s", kindOf(i), cmp.Or(i.ResourceID, i.Name), i.ClientID)
+		l.see("%s %s, client ID %s", kindOf(i), i.Name, i.ClientID)
 	}
+}
+
+// resolve asks Microsoft Graph. Who may not read the directory finds managed identities of the
+// subscription by Resource Manager.
+func (a *Azure) resolve(ctx context.Context, clientID string) (provision.Resolved, error) {
+	resolved, err := a.Resolve(ctx, clientID)
+	if !azure.Forbidden(err) {
+		return resolved, err
+	}
+	known, listErr := a.identities(ctx)
+	if i, ok := known[strings.ToLower(clientID)]; ok && listErr == nil {
+		return provision.Resolved{Identity: i, Found: true}, nil
+	}
+	return resolved, err
 }
 
 func kindOf(i provision.Identity) string {
@@ -94,33 +108,35 @@ func (x *examination) credential(ctx context.Context, l *Link) {
 		l.unknown(err)
 		return
 	}
-	x.judge(l, existing)
-}
-
-// judge compares the identity's credentials with the token.
-func (x *examination) judge(l *Link, existing []federation.Credential) {
-	w := finding.Wanted{
+	f, wrong := judge(finding.Wanted{
 		Namespace: x.subject.namespace, Account: x.subject.account,
 		Issuer: x.token.issuer, Subject: x.token.subject, Audience: x.token.audience,
 		ResourceID: x.resolved.Identity.ResourceID, ClientID: x.clientID,
+	}, existing)
+	if wrong {
+		l.because(f)
+		return
 	}
+	x.federated = true
+	l.see("one is for this issuer, subject and audience; used: %d of %d", len(existing), federation.MaxCredentials)
+}
+
+// judge compares an identity's credentials with the wanted one.
+func judge(w finding.Wanted, existing []federation.Credential) (finding.Finding, bool) {
 	match := federation.Nearest(existing, federation.Credential{Issuer: w.Issuer, Subject: w.Subject, Audience: w.Audience})
-	x.match = &match
-	c := match.Credential
-	switch {
+	switch c := match.Credential; {
 	case match.Differs == federation.FieldSubject:
-		l.because(finding.CredentialSubject(w, c.Name, c.Subject))
+		return finding.CredentialSubject(w, c.Name, c.Subject), true
 	case match.Differs == federation.FieldIssuer:
-		l.because(finding.CredentialIssuer(w, c.Name, c.Issuer))
+		return finding.CredentialIssuer(w, c.Name, c.Issuer), true
 	case match.Differs == federation.FieldAudience:
-		l.because(finding.CredentialAudience(w, c.Name, c.Audience))
+		return finding.CredentialAudience(w, c.Name, c.Audience), true
 	case c.Name == "" && len(existing) >= federation.MaxCredentials:
-		l.because(finding.CredentialsFull(w, federation.MaxCredentials))
+		return finding.CredentialsFull(w, federation.MaxCredentials), true
 	case c.Name == "":
-		l.because(finding.CredentialMissing(w, len(existing)))
-	default:
-		l.see("%s is for this issuer, subject and audience; used: %d of %d", c.Name, len(existing), federation.MaxCredentials)
+		return finding.CredentialMissing(w, len(existing)), true
 	}
+	return finding.Finding{}, false
 }
 
 // exchange tries the token at Entra, and has its answer explained by what was just seen.
@@ -155,7 +171,7 @@ func (x *examination) exchange(ctx context.Context, l *Link) {
 		return
 	}
 	l.see("Entra answers: %s", said)
-	if answer.Class() == finding.Replication && x.match != nil && x.match.Differs == "" && x.match.Credential.Name != "" {
+	if answer.Class() == finding.Replication && x.federated {
 		l.because(finding.CredentialSpreads(x.subject.namespace + "/" + x.subject.account))
 		l.State = Wrong
 		return

@@ -2,8 +2,10 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"azwi/internal/identity/federation"
 	"azwi/internal/identity/provision"
 	"azwi/internal/kube"
+	"azwi/internal/spelling"
 	"azwi/internal/token/entra"
 )
 
@@ -35,6 +38,10 @@ type Config struct {
 	// Scope at which a role is looked for. Default: the subscription, where nothing found is
 	// a warning.
 	Scope string
+	// ReadsPerSecond bounds how often Survey reads credentials. Azure takes 5 in a
+	// subscription. Default: as often as answers come.
+	// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
+	ReadsPerSecond float64
 	// Timeout of each link. Default: 20 s.
 	Timeout time.Duration
 	// Now is the clock. Default: time.Now.
@@ -84,7 +91,8 @@ type examination struct {
 	audience string
 	token    token
 	resolved *provision.Resolved
-	match    *federation.Match
+	// federated: a credential is right.
+	federated bool
 }
 
 // Examine walks the chain of a pod, a workload or a service account. The error is about the
@@ -93,7 +101,7 @@ func (d *Doctor) Examine(ctx context.Context, ref kube.Ref) (*Report, error) {
 	x := &examination{Config: d.config, report: &Report{Subject: ref}}
 	var err error
 	if x.subject, err = x.readSubject(ctx, ref); err != nil {
-		return nil, err
+		return nil, x.explain(ctx, ref, err)
 	}
 	for _, step := range []struct {
 		name LinkName
@@ -126,6 +134,27 @@ func (d *Doctor) Examine(ctx context.Context, ref kube.Ref) (*Report, error) {
 	}
 	x.reconcile()
 	return x.report, nil
+}
+
+// explain says of a subject that does not exist which one may be meant.
+func (x *examination) explain(ctx context.Context, ref kube.Ref, err error) error {
+	if !kube.IsNotFound(err) {
+		return err
+	}
+	namespaces := x.Cluster.Namespaces(ctx)
+	if len(namespaces) > 0 && !slices.Contains(namespaces, ref.Namespace) {
+		return x.Cluster.NoNamespace(ctx, ref.Namespace).Err(err)
+	}
+	all, names := ref, []string(nil)
+	all.Name = ""
+	// Whoever may not list them gets no suggestion.
+	_ = x.Cluster.List(ctx, all, "", func(raw json.RawMessage) error {
+		var o workloadPod
+		err := json.Unmarshal(raw, &o)
+		names = append(names, o.Metadata.Name)
+		return err
+	})
+	return finding.ObjectMissing(ref.String(), spelling.Suggest(ref.Name, names)).Err(err)
 }
 
 // wrong reports whether an earlier link breaks the chain.

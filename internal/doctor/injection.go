@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,7 +55,7 @@ func withoutTraces(raw []byte) []byte {
 	metadata, _ := o["metadata"].(object)
 	delete(metadata, "managedFields")
 	annotations, _ := metadata["annotations"].(object)
-	delete(annotations, "kubectl.kubernetes.io/last-applied-configuration")
+	delete(annotations, lastApplied)
 	without, err := json.Marshal(o)
 	if err != nil {
 		return raw
@@ -62,11 +63,20 @@ func withoutTraces(raw []byte) []byte {
 	return without
 }
 
+// lastApplied is where kubectl keeps what was applied.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+func withoutLastApplied(annotations map[string]string) map[string]string {
+	kept := maps.Clone(annotations)
+	delete(kept, lastApplied)
+	return kept
+}
+
 // workload looks at what the author wrote: label, annotations and environment.
 func (x *examination) workload(_ context.Context, l *Link) {
 	s := x.subject
 	if s.object == nil {
-		l.see("%d pods run as %s", len(s.pods), s.named)
+		l.see("%s, running pods: %d", s.named, len(s.pods))
 		return
 	}
 	l.see("%s, service account %s, running pods: %d", s.named, s.account, len(s.pods))

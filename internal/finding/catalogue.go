@@ -123,6 +123,7 @@ const (
 
 // Codes of what doctor sees on the way from a pod to its token.
 const (
+	CodeObjectMissing      Code = "object-missing"
 	CodePodWithoutIdentity Code = "pod-without-identity"
 	CodeStaleIdentity      Code = "stale-identity"
 	CodeNamespaceExcluded  Code = "namespace-excluded"
@@ -279,6 +280,7 @@ func Catalogue() []Entry {
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
 
+		{CodeObjectMissing, Error, "the object to look at does not exist", doctorPage},
 		{CodePodWithoutIdentity, Error, "the pod has the label but was not injected", doctorPage},
 		{CodeStaleIdentity, Error, "the pod has an identity that its service account no longer names", doctorPage},
 		{CodeNamespaceExcluded, Error, "the installation's selector leaves the namespace out", doctorPage},

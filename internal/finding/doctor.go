@@ -24,6 +24,12 @@ func (w Workload) restart() []string {
 	return []string{"kubectl", "delete", strings.ToLower(w.Kind) + "/" + w.Name, "-n", w.Namespace}
 }
 
+// ObjectMissing is an object that doctor was to look at; the suggestion names the one that
+// may be meant.
+func ObjectMissing(object, suggestion string) Finding {
+	return found(CodeObjectMissing, Subject{}, "%s does not exist%s", object, suggestion)
+}
+
 // OptInMissing is a workload whose pods have no label; annotated says that their service
 // account has a client ID.
 func OptInMissing(w Workload, account string, annotated bool) Finding {
@@ -32,7 +38,7 @@ func OptInMissing(w Workload, account string, annotated bool) Finding {
 		but = ", but their service account " + quote(account) + " has a client ID"
 	}
 	f := found(CodeLabelMissing, Subject{Key: contract.UseLabel},
-		"%s: its pods lack the label %s: \"true\"%s: add the label to the pod template", w, contract.UseLabel, but)
+		"the pods of %s lack the label %s: \"true\"%s: add the label to the pod template", w, contract.UseLabel, but)
 	label := fmt.Sprintf(`{"metadata":{"labels":{"%s":"true"}}}`, contract.UseLabel)
 	switch w.Kind {
 	case "Deployment", "StatefulSet", "DaemonSet":
@@ -188,7 +194,7 @@ type Wanted struct {
 func (w Wanted) create() []string {
 	words := []string{
 		"azwi", "serviceaccount", "create", "phase", "federated-identity",
-		"--service-account-namespace", w.Namespace, "--service-account-name", w.Account, "--service-account-issuer-url", w.Issuer,
+		"--service-account", w.Namespace + "/" + w.Account, "--service-account-issuer-url", w.Issuer,
 	}
 	if w.Audience != contract.DefaultAudience {
 		words = append(words, "--audience", w.Audience)
@@ -201,7 +207,11 @@ func (w Wanted) create() []string {
 
 // CredentialMissing is an identity that has no credential like the wanted one.
 func CredentialMissing(w Wanted, others int) Finding {
-	return found(CodeCredentialMissing, Subject{}, "none of the %d federated credentials of the identity is for %s of issuer %s", others, w.Subject, quote(w.Issuer)).mend(w.create()...)
+	has := fmt.Sprintf("none of the identity's %d federated credentials", others)
+	if others < 2 {
+		has = fmt.Sprintf("no federated credential of the identity (it has %d)", others)
+	}
+	return found(CodeCredentialMissing, Subject{}, "%s is for %s of issuer %s", has, w.Subject, quote(w.Issuer)).mend(w.create()...)
 }
 
 // CredentialSubject is a credential that differs in its subject alone.

@@ -78,6 +78,8 @@ type mistake struct {
 	Want []string `json:"want"`
 	Warn []string `json:"warn"`
 	Says string   `json:"says"`
+	// Mends: the command that doctor gives is run, and nothing is wrong afterwards.
+	Mends bool `json:"mends"`
 	// Exit is the exit code. Default: 2 with errors, else 0.
 	Exit int `json:"exit"`
 }
@@ -225,48 +227,81 @@ func (w world) seed(t *testing.T, namespace string, m mistake) []byte {
 	return raw
 }
 
-// check runs azwi doctor, and compares what it finds.
-func (w world) check(t *testing.T, namespace string, m mistake) {
+// A machine is where a person sits who runs azwi.
+type machine struct {
+	env                []string
+	namespace, subject string
+	args               []string
+}
+
+func (w world) machine(t *testing.T, namespace string, m mistake) machine {
 	t.Helper()
 	azure := emulatortest.Start(t, emulator.Config{Seed: w.seed(t, namespace, m)})
-	roots := filepath.Join(t.TempDir(), "roots.crt")
+	dir := t.TempDir()
+	roots := filepath.Join(dir, "roots.crt")
 	if err := os.WriteFile(roots, slices.Concat(azure.CA(), w.c.CA.PEM), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	subject := cmp.Or(m.Subject, "deployment/orders")
+	kubectl := "#!/bin/sh\nexec " + w.c.Binary + " kubectl \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(kubectl), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	at := machine{namespace: namespace, subject: cmp.Or(m.Subject, "deployment/orders"), args: m.Args, env: []string{
+		"PATH=" + dir + ":" + filepath.Dir(w.binary) + ":/usr/bin:/bin", "KUBECONFIG=" + w.c.Kubeconfig,
+		"HTTPS_PROXY=" + azure.ProxyURL, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + roots, "HOME=" + dir,
+		"AZURE_TENANT_ID=" + emulator.DefaultTenantID, "AZURE_SUBSCRIPTION_ID=" + emulator.DefaultSubscriptionID,
+	}}
+	if !m.SignedOut {
+		at.env = append(at.env, "AZURE_CLIENT_ID="+emulator.DefaultOperatorID, "AZURE_CLIENT_SECRET="+emulator.DefaultOperatorSecret)
+	}
+	return at
+}
+
+// A report is what azwi doctor prints.
+type report struct {
+	Links []struct {
+		Link, State string
+		Findings    []struct{ Code, Severity, Text, Command string }
+	}
+}
+
+// run is the command's output and exit code.
+func (at machine) run(t *testing.T, name string, args ...string) (stdout []byte, stderr string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	args := append([]string{"doctor", subject, "-n", namespace, "-o", "json"}, m.Args...)
-	cmd := exec.CommandContext(ctx, w.binary, args...)
-	cmd.Env = []string{
-		"KUBECONFIG=" + w.c.Kubeconfig, "HTTPS_PROXY=" + azure.ProxyURL, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + roots,
-		"AZURE_TENANT_ID=" + emulator.DefaultTenantID, "AZURE_SUBSCRIPTION_ID=" + emulator.DefaultSubscriptionID, "HOME=" + t.TempDir(),
-	}
-	if !m.SignedOut {
-		cmd.Env = append(cmd.Env, "AZURE_CLIENT_ID="+emulator.DefaultOperatorID, "AZURE_CLIENT_SECRET="+emulator.DefaultOperatorSecret)
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	code := 0
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = at.env
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	stdout, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code = exit.ExitCode()
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	var report struct {
-		Links []struct {
-			Link, State string
-			Findings    []struct{ Code, Severity, Text, Command string }
-		}
+	return stdout, errs.String(), code
+}
+
+func (w world) doctor(t *testing.T, at machine) (out []byte, stderr string, code int, r report) {
+	t.Helper()
+	out, stderr, code = at.run(t, w.binary, append([]string{"doctor", at.subject, "-n", at.namespace, "-o", "json"}, at.args...)...)
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("exit code %d: %s\n%s", code, stderr, out)
 	}
-	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatalf("exit code %d: %s\n%s", code, stderr.String(), out)
-	}
-	found := map[string][]string{}
-	for _, l := range report.Links {
+	return out, stderr, code, r
+}
+
+// check runs azwi doctor, and compares what it finds.
+func (w world) check(t *testing.T, namespace string, m mistake) {
+	t.Helper()
+	at := w.machine(t, namespace, m)
+	out, stderr, code, r := w.doctor(t, at)
+	found, mend := map[string][]string{}, ""
+	for _, l := range r.Links {
 		for _, f := range l.Findings {
 			found[f.Severity] = append(found[f.Severity], f.Code)
+			mend = cmp.Or(mend, f.Command)
 		}
 	}
 	for severity, want := range map[string][]string{"error": m.Want, "warning": m.Warn} {
@@ -279,13 +314,21 @@ func (w world) check(t *testing.T, namespace string, m mistake) {
 		want = 2
 	}
 	if code != want {
-		t.Errorf("exit code %d, want %d: %s", code, want, stderr.String())
+		t.Errorf("exit code %d, want %d: %s", code, want, stderr)
 	}
-	if !bytes.Contains(out, []byte(m.Says)) && !strings.Contains(stderr.String(), m.Says) {
+	if !bytes.Contains(out, []byte(m.Says)) && !strings.Contains(stderr, m.Says) {
 		t.Errorf("the output does not say %q", m.Says)
 	}
-	if bytes.Contains(out, []byte("eyJ")) || strings.Contains(stderr.String(), "eyJ") {
+	if bytes.Contains(out, []byte("eyJ")) || strings.Contains(stderr, "eyJ") {
 		t.Error("a token is in the output")
+	}
+	if m.Mends {
+		if said, stderr, code := at.run(t, "sh", "-c", mend); code != 0 {
+			t.Errorf("%s: exit code %d: %s%s", mend, code, said, stderr)
+		}
+		if again, stderr, code, _ := w.doctor(t, at); code != 0 {
+			t.Errorf("after %s: %s%s", mend, again, stderr)
+		}
 	}
 	if t.Failed() {
 		t.Logf("%s", out)

@@ -13,10 +13,8 @@ import (
 	"azwi/internal/cli/connect"
 	"azwi/internal/cli/exchange"
 	"azwi/internal/doctor"
-	"azwi/internal/finding"
 	"azwi/internal/kube"
 	"azwi/internal/pod/workload"
-	"azwi/internal/terminal"
 	"azwi/internal/token/entra"
 )
 
@@ -27,6 +25,7 @@ type options struct {
 	all             bool
 	resource, scope string
 	noToken         bool
+	rate            float64
 	output          string
 }
 
@@ -53,7 +52,9 @@ Exit code: 0 all is well, 2 something is wrong, 3 not permitted, 1 failure.`,
 	f.StringVar(&o.resource, "resource", "", "what the trial token is for (default Resource Manager)")
 	f.StringVar(&o.scope, "azure-scope", "", "scope at which the identity needs a role, such as a vault's resource ID")
 	f.BoolVar(&o.noToken, "no-token", false, "request no token, and try none")
+	f.Float64Var(&o.rate, "reads-per-second", 5, "how many identities' credentials to read in a second; Azure takes 5")
 	command.InGroup(f, command.Kubernetes, "namespace", "all-namespaces")
+	command.InGroup(f, command.OtherClouds, "reads-per-second")
 	o.cluster.Register(c)
 	o.cluster.CompleteNames(c)
 	o.azure.Register(c)
@@ -78,44 +79,43 @@ func (o *options) run(ctx context.Context, r *command.Env, args []string) error 
 	}
 	d := doctor.New(config)
 	if name == "" {
-		return errors.New("not yet")
+		return o.survey(ctx, r, d, config.Cluster.Namespace)
 	}
 	apiVersion := apiVersionOf(kind)
 	report, err := d.Examine(ctx, kube.Ref{APIVersion: apiVersion, Kind: kind, Namespace: cmp.Or(o.namespace, config.Cluster.Namespace), Name: name})
 	if err != nil {
 		return err
 	}
-	if err := r.Print(o.output, report, func() { print(r.Out, report) }); err != nil {
+	if err := r.Print(o.output, report, func() { printChain(r.Out, report) }); err != nil {
 		return err
 	}
-	return verdict(report)
+	return verdict(r, report)
 }
 
 // verdict is the exit code and the last line.
-func verdict(report *doctor.Report) error {
+func verdict(r *command.Env, report *doctor.Report) error {
 	of := report.Subject.String()
-	switch codes := codesOf(report.Findings(finding.Error)); {
+	var codes []string
+	for _, l := range report.Links {
+		if l.State == doctor.Wrong {
+			for _, f := range l.Findings {
+				codes = append(codes, string(f.Code()))
+			}
+		}
+	}
+	switch {
 	case len(codes) > 0:
-		return command.Exit(command.ExitDifferent, fmt.Errorf("%s in %s: %s; azwi explain says more", command.Number(len(codes), "mistake"), of, strings.Join(codes, ", ")))
-	case report.Wrong():
-		return command.Exit(command.ExitDifferent, fmt.Errorf("%s does not work: %s", of, strings.Join(codesOf(report.Findings(finding.Warning)), ", ")))
+		return command.Exit(command.ExitDifferent, fmt.Errorf("%s: %s: %s", of, command.Number(len(codes), "mistake"), strings.Join(codes, ", ")))
 	case report.Denied():
-		return command.Exit(command.ExitNotPermitted, fmt.Errorf("nothing is wrong with %s as far as you may look", of))
+		return command.Exit(command.ExitNotPermitted, fmt.Errorf("%s: nothing is wrong as far as you may look", of))
 	}
+	r.Err.Printf("%s: no mistake found\n", of)
 	return nil
-}
-
-func codesOf(findings []finding.Finding) []string {
-	codes := make([]string, len(findings))
-	for i, f := range findings {
-		codes[i] = string(f.Code())
-	}
-	return codes
 }
 
 // config connects and signs in. Without Azure, the links in the cluster are looked at.
 func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, error) {
-	c := doctor.Config{Resource: o.resource, Scope: o.scope, TenantID: r.Getenv("AZURE_TENANT_ID")}
+	c := doctor.Config{ReadsPerSecond: o.rate, Resource: o.resource, Scope: o.scope, TenantID: r.Getenv("AZURE_TENANT_ID")}
 	var err error
 	if c.Cluster, err = o.cluster.Connect(); err != nil {
 		return c, err
@@ -181,31 +181,4 @@ func apiVersionOf(kind string) string {
 		}
 	}
 	return "v1" // a service account
-}
-
-// print writes the chain, a line for each link and what follows from it below.
-func print(w *terminal.Writer, report *doctor.Report) {
-	w.Printf("%s\n\n", report.Subject)
-	for _, l := range report.Links {
-		first := true
-		line := func(format string, args ...any) {
-			state, name := "", ""
-			if first {
-				state, name, first = string(l.State), string(l.Name), false
-			}
-			w.Printf("%-12s %-16s %s\n", state, name, fmt.Sprintf(format, args...))
-		}
-		for _, f := range l.Findings {
-			line("%s: %s", f.Severity(), f.Text())
-			if command := f.Command(); command != "" {
-				line("run: %s", command)
-			}
-		}
-		for _, e := range l.Evidence {
-			line("%s", e)
-		}
-		if first {
-			line("")
-		}
-	}
 }

@@ -1,0 +1,148 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"azwi/internal/cli/command"
+	"azwi/internal/doctor"
+	"azwi/internal/finding"
+	"azwi/internal/terminal"
+)
+
+// width of a text for people, in columns. Commands are longer, so that they can be copied.
+const width = 100
+
+// printChain writes a line for each link, and below it what was seen.
+func printChain(w *terminal.Writer, report *doctor.Report) {
+	w.Printf("%s\n\n", report.Subject)
+	for _, l := range report.Links {
+		state := string(l.State)
+		if l.State == doctor.OK && len(l.Findings) > 0 {
+			state = "warning"
+		}
+		lead := fmt.Sprintf("%-12s %-16s ", state, l.Name)
+		block := func(text string) {
+			for _, line := range wrap(text, width-len(lead)) {
+				w.Printf("%s%s\n", lead, line)
+				lead = strings.Repeat(" ", len(lead))
+			}
+		}
+		for _, f := range l.Findings {
+			block(f.Text())
+			if run := f.Command(); run != "" {
+				w.Printf("%srun: %s\n", lead, run)
+			}
+		}
+		for _, e := range l.Evidence {
+			block(e)
+		}
+	}
+}
+
+// wrap breaks a text between words.
+func wrap(text string, columns int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > columns {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
+}
+
+func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, own string) error {
+	namespace := cmp.Or(o.namespace, own)
+	if o.all {
+		namespace = ""
+	}
+	s, err := d.Survey(ctx, namespace, func(done, all int) {
+		if r.Err.IsTerminal() {
+			r.Err.Overwrite("identities: %d of %d", done, all)
+		}
+	})
+	if r.Err.IsTerminal() {
+		r.Err.Overwrite("")
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.Print(o.output, s, func() { printSurvey(r.Out, s) }); err != nil {
+		return err
+	}
+	switch {
+	case s.Wrong():
+		return command.Exit(command.ExitDifferent, fmt.Errorf("%s; azwi doctor KIND/NAME looks at one workload", command.Number(errorsIn(s), "mistake")))
+	case s.Denied:
+		return command.Exit(command.ExitNotPermitted, errors.New("nothing is wrong as far as you may look"))
+	}
+	return nil
+}
+
+func errorsIn(s *doctor.Survey) int {
+	n := 0
+	for _, c := range s.Causes {
+		if c.Severity == finding.Error {
+			n += len(c.Cases)
+		}
+	}
+	return n
+}
+
+// printSurvey writes what is wrong by cause, each with its first cases.
+func printSurvey(w *terminal.Writer, s *doctor.Survey) {
+	w.Printf("%s, %s with a client ID, %s\n", command.Number(s.Pods, "running pod"), command.Number(s.Accounts, "service account"), identities(s.Identities))
+	for _, c := range s.Causes {
+		const most = 3
+		w.Printf("\n%s: %s (%s)\n", c.Severity, c.Title, c.Code)
+		if c.Pods > 0 {
+			w.Printf("  running pods: %d\n", c.Pods)
+		}
+		for i, one := range c.Cases {
+			if i == most {
+				w.Printf("  and %d more; -o json lists all\n", len(c.Cases)-most)
+				break
+			}
+			for j, line := range wrap(strings.TrimPrefix(one.Object+": "+one.Text(), ": "), width-4) {
+				w.Printf("%s%s\n", map[bool]string{true: "  - ", false: "    "}[j == 0], line)
+			}
+			if run := one.Command(); run != "" {
+				w.Printf("    run: %s\n", run)
+			}
+		}
+	}
+	const nearlyFull = 15
+	for i, q := range s.Quotas {
+		if q.Used < nearlyFull {
+			break
+		}
+		if i == 0 {
+			w.Printf("\nidentities with little room for federated credentials:\n")
+		}
+		w.Printf("  %-40s %2d of %d used\n", q.Identity, q.Used, q.Limit)
+	}
+	for i, u := range s.Unknown {
+		if i == 0 {
+			w.Printf("\nnot looked at:\n")
+		}
+		w.Printf("  %s\n", u)
+	}
+	if len(s.Causes) == 0 {
+		w.Printf("no mistake found\n")
+	}
+}
+
+func identities(n int) string {
+	if n == 1 {
+		return "1 identity"
+	}
+	return fmt.Sprintf("%d identities", n)
+}
