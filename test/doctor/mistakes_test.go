@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -69,6 +70,12 @@ type mistake struct {
 	// Subject and Args of the command. Default: deployment/orders, and no more.
 	Subject string   `json:"subject"`
 	Args    []string `json:"args"`
+	// Others is how many credentials of other service accounts the identity has.
+	Others int `json:"others"`
+	// Faults of the local cloud.
+	Faults []object `json:"faults"`
+	// First is a command to run before.
+	First string `json:"first"`
 	// NoRole takes the identity's role away.
 	NoRole bool `json:"noRole"`
 	// SignedOut: nobody is signed in to Azure.
@@ -111,9 +118,16 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
-func TestMistakes(t *testing.T) {
+func TestDoctor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	t.Run("mistakes", w.mistakes)
+	t.Run("pairs", w.pairs)
+}
+
+// mistakes plants each row of testdata/mistakes.yaml.
+func (w world) mistakes(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("testdata", "mistakes.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -200,6 +214,11 @@ func (w world) seed(t *testing.T, namespace string, m mistake) []byte {
 			"name": "orders", "issuer": w.c.Issuer, "subject": contract.Subject(namespace, "orders"), "audience": contract.DefaultAudience,
 		}, change))
 	}
+	for i := range m.Others {
+		credentials = append(credentials, object{
+			"name": fmt.Sprintf("other-%d", i), "issuer": w.c.Issuer, "subject": contract.Subject(namespace, fmt.Sprintf("other-%d", i)),
+		})
+	}
 	seed := object{
 		"servicePrincipals": []any{object{
 			"name": "operator", "appId": emulator.DefaultOperatorID, "secrets": []any{object{"value": emulator.DefaultOperatorSecret}},
@@ -236,7 +255,14 @@ type machine struct {
 
 func (w world) machine(t *testing.T, namespace string, m mistake) machine {
 	t.Helper()
-	azure := emulatortest.Start(t, emulator.Config{Seed: w.seed(t, namespace, m)})
+	config := emulator.Config{Seed: w.seed(t, namespace, m)}
+	if m.Faults != nil {
+		var err error
+		if config.Faults, err = yaml.Marshal(object{"faults": m.Faults}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	azure := emulatortest.Start(t, config)
 	dir := t.TempDir()
 	roots := filepath.Join(dir, "roots.crt")
 	if err := os.WriteFile(roots, slices.Concat(azure.CA(), w.c.CA.PEM), 0o600); err != nil {
@@ -296,6 +322,11 @@ func (w world) doctor(t *testing.T, at machine) (out []byte, stderr string, code
 func (w world) check(t *testing.T, namespace string, m mistake) {
 	t.Helper()
 	at := w.machine(t, namespace, m)
+	if m.First != "" {
+		if said, stderr, code := at.run(t, "sh", "-c", m.First); code != 0 {
+			t.Fatalf("%s: exit code %d: %s%s", m.First, code, said, stderr)
+		}
+	}
 	out, stderr, code, r := w.doctor(t, at)
 	found, mend := map[string][]string{}, ""
 	for _, l := range r.Links {
