@@ -116,11 +116,18 @@ func (x *examination) installation(ctx context.Context, l *Link) {
 			l.State = Unknown
 		}
 	}
-	if registrations, err := x.registrations(ctx); err == nil && len(registrations) > 1 {
-		var names []string
-		for _, r := range registrations {
-			names = append(names, r.String())
+	registrations, err := x.registrations(ctx)
+	if err != nil {
+		return // injection says what comes of it
+	}
+	var names []string
+	for _, r := range registrations {
+		names = append(names, r.String())
+		if r.unbound {
+			l.because(finding.PolicyNotBound(r.Name))
 		}
+	}
+	if len(names) > 1 {
 		l.because(finding.TwoInstallations(names))
 	}
 }
@@ -136,6 +143,10 @@ func version(v string) string {
 type registration struct {
 	kube.Ref
 	namespaces metav1.LabelSelector
+	// ignores says that pods are admitted without it.
+	ignores bool
+	// unbound is a policy without a binding.
+	unbound bool
 }
 
 // registrations are the webhooks and policies that pods with our label go to. A webhook and
@@ -146,7 +157,10 @@ func (x *examination) registrations(ctx context.Context) ([]registration, error)
 	err := x.Cluster.List(ctx, webhooks, "", func(raw json.RawMessage) error {
 		var o struct {
 			Metadata struct{ Name string }
-			Webhooks []struct{ NamespaceSelector, ObjectSelector metav1.LabelSelector }
+			Webhooks []struct {
+				NamespaceSelector, ObjectSelector metav1.LabelSelector
+				FailurePolicy                     string
+			}
 		}
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return err
@@ -155,7 +169,7 @@ func (x *examination) registrations(ctx context.Context) ([]registration, error)
 			if w.ObjectSelector.MatchLabels[contract.UseLabel] == contract.UseLabelValue {
 				ref := webhooks
 				ref.Name = o.Metadata.Name
-				all = append(all, registration{ref, w.NamespaceSelector})
+				all = append(all, registration{Ref: ref, namespaces: w.NamespaceSelector, ignores: w.FailurePolicy == "Ignore"})
 				break
 			}
 		}
@@ -164,7 +178,26 @@ func (x *examination) registrations(ctx context.Context) ([]registration, error)
 	if err != nil || len(all) > 0 {
 		return all, err
 	}
-	policies := kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicy"}
+	return x.policies(ctx)
+}
+
+// policies are the mutating policies that inject. Before 1.36 there is no such kind.
+func (x *examination) policies(ctx context.Context) ([]registration, error) {
+	var all []registration
+	policies, bindings := kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicy"}, kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicyBinding"}
+	bound := map[string]bool{}
+	err := x.Cluster.List(ctx, bindings, "", func(raw json.RawMessage) error {
+		var o struct{ Spec struct{ PolicyName string } }
+		err := json.Unmarshal(raw, &o)
+		bound[o.Spec.PolicyName] = true
+		return err
+	})
+	if kube.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	err = x.Cluster.List(ctx, policies, "", func(raw json.RawMessage) error {
 		var o struct {
 			Metadata struct{ Name string }
@@ -180,13 +213,10 @@ func (x *examination) registrations(ctx context.Context) ([]registration, error)
 		if ours {
 			ref := policies
 			ref.Name = o.Metadata.Name
-			all = append(all, registration{ref, o.Spec.MatchConstraints.NamespaceSelector})
+			all = append(all, registration{Ref: ref, namespaces: o.Spec.MatchConstraints.NamespaceSelector, unbound: !bound[ref.Name]})
 		}
 		return nil
 	})
-	if kube.IsNotFound(err) {
-		err = nil // before 1.36 there is no such kind
-	}
 	return all, err
 }
 
@@ -209,10 +239,7 @@ func (x *examination) injection(ctx context.Context, l *Link) {
 // tryPod creates a pod in a dry run.
 func (x *examination) tryPod(ctx context.Context, l *Link) {
 	s := x.subject
-	var created workloadPod
-	_, err := x.Cluster.Do(ctx, kube.Request{
-		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.namespace}, DryRun: true, Body: s.probe(),
-	}, &created)
+	created, err := x.create(ctx, s.probe())
 	if err != nil {
 		_, answered := errors.AsType[*kube.StatusError](err)
 		switch {
@@ -234,6 +261,21 @@ func (x *examination) tryPod(ctx context.Context, l *Link) {
 	x.clientID, x.tenantID = created.Spec.Env(contract.EnvClientID), created.Spec.Env(contract.EnvTenantID)
 	l.see("a new pod gets %s=%s, %s=%s", contract.EnvClientID, x.clientID, contract.EnvTenantID, x.tenantID)
 	x.compareContainers(l, created)
+}
+
+// create has the API server admit a pod, without keeping it.
+func (x *examination) create(ctx context.Context, pod object) (created workloadPod, err error) {
+	_, err = x.Cluster.Do(ctx, kube.Request{
+		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: x.subject.namespace}, DryRun: true, Body: pod,
+	}, &created)
+	return created, err
+}
+
+// answers reports whether even the smallest pod is injected. The API server does not say
+// whether a webhook that it may do without was asked.
+func (x *examination) answers(ctx context.Context) bool {
+	created, err := x.create(ctx, x.subject.smallest())
+	return err != nil || created.Spec.Injected()
 }
 
 // accountWrong reports whether what is written in the service account is wrong.
@@ -275,6 +317,10 @@ func (x *examination) notInjected(ctx context.Context, l *Link) {
 	selector, err := metav1.LabelSelectorAsSelector(&r.namespaces)
 	if err == nil && !selector.Matches(labels.Set(namespace.Metadata.Labels)) {
 		l.because(finding.NamespaceExcluded(s.namespace, r.String(), selector.String()))
+		return
+	}
+	if r.ignores && !x.answers(ctx) {
+		l.because(finding.WebhookSilent(r.String()))
 		return
 	}
 	l.because(finding.PodExcluded(r.String()))

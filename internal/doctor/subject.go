@@ -291,17 +291,25 @@ func (x *examination) listPods(ctx context.Context, s *subject, selector string,
 // probe is the pod to try: the template's, or for a service account without one the
 // smallest that there is.
 func (s *subject) probe() object {
-	metadata := object{"labels": object{contract.UseLabel: contract.UseLabelValue}}
-	spec := object{"serviceAccountName": s.account, "containers": []any{object{"name": "app", "image": "app"}}}
-	if s.template != nil {
-		of, _ := s.template["metadata"].(object)
-		metadata = object{"labels": of["labels"], "annotations": of["annotations"]}
-		spec, _ = s.template["spec"].(object)
+	if s.template == nil {
+		return s.smallest()
 	}
-	metadata["generateName"] = "azwi-doctor-"
+	of, _ := s.template["metadata"].(object)
+	spec, _ := s.template["spec"].(object)
 	if spec["restartPolicy"] == nil && s.named.Kind == "Job" {
 		spec = maps.Clone(spec)
 		spec["restartPolicy"] = "Never"
 	}
+	return newPod(object{"labels": of["labels"], "annotations": of["annotations"]}, spec)
+}
+
+// smallest is the smallest pod that opts in.
+func (s *subject) smallest() object {
+	return newPod(object{"labels": object{contract.UseLabel: contract.UseLabelValue}},
+		object{"serviceAccountName": s.account, "containers": []any{object{"name": "app", "image": "app"}}})
+}
+
+func newPod(metadata, spec object) object {
+	metadata["generateName"] = "azwi-doctor-"
 	return object{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 }

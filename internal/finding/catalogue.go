@@ -128,6 +128,8 @@ const (
 	CodeStaleIdentity      Code = "stale-identity"
 	CodeNamespaceExcluded  Code = "namespace-excluded"
 	CodePodExcluded        Code = "pod-excluded"
+	CodeWebhookSilent      Code = "webhook-silent"
+	CodePolicyNotBound     Code = "policy-not-bound"
 	CodeTwoInstallations   Code = "two-installations"
 	CodeContainerSkipped   Code = "container-skipped"
 	CodeOtherClientID      Code = "other-client-id"
@@ -285,6 +287,8 @@ func Catalogue() []Entry {
 		{CodeStaleIdentity, Error, "the pod has an identity that its service account no longer names", doctorPage},
 		{CodeNamespaceExcluded, Error, "the installation's selector leaves the namespace out", doctorPage},
 		{CodePodExcluded, Error, "the installation leaves the pod out", doctorPage},
+		{CodeWebhookSilent, Error, "the webhook does not answer, and pods get no identity", doctorPage},
+		{CodePolicyNotBound, Error, "the mutating policy has no binding", doctorPage},
 		{CodeTwoInstallations, Error, "more than one installation injects pods", doctorPage},
 		{CodeContainerSkipped, Warning, "a container asked to be left out of injection", doctorPage},
 		{CodeOtherClientID, Warning, "a container names an identity of its own", doctorPage},

@@ -73,6 +73,16 @@ func PodExcluded(configuration string) Finding {
 	return found(CodePodExcluded, Subject{}, "the pod is left out by objectSelector or matchConditions of %s: compare them with the pod", configuration)
 }
 
+// WebhookSilent is a webhook that does not answer, and whose registration lets pods through.
+func WebhookSilent(configuration string) Finding {
+	return found(CodeWebhookSilent, Subject{}, "the webhook of %s does not answer, and its failurePolicy Ignore lets pods through without identity: look at its Deployment with azwi status", configuration)
+}
+
+// PolicyNotBound is a mutating policy that nothing binds, so that it injects nothing.
+func PolicyNotBound(policy string) Finding {
+	return found(CodePolicyNotBound, Subject{}, "the MutatingAdmissionPolicy %s has no binding, so it injects nothing", policy).mend("azwi", "upgrade")
+}
+
 // TwoInstallations are registrations of which each injects.
 func TwoInstallations(names []string) Finding {
 	return found(CodeTwoInstallations, Subject{}, "pods are injected more than once, by %s: remove all but one", strings.Join(names, ", "))

@@ -229,7 +229,7 @@ func (c *cluster) replicaStatus(ctx context.Context, found *Installation, s *Sta
 	if s.Version == "" && len(d.Spec.Template.Spec.Containers) > 0 {
 		s.Version = imageTag(d.Spec.Template.Spec.Containers[0].Image)
 	}
-	if !d.ready() {
+	if !d.ready() || d.Spec.Replicas == 0 {
 		s.problem(d.notReady(found.Namespace))
 	}
 }

@@ -104,18 +104,24 @@ func newWorld(t *testing.T) world {
 	if w.binary, err = product.Build(t.Context(), t.TempDir(), "azwi", false); err != nil {
 		t.Fatal(err)
 	}
+	handlers.Register(t, w.c, product.Registration{Name: contract.WebhookConfiguration, Excluding: true, Addr: w.webhook(t)})
+	return w
+}
+
+// webhook serves the webhook's handler until the test ends, and returns its address.
+func (w world) webhook(t *testing.T) string {
+	t.Helper()
 	accounts, err := account.NewReader(account.Config{Client: w.c.Admin.HTTP, Host: w.c.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	handlers.Register(t, w.c, product.Registration{Name: contract.WebhookConfiguration, Excluding: true, Addr: handlers.ServeTLS(t, w.c, &webhook.Handler{
+	return handlers.ServeTLS(t, w.c, &webhook.Handler{
 		Accounts: accounts, Metrics: webhook.NewMetrics(), Logger: slog.New(slog.DiscardHandler),
 		Settings: inject.Settings{
 			TenantID: emulator.DefaultTenantID, AuthorityHost: "https://login.microsoftonline.com/",
 			Proxy: inject.Proxy{Image: "azwi/proxy:v1", NativeSidecar: true},
 		},
-	})})
-	return w
+	})
 }
 
 func TestDoctor(t *testing.T) {
@@ -199,7 +205,7 @@ func (w world) plant(t *testing.T, namespace string, m mistake) {
 
 func (w world) do(t *testing.T, method, path string, in, out any) {
 	t.Helper()
-	if _, err := w.c.Admin.Do(t.Context(), method, path, in, out); err != nil {
+	if _, err := w.c.Admin.Do(context.WithoutCancel(t.Context()), method, path, in, out); err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
 }
