@@ -167,6 +167,8 @@ bench: build kube ## Print the figures of docs/benchmarks.md (10 minutes, better
 	@echo; echo "## azwi federation: 3,000 credentials on 150 identities"
 	@go test -run='^$$' -bench=Plan -benchtime=5x ./internal/identity/federation
 	@go test -run=TestApplyAtAzuresLimits -count=1 -v ./internal/identity/federation | grep 'simulated'
+	@echo; echo "## azwi doctor: 2,000 pods, 500 service accounts, 300 identities"
+	@go -C test test -run=TestScale -count=1 -v ./doctor -scale | grep 'scale_test'
 	@echo; echo "## azwi wait against the emulator's replication"
 	@go test -count=1 -v -run='TestWaitFigures|TestWaitOverHTTP' ./emulator -figures | grep -v -e '^=== ' -e '^--- PASS'
 

@@ -73,7 +73,7 @@ func addCommands(cmd *cobra.Command, r *command.Env) {
 		commands []*cobra.Command
 	}{
 		{"Set up a cluster", []*cobra.Command{
-			installation.NewInstall(r), installation.NewUpgrade(r), installation.NewUninstall(r), installation.NewStatus(r), policy.New(r),
+			doctor.NewCheck(r), installation.NewInstall(r), installation.NewUpgrade(r), installation.NewUninstall(r), installation.NewStatus(r), policy.New(r),
 		}},
 		{"Give workloads an identity", []*cobra.Command{serviceaccount.New(r), federation.New(r), permissions.New(r)}},
 		{"Get tokens, find out why not", []*cobra.Command{token.New(r), token.NewWait(r), exec.New(r), doctor.New(r), explain.New(r)}},

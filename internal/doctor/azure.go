@@ -36,6 +36,9 @@ func (x *examination) identity(ctx context.Context, l *Link) {
 		return
 	}
 	resolved, err := x.Azure.resolve(ctx, x.clientID)
+	if azure.Forbidden(err) {
+		err = finding.DirectoryForbidden().Err(err)
+	}
 	if err != nil {
 		l.unknown(err)
 		if azure.Refused(err).SignIn {

@@ -196,7 +196,11 @@ func denied(err error) bool {
 // oneLine is the error without what would break the layout of a report.
 func oneLine(err error) string {
 	text := azure.Brief(err)
-	if advice, ok := kube.Explain(err); ok {
+	advice, ok := kube.Explain(err)
+	switch {
+	case ok && kube.IsForbidden(err):
+		text = "not permitted: " + advice.Text() // the API server's own text says the same, longer
+	case ok:
 		text += "; " + advice.Text()
 	}
 	return strings.Join(strings.Fields(text), " ")

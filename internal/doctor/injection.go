@@ -103,7 +103,9 @@ func (x *examination) installation(ctx context.Context, l *Link) {
 		l.because(finding.NothingInstalled())
 		return
 	}
-	l.see("%s%s, installed by %s, in namespace %s", cmp.Or(status.Engine, "an unknown engine"), version(status.Version), status.Owner, status.Namespace)
+	if status.Owner != install.OwnerUnknown {
+		l.see("%s%s, installed by %s, in namespace %s", cmp.Or(status.Engine, "an unknown engine"), version(status.Version), status.Owner, status.Namespace)
+	}
 	for _, f := range status.Problems {
 		l.because(f)
 	}
@@ -234,6 +236,11 @@ func (x *examination) injection(ctx context.Context, l *Link) {
 		x.tryPod(ctx, l)
 	}
 	x.comparePods(l)
+	if i := slices.IndexFunc(s.pods, func(p workloadPod) bool { return p.Spec.Injected() }); x.expected == nil && i >= 0 {
+		p := s.pods[i]
+		x.clientID, x.tenantID = p.Spec.Env(contract.EnvClientID), p.Spec.Env(contract.EnvTenantID)
+		l.see("pod %s has %s=%s, %s=%s", p.Metadata.Name, contract.EnvClientID, x.clientID, contract.EnvTenantID, x.tenantID)
+	}
 }
 
 // tryPod creates a pod in a dry run.

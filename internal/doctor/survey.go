@@ -94,6 +94,15 @@ func (s *Survey) unknown(err error) {
 	s.Denied = s.Denied || denied(err)
 }
 
+// orUnknown notes a lack of rights, and passes other errors on.
+func (s *Survey) orUnknown(err error) error {
+	if !kube.IsForbidden(err) {
+		return err
+	}
+	s.unknown(err)
+	return nil
+}
+
 // Wrong reports whether there is an error.
 func (s *Survey) Wrong() bool {
 	return slices.ContainsFunc(s.Causes, func(c Cause) bool { return c.Severity == finding.Error })
@@ -105,6 +114,8 @@ type surveyed struct {
 	namespace, name string
 	clientID        string
 	pods            int
+	// unread: the service account could not be read, or is gone.
+	unread bool
 }
 
 // Survey looks at all service accounts and running pods of a namespace, or of the cluster if
@@ -116,14 +127,11 @@ func (d *Doctor) Survey(ctx context.Context, namespace string, progress func(don
 	s := &Survey{Causes: []Cause{}}
 	d.surveyInstallation(ctx, s)
 	accounts, err := d.surveyAccounts(ctx, namespace, s)
-	if err != nil {
+	if err := s.orUnknown(err); err != nil {
 		return nil, err
 	}
-	if err := d.surveyPods(ctx, namespace, accounts, s); err != nil {
-		if !kube.IsForbidden(err) {
-			return nil, err
-		}
-		s.unknown(err)
+	if err := s.orUnknown(d.surveyPods(ctx, namespace, accounts, s)); err != nil {
+		return nil, err
 	}
 	if err := d.surveyIdentities(ctx, accounts, s, progress); err != nil {
 		return nil, err
@@ -178,7 +186,7 @@ func (d *Doctor) surveyAccounts(ctx context.Context, namespace string, s *Survey
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return accounts, err
 	}
 	for _, f := range lint.Lint([]*manifest.File{manifest.Parse("cluster.json", text)}, lint.Config{Quiet: true}) {
 		if f.Severity <= finding.Warning {
@@ -206,7 +214,7 @@ func (d *Doctor) surveyPods(ctx context.Context, namespace string, accounts map[
 		s.Pods++
 		a := accounts[p.Metadata.Namespace+"/"+cmp.Or(p.Spec.ServiceAccountName, "default")]
 		if a == nil {
-			return nil
+			a = &surveyed{unread: true}
 		}
 		of := p.workload()
 		f, wrong := judgePod(p, of, a)
@@ -235,6 +243,7 @@ func judgePod(p workloadPod, of finding.Workload, a *surveyed) (finding.Finding,
 	switch has := p.Spec.Env(contract.EnvClientID); {
 	case p.optsIn() && !p.Spec.Injected():
 		return finding.OptInTooLate(of, p.Metadata.Name), true
+	case a.unread:
 	case !p.optsIn() && !p.Spec.Injected() && guid.Valid(a.clientID):
 		return finding.OptInMissing(of, a.name, true), true
 	case p.Spec.Injected() && a.clientID == "" && has == "":

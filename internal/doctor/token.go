@@ -87,9 +87,8 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 		notReached(l, LinkAccount)
 		return
 	}
-	if x.token.issuer, err = x.Cluster.Issuer(ctx); err != nil {
-		l.see("%s", oneLine(err))
-	}
+	// The token says it too, if there is one.
+	x.token.issuer, _ = x.Cluster.Issuer(ctx)
 	if x.Exchanger == nil {
 		l.unknown(errSkipped("no token was requested"))
 		return
@@ -100,9 +99,7 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 	}
 	raw, expires, err := x.Cluster.Token(ctx, s.namespace, s.account, request)
 	if kube.IsForbidden(err) {
-		l.unknown(err)
-		l.see("%s", finding.TokenForbidden(s.namespace+"/"+s.account).Text())
-		return
+		err = finding.ClusterForbidden("create", "serviceaccounts/token", s.namespace).Err(err)
 	}
 	if err != nil {
 		l.unknown(err)

@@ -30,6 +30,12 @@ func ObjectMissing(object, suggestion string) Finding {
 	return found(CodeObjectMissing, Subject{}, "%s does not exist%s", object, suggestion)
 }
 
+// PodIdentityInUse are bindings of aad-pod-identity.
+func PodIdentityInUse(bindings int) Finding {
+	return found(CodePodIdentity, Subject{}, "aad-pod-identity is in use: AzureIdentityBindings: %d; its NMI takes the requests of pods to the metadata service", bindings).
+		mend("azwi", "podidentity", "detect")
+}
+
 // OptInMissing is a workload whose pods have no label; annotated says that their service
 // account has a client ID.
 func OptInMissing(w Workload, account string, annotated bool) Finding {
@@ -162,6 +168,11 @@ func IssuerKeyMissing(keyID string, published []string) Finding {
 		has = "the keys " + strings.Join(quoted, ", ")
 	}
 	return found(CodeIssuerKeyMissing, Subject{}, "the token is signed with the key %s, and the issuer publishes %s: publish what the API server serves at /openid/v1/jwks", quote(keyID), has)
+}
+
+// DirectoryForbidden is a caller who may not look for identities in the directory.
+func DirectoryForbidden() Finding {
+	return found(CodeDirectory, Subject{}, "you may not read the directory: ask for the role Directory Readers, or give --subscription-id with the right to read its managed identities")
 }
 
 // IdentityMissing is a client ID that no identity of the tenant has.

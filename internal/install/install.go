@@ -21,9 +21,9 @@ const (
 	EnginePolicy  = "policy"
 )
 
-// firstWithPolicies is the minor version of Kubernetes that has
+// FirstWithPolicies is the minor version of Kubernetes that has
 // MutatingAdmissionPolicy in its stable form.
-const firstWithPolicies = 36
+const FirstWithPolicies = 36
 
 // oldest is the oldest minor version that the chart is for: its kubeVersion.
 const oldest = 29
@@ -223,7 +223,7 @@ func (p *plan) chooseEngine() error {
 		}
 	case EngineAuto:
 		p.engine = EngineWebhook
-		if minor >= firstWithPolicies {
+		if minor >= FirstWithPolicies {
 			p.engine = EnginePolicy
 		}
 	default:
@@ -232,8 +232,8 @@ func (p *plan) chooseEngine() error {
 	if minor < oldest {
 		return finding.KubernetesTooOld(oldest, p.cluster.version).Err(nil)
 	}
-	if p.engine == EnginePolicy && minor < firstWithPolicies {
-		return finding.NoPolicies(firstWithPolicies, p.cluster.version).Err(nil)
+	if p.engine == EnginePolicy && minor < FirstWithPolicies {
+		return finding.NoPolicies(FirstWithPolicies, p.cluster.version).Err(nil)
 	}
 	phase := Phase("")
 	if f := p.found; f != nil && f.record != nil {

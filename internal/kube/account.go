@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -85,17 +86,18 @@ func (c *Client) Token(ctx context.Context, namespace, name string, r TokenReque
 	return answer.Status.Token, answer.Status.ExpirationTimestamp, nil
 }
 
-// May reports whether the user has a verb on a resource, such as pods; the namespace is
-// empty for the whole cluster.
+// May reports whether the user has a verb on a resource, such as pods or
+// deployments.apps; the namespace is empty for the whole cluster.
 // Source: https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
 func (c *Client) May(ctx context.Context, verb, resource, namespace string) (bool, error) {
 	const apiVersion, kind = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
 	var review struct{ Status struct{ Allowed bool } }
+	resource, group, _ := strings.Cut(resource, ".")
 	_, err := c.Do(ctx, Request{
 		Method: http.MethodPost, Ref: Ref{APIVersion: apiVersion, Kind: kind},
 		Body: map[string]any{
 			"apiVersion": apiVersion, "kind": kind,
-			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": verb, "resource": resource, "namespace": namespace}},
+			"spec": map[string]any{"resourceAttributes": map[string]any{"verb": verb, "resource": resource, "group": group, "namespace": namespace}},
 		},
 	}, &review)
 	return review.Status.Allowed, err

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,7 @@ func TestInstallations(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.do(t, "POST", "/api/v1/namespaces", object{"metadata": object{"name": system}}, nil)
+	w.checkBefore(t)
 	serve := w.webhook(t)
 	webhook := func(change object) object {
 		return object{"metadata": object{"name": contract.WebhookConfiguration}, "webhooks": []any{merge(object{
@@ -143,6 +146,29 @@ func (w world) settled(t *testing.T, namespace, does string) {
 		}
 		if ctx.Err() != nil {
 			t.Fatalf("the API server never %s: %v", does, err)
+		}
+	}
+}
+
+// checkBefore: an administrator can install, and whoever lacks rights is told which.
+func (w world) checkBefore(t *testing.T) {
+	t.Helper()
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := w.c.WriteKubeconfig(kubeconfig, "nobody"); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		kubeconfig string
+		code       int
+		says       string
+	}{
+		{w.c.Kubeconfig, 0, "lacking: 0"},
+		{kubeconfig, 3, "not permitted"},
+		{"/dev/null", 1, "no cluster is configured"},
+	} {
+		out, stderr, code := machine{env: []string{"PATH=/usr/bin"}}.run(t, w.binary, "check", "--pre", "--kubeconfig", row.kubeconfig, "--image-registry", "localhost:5000")
+		if code != row.code || !strings.Contains(string(out)+stderr, row.says) {
+			t.Errorf("%s: exit code %d, want %d and %q: %s%s", row.kubeconfig, code, row.code, row.says, out, stderr)
 		}
 	}
 }

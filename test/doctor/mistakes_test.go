@@ -129,6 +129,7 @@ func TestDoctor(t *testing.T) {
 	w := newWorld(t)
 	t.Run("mistakes", w.mistakes)
 	t.Run("pairs", w.pairs)
+	t.Run("rights", w.rights)
 }
 
 // mistakes plants each row of testdata/mistakes.yaml.
@@ -255,6 +256,7 @@ func (w world) seed(t *testing.T, namespace string, m mistake) []byte {
 // A machine is where a person sits who runs azwi.
 type machine struct {
 	env                []string
+	azure              *emulatortest.Server
 	namespace, subject string
 	args               []string
 }
@@ -278,7 +280,7 @@ func (w world) machine(t *testing.T, namespace string, m mistake) machine {
 	if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(kubectl), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	at := machine{namespace: namespace, subject: cmp.Or(m.Subject, "deployment/orders"), args: m.Args, env: []string{
+	at := machine{azure: azure, namespace: namespace, subject: cmp.Or(m.Subject, "deployment/orders"), args: m.Args, env: []string{
 		"PATH=" + dir + ":" + filepath.Dir(w.binary) + ":/usr/bin:/bin", "KUBECONFIG=" + w.c.Kubeconfig,
 		"HTTPS_PROXY=" + azure.ProxyURL, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + roots, "HOME=" + dir,
 		"AZURE_TENANT_ID=" + emulator.DefaultTenantID, "AZURE_SUBSCRIPTION_ID=" + emulator.DefaultSubscriptionID,

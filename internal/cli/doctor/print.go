@@ -47,7 +47,7 @@ func printChain(w *terminal.Writer, report *doctor.Report) {
 func wrap(text string, columns int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > columns {
 			lines, line = append(lines, line), ""
 		}
