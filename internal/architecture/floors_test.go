@@ -22,7 +22,7 @@ func floors() [][]string {
 		{"internal/azure", "internal/kube"}, // signing in to Azure needs an assertion
 		{"internal/token"},
 		{
-			"internal/connlimit", "internal/document", "internal/memlimit", "internal/oidc", "internal/plainfile",
+			"internal/connlimit", "internal/document", "internal/memlimit", "internal/oidc", "internal/plainfile", "internal/sarif",
 			"internal/spelling", "internal/loglevel",
 		},
 		{"internal/atomicfile", "internal/finding", "internal/guid", "internal/httpsurl", "internal/jwt", "internal/retryafter", "internal/terminal", "internal/version", "charts"},

@@ -94,6 +94,16 @@ func (s *Survey) unknown(err error) {
 	s.Denied = s.Denied || denied(err)
 }
 
+// sort puts errors first, and among them what touches the most pods.
+func (s *Survey) sort() {
+	slices.SortStableFunc(s.Causes, func(a, b Cause) int {
+		return cmp.Or(cmp.Compare(a.Severity, b.Severity), cmp.Compare(b.Pods, a.Pods), cmp.Compare(a.Code, b.Code))
+	})
+	for _, c := range s.Causes {
+		slices.SortStableFunc(c.Cases, func(a, b Case) int { return strings.Compare(a.Object, b.Object) })
+	}
+}
+
 // orUnknown notes a lack of rights, and passes other errors on.
 func (s *Survey) orUnknown(err error) error {
 	if !kube.IsForbidden(err) {
@@ -136,12 +146,7 @@ func (d *Doctor) Survey(ctx context.Context, namespace string, progress func(don
 	if err := d.surveyIdentities(ctx, accounts, s, progress); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(s.Causes, func(a, b Cause) int {
-		return cmp.Or(cmp.Compare(a.Severity, b.Severity), cmp.Compare(b.Pods, a.Pods), cmp.Compare(a.Code, b.Code))
-	})
-	for _, c := range s.Causes {
-		slices.SortStableFunc(c.Cases, func(a, b Case) int { return strings.Compare(a.Object, b.Object) })
-	}
+	s.sort()
 	return s, ctx.Err()
 }
 
@@ -164,10 +169,9 @@ func (d *Doctor) surveyInstallation(ctx context.Context, s *Survey) {
 	s.Denied = s.Denied || status.Unread
 }
 
-// surveyAccounts reads the service accounts, and has package lint look at them all at once.
-func (d *Doctor) surveyAccounts(ctx context.Context, namespace string, s *Survey) (map[string]*surveyed, error) {
+// readAccounts reads the service accounts by NAMESPACE/NAME.
+func (d *Doctor) readAccounts(ctx context.Context, namespace string, each func(*surveyed) error) (map[string]*surveyed, error) {
 	accounts := map[string]*surveyed{}
-	var text []byte
 	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "ServiceAccount", Namespace: namespace}, "", func(raw json.RawMessage) error {
 		a := &surveyed{}
 		if err := json.Unmarshal(raw, &a.accountObject); err != nil {
@@ -176,11 +180,20 @@ func (d *Doctor) surveyAccounts(ctx context.Context, namespace string, s *Survey
 		m := a.Metadata
 		a.namespace, a.name, a.clientID = m.Namespace, m.Name, m.Annotations[contract.ClientIDAnnotation]
 		accounts[m.Namespace+"/"+m.Name] = a
+		return each(a)
+	})
+	return accounts, err
+}
+
+// surveyAccounts has package lint look at the service accounts, all at once.
+func (d *Doctor) surveyAccounts(ctx context.Context, namespace string, s *Survey) (map[string]*surveyed, error) {
+	var text []byte
+	accounts, err := d.readAccounts(ctx, namespace, func(a *surveyed) error {
 		if a.clientID != "" {
 			s.Accounts++
 		}
 		written, err := json.Marshal(object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": object{
-			"name": m.Name, "namespace": m.Namespace, "labels": m.Labels, "annotations": withoutLastApplied(m.Annotations),
+			"name": a.name, "namespace": a.namespace, "labels": a.Metadata.Labels, "annotations": withoutLastApplied(a.Metadata.Annotations),
 		}})
 		text = append(append(text, written...), '\n')
 		return err
@@ -296,9 +309,23 @@ func (d *Doctor) surveyIdentities(ctx context.Context, accounts map[string]*surv
 		s.unknown(err)
 		return nil
 	}
+	err = d.lookAtIdentities(ctx, slices.Sorted(maps.Keys(byID)), progress, func(found identityLook) {
+		s.judgeIdentity(found, byID[found.clientID], issuer, audience)
+	})
+	slices.SortFunc(s.Quotas, func(a, b Quota) int {
+		return cmp.Or(cmp.Compare(b.Used, a.Used), strings.Compare(a.Identity, b.Identity))
+	})
+	slices.Sort(s.Unknown)
+	s.Unknown = slices.Compact(s.Unknown)
+	return err
+}
+
+// lookAtIdentities reads the credentials of identities, some at a time, and hands each to a
+// function, one after another.
+func (d *Doctor) lookAtIdentities(ctx context.Context, clientIDs []string, progress func(done, all int), each func(identityLook)) error {
 	known, err := d.config.Azure.identities(ctx)
 	if err != nil && azure.Refused(err).SignIn {
-		s.unknown(err)
+		each(identityLook{err: err})
 		return nil
 	}
 	// An identity of another subscription, and an application, are found one by one.
@@ -308,7 +335,7 @@ func (d *Doctor) surveyIdentities(ctx context.Context, accounts map[string]*surv
 	var group errgroup.Group
 	const parallel = 8
 	group.SetLimit(parallel)
-	for _, id := range slices.Sorted(maps.Keys(byID)) {
+	for _, id := range clientIDs {
 		group.Go(func() error {
 			if err := limiter.Wait(ctx); err != nil {
 				return context.Cause(ctx)
@@ -317,18 +344,12 @@ func (d *Doctor) surveyIdentities(ctx context.Context, accounts map[string]*surv
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			progress(done, len(byID))
-			s.judgeIdentity(found, byID[id], issuer, audience)
+			progress(done, len(clientIDs))
+			each(found)
 			return nil
 		})
 	}
-	err = group.Wait()
-	slices.SortFunc(s.Quotas, func(a, b Quota) int {
-		return cmp.Or(cmp.Compare(b.Used, a.Used), strings.Compare(a.Identity, b.Identity))
-	})
-	slices.Sort(s.Unknown)
-	s.Unknown = slices.Compact(s.Unknown)
-	return err
+	return group.Wait()
 }
 
 // identities are the managed identities of the subscription by their client IDs: one list

@@ -156,6 +156,15 @@ const (
 	CodeSeenInPod          Code = "seen-in-pod"
 )
 
+// Codes of what gives an identity to more than need be.
+const (
+	CodeIdentityShared   Code = "identity-shared"
+	CodeCredentialUnused Code = "credential-unused"
+	CodeSubjectWide      Code = "credential-expression"
+	CodeTokenLongLived   Code = "token-long-lived"
+	CodeCanActAs         Code = "can-act-as"
+)
+
 // An Entry is what the catalogue says of a code.
 type Entry struct {
 	Code     Code
@@ -172,6 +181,7 @@ const (
 	permissionPage = "serviceaccount.md"
 	operationsPage = "operations.md"
 	doctorPage     = "doctor.md"
+	auditPage      = "audit.md"
 )
 
 // Catalogue returns all entries, in the order of docs/lint.md.
@@ -313,6 +323,12 @@ func Catalogue() []Entry {
 		{CodeRoleMissing, Warning, "the identity has no role at the scope", doctorPage},
 		{CodeProxyNotReady, Error, "the proxy in a pod does not serve", doctorPage},
 		{CodeSeenInPod, Warning, "a pod or its events show an error code of Entra", doctorPage},
+
+		{CodeIdentityShared, Warning, "an identity is shared by namespaces", auditPage},
+		{CodeCredentialUnused, Warning, "a federated credential is for a service account that does not exist", auditPage},
+		{CodeSubjectWide, Warning, "a federated credential matches subjects by an expression", auditPage},
+		{CodeTokenLongLived, Info, "tokens for Entra live longer than four hours", auditPage},
+		{CodeCanActAs, Info, "somebody beside the administrators can act as a service account", auditPage},
 	}
 }
 

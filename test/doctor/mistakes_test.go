@@ -130,6 +130,7 @@ func TestDoctor(t *testing.T) {
 	t.Run("mistakes", w.mistakes)
 	t.Run("pairs", w.pairs)
 	t.Run("rights", w.rights)
+	t.Run("audit", w.audit)
 }
 
 // mistakes plants each row of testdata/mistakes.yaml.

@@ -18,6 +18,10 @@ import (
 	"azwi/internal/token/entra"
 )
 
+// readsPerSecond is what Azure takes of lists of federated credentials, in a subscription.
+// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
+const readsPerSecond = 5
+
 type options struct {
 	cluster         connect.Cluster
 	azure           connect.Azure
@@ -52,18 +56,18 @@ Exit code: 0 all is well, 2 something is wrong, 3 not permitted, 1 failure.`,
 	f.StringVar(&o.resource, "resource", "", "what the trial token is for (default Resource Manager)")
 	f.StringVar(&o.scope, "azure-scope", "", "scope at which the identity needs a role, such as a vault's resource ID")
 	f.BoolVar(&o.noToken, "no-token", false, "request no token, and try none")
-	f.Float64Var(&o.rate, "reads-per-second", 5, "how many identities' credentials to read in a second; Azure takes 5")
+	f.Float64Var(&o.rate, "reads-per-second", readsPerSecond, "how many identities' credentials to read in a second; Azure takes 5")
 	command.InGroup(f, command.Kubernetes, "namespace", "all-namespaces")
 	command.InGroup(f, command.OtherClouds, "reads-per-second")
 	o.cluster.Register(c)
 	o.cluster.CompleteNames(c)
 	o.azure.Register(c)
-	command.OutputFlag(c, &o.output)
+	command.OutputFlagOf(c, &o.output, "text", "json", "yaml", "sarif")
 	return c
 }
 
 func (o *options) run(ctx context.Context, r *command.Env, args []string) error {
-	if err := command.CheckOutput(o.output); err != nil {
+	if err := o.checkOutput(args); err != nil {
 		return err
 	}
 	kind, name, err := parse(args)
@@ -90,6 +94,17 @@ func (o *options) run(ctx context.Context, r *command.Env, args []string) error 
 		return err
 	}
 	return verdict(r, report)
+}
+
+// checkOutput refuses forms that the command does not have.
+func (o *options) checkOutput(args []string) error {
+	switch {
+	case o.output != "sarif":
+		return command.CheckOutput(o.output)
+	case len(args) > 0:
+		return errors.New("-o sarif lists what is wrong with all workloads: use it with -A or -n")
+	}
+	return nil
 }
 
 // verdict is the exit code and the last line.

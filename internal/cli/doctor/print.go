@@ -10,7 +10,9 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/doctor"
 	"azwi/internal/finding"
+	"azwi/internal/sarif"
 	"azwi/internal/terminal"
+	"azwi/internal/version"
 )
 
 // width of a text for people, in columns. Commands are longer, so that they can be copied.
@@ -64,18 +66,13 @@ func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, 
 	if o.all {
 		namespace = ""
 	}
-	s, err := d.Survey(ctx, namespace, func(done, all int) {
-		if r.Err.IsTerminal() {
-			r.Err.Overwrite("identities: %d of %d", done, all)
-		}
-	})
-	if r.Err.IsTerminal() {
-		r.Err.Overwrite("")
-	}
+	progress, done := identitiesRead(r)
+	s, err := d.Survey(ctx, namespace, progress)
+	done()
 	if err != nil {
 		return err
 	}
-	if err := r.Print(o.output, s, func() { printSurvey(r.Out, s) }); err != nil {
+	if err := o.print(r, s, s.Causes, func() { printSurvey(r.Out, s) }); err != nil {
 		return err
 	}
 	switch {
@@ -85,6 +82,28 @@ func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, 
 		return command.Exit(command.ExitNotPermitted, errors.New("nothing is wrong as far as you may look"))
 	}
 	return nil
+}
+
+// identitiesRead shows how many there are still to read, on a terminal.
+func identitiesRead(r *command.Env) (progress func(done, all int), end func()) {
+	if !r.Err.IsTerminal() {
+		return func(int, int) {}, func() {}
+	}
+	return func(done, all int) { r.Err.Overwrite("identities: %d of %d", done, all) }, func() { r.Err.Overwrite("") }
+}
+
+// print writes what programs read; SARIF has the causes alone.
+func (o *options) print(r *command.Env, v any, causes []doctor.Cause, text func()) error {
+	if o.output != "sarif" {
+		return r.Print(o.output, v, text)
+	}
+	var results []sarif.Result
+	for _, c := range causes {
+		for _, one := range c.Cases {
+			results = append(results, sarif.Result{Finding: one.Finding, Object: one.Object})
+		}
+	}
+	return r.Print("json", sarif.New(version.String(), results), nil)
 }
 
 func errorsIn(s *doctor.Survey) int {
@@ -100,7 +119,26 @@ func errorsIn(s *doctor.Survey) int {
 // printSurvey writes what is wrong by cause, each with its first cases.
 func printSurvey(w *terminal.Writer, s *doctor.Survey) {
 	w.Printf("%s, %s with a client ID, %s\n", command.Number(s.Pods, "running pod"), command.Number(s.Accounts, "service account"), identities(s.Identities))
-	for _, c := range s.Causes {
+	printCauses(w, s.Causes)
+	const nearlyFull = 15
+	for i, q := range s.Quotas {
+		if q.Used < nearlyFull {
+			break
+		}
+		if i == 0 {
+			w.Printf("\nidentities with little room for federated credentials:\n")
+		}
+		w.Printf("  %-40s %2d of %d used\n", q.Identity, q.Used, q.Limit)
+	}
+	printUnknown(w, s.Unknown)
+	if len(s.Causes) == 0 {
+		w.Printf("no mistake found\n")
+	}
+}
+
+// printCauses writes each with its first cases.
+func printCauses(w *terminal.Writer, causes []doctor.Cause) {
+	for _, c := range causes {
 		const most = 3
 		w.Printf("\n%s: %s (%s)\n", c.Severity, c.Title, c.Code)
 		if c.Pods > 0 {
@@ -119,24 +157,14 @@ func printSurvey(w *terminal.Writer, s *doctor.Survey) {
 			}
 		}
 	}
-	const nearlyFull = 15
-	for i, q := range s.Quotas {
-		if q.Used < nearlyFull {
-			break
-		}
-		if i == 0 {
-			w.Printf("\nidentities with little room for federated credentials:\n")
-		}
-		w.Printf("  %-40s %2d of %d used\n", q.Identity, q.Used, q.Limit)
-	}
-	for i, u := range s.Unknown {
+}
+
+func printUnknown(w *terminal.Writer, unknown []string) {
+	for i, u := range unknown {
 		if i == 0 {
 			w.Printf("\nnot looked at:\n")
 		}
 		w.Printf("  %s\n", u)
-	}
-	if len(s.Causes) == 0 {
-		w.Printf("no mistake found\n")
 	}
 }
 
