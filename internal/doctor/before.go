@@ -43,10 +43,7 @@ func Before(ctx context.Context, c BeforeConfig) (*Report, error) {
 	}
 	r := &Report{Subject: kube.Ref{Kind: "Cluster"}}
 	var objects []install.Object
-	for _, step := range []struct {
-		name LinkName
-		look func(context.Context, *Link)
-	}{
+	for _, step := range []step{
 		{LinkCluster, c.cluster},
 		{LinkInstallation, func(ctx context.Context, l *Link) { objects = c.installation(ctx, l) }},
 		{LinkRights, func(ctx context.Context, l *Link) { c.rights(ctx, l, objects) }},

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"azwi/contract"
 	"azwi/internal/azure"
 	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
@@ -20,8 +22,11 @@ import (
 
 // Config says whom to ask. What is missing makes links unknown.
 type Config struct {
-	// Cluster is required.
+	// Cluster is required, but for ExamineFederation.
 	Cluster *kube.Client
+	// Given are objects as files have them, which stand in for the cluster's. Each has its
+	// namespace. Optional.
+	Given []map[string]any
 	// Azure is nil if nobody is signed in; NoAzure says why.
 	Azure   *Azure
 	NoAzure error
@@ -103,10 +108,7 @@ func (d *Doctor) Examine(ctx context.Context, ref kube.Ref) (*Report, error) {
 	if x.subject, err = x.readSubject(ctx, ref); err != nil {
 		return nil, x.explain(ctx, ref, err)
 	}
-	for _, step := range []struct {
-		name LinkName
-		look func(context.Context, *Link)
-	}{
+	err = x.walk(ctx, []step{
 		{LinkWorkload, x.workload},
 		{LinkInstallation, x.installation},
 		{LinkInjection, x.injection},
@@ -119,21 +121,53 @@ func (d *Doctor) Examine(ctx context.Context, ref kube.Ref) (*Report, error) {
 		{LinkRole, x.role},
 		{LinkProxy, x.proxy},
 		{LinkEvents, x.events},
-	} {
-		link := Link{Name: step.name}
+	})
+	if err != nil {
+		return nil, err
+	}
+	x.reconcile()
+	return x.report, nil
+}
+
+// A step looks at one link.
+type step struct {
+	name LinkName
+	look func(context.Context, *Link)
+}
+
+// walk takes the steps one after another, each within its time.
+func (x *examination) walk(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		link := Link{Name: s.name}
 		limited, cancel := context.WithTimeout(ctx, x.Timeout)
-		step.look(limited, &link)
+		s.look(limited, &link)
 		cancel()
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		if link.State == "" {
 			link.State = OK
 		}
 		x.report.Links = append(x.report.Links, link)
 	}
-	x.reconcile()
-	return x.report, nil
+	return nil
+}
+
+// A Federation is what a token presents, and the client ID of the identity that it is for.
+type Federation struct {
+	Issuer, Subject, Audience string
+	ClientID                  string
+}
+
+// ExamineFederation walks the links beyond a cluster: the issuer, the identity, its
+// credential and its role. No token is tried.
+func (d *Doctor) ExamineFederation(ctx context.Context, f Federation) (*Report, error) {
+	x := &examination{Config: d.config, report: &Report{Subject: kube.Ref{Kind: "Subject", Name: f.Subject}}, subject: &subject{}}
+	x.subject.namespace, x.subject.account, _ = federation.ParseSubject(f.Subject)
+	x.clientID, x.tenantID = f.ClientID, d.config.TenantID
+	x.token = token{issuer: f.Issuer, subject: f.Subject, audience: cmp.Or(f.Audience, contract.DefaultAudience)}
+	err := x.walk(ctx, []step{{LinkIssuer, x.issuer}, {LinkIdentity, x.identity}, {LinkCredential, x.credential}, {LinkRole, x.role}})
+	return x.report, err
 }
 
 // explain says of a subject that does not exist which one may be meant.

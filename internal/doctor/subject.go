@@ -94,8 +94,15 @@ type subject struct {
 	lint []lint.Finding
 }
 
-// read decodes one object twice: as it is, and as what the links look at.
+// read decodes one object twice: as it is, and as what the links look at. What files have
+// comes first.
 func (x *examination) read(ctx context.Context, ref kube.Ref, out any) (object, error) {
+	for _, given := range x.Given {
+		metadata, _ := given["metadata"].(object)
+		if given["kind"] == ref.Kind && metadata["name"] == ref.Name && metadata["namespace"] == ref.Namespace {
+			return given, convert(given, out)
+		}
+	}
 	var raw object
 	if err := x.Cluster.Read(ctx, ref, &raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", ref, err)

@@ -131,6 +131,7 @@ func TestDoctor(t *testing.T) {
 	t.Run("pairs", w.pairs)
 	t.Run("rights", w.rights)
 	t.Run("audit", w.audit)
+	t.Run("elsewhere", w.elsewhere)
 }
 
 // mistakes plants each row of testdata/mistakes.yaml.

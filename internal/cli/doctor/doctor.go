@@ -3,17 +3,22 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"azwi/contract"
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
 	"azwi/internal/cli/exchange"
 	"azwi/internal/doctor"
 	"azwi/internal/kube"
+	"azwi/internal/pod/manifest"
 	"azwi/internal/pod/workload"
 	"azwi/internal/token/entra"
 )
@@ -31,6 +36,9 @@ type options struct {
 	noToken         bool
 	rate            float64
 	output          string
+	files           []string
+	watch           bool
+	federation      doctor.Federation
 }
 
 // New makes the command.
@@ -56,6 +64,12 @@ Exit code: 0 all is well, 2 something is wrong, 3 not permitted, 1 failure.`,
 	f.StringVar(&o.resource, "resource", "", "what the trial token is for (default Resource Manager)")
 	f.StringVar(&o.scope, "azure-scope", "", "scope at which the identity needs a role, such as a vault's resource ID")
 	f.BoolVar(&o.noToken, "no-token", false, "request no token, and try none")
+	f.BoolVar(&o.watch, "watch", false, "look again every 5 s until nothing is wrong")
+	f.StringArrayVarP(&o.files, "filename", "f", nil, "manifests whose workloads to look at before they are applied; - is standard input")
+	f.StringVar(&o.federation.Issuer, "issuer", "", "without a cluster: issuer of the token")
+	f.StringVar(&o.federation.Subject, "subject", "", "without a cluster: subject of the token")
+	f.StringVar(&o.federation.Audience, "audience", "", "without a cluster: audience of the token (default "+contract.DefaultAudience+")")
+	f.StringVar(&o.federation.ClientID, "identity-client-id", "", "without a cluster: client ID of the identity")
 	f.Float64Var(&o.rate, "reads-per-second", readsPerSecond, "how many identities' credentials to read in a second; Azure takes 5")
 	command.InGroup(f, command.Kubernetes, "namespace", "all-namespaces")
 	command.InGroup(f, command.OtherClouds, "reads-per-second")
@@ -74,19 +88,88 @@ func (o *options) run(ctx context.Context, r *command.Env, args []string) error 
 	switch {
 	case err != nil:
 		return err
-	case name != "" && o.all:
-		return errors.New("-A looks at all workloads: leave out " + kind + "/" + name + ", or -A")
+	case name != "" && (o.all || len(o.files) > 0 || o.federation.Subject != ""):
+		return errors.New("-A, -f and --subject say what to look at: leave them or " + kind + "/" + name + " out")
+	}
+	if o.federation != (doctor.Federation{}) {
+		return o.examineFederation(ctx, r)
 	}
 	config, err := o.config(ctx, r)
 	if err != nil {
 		return err
 	}
-	d := doctor.New(config)
-	if name == "" {
-		return o.survey(ctx, r, d, config.Cluster.Namespace)
+	namespace := cmp.Or(o.namespace, config.Cluster.Namespace)
+	refs := []kube.Ref{{APIVersion: apiVersionOf(kind), Kind: kind, Namespace: namespace, Name: name}}
+	if len(o.files) > 0 {
+		if refs, config.Given, err = given(r.In, o.files, namespace); err != nil {
+			return err
+		}
 	}
-	apiVersion := apiVersionOf(kind)
-	report, err := d.Examine(ctx, kube.Ref{APIVersion: apiVersion, Kind: kind, Namespace: cmp.Or(o.namespace, config.Cluster.Namespace), Name: name})
+	d := doctor.New(config)
+	if name == "" && len(o.files) == 0 {
+		return o.survey(ctx, r, d, namespace)
+	}
+	return o.examine(ctx, r, d, refs)
+}
+
+// examine looks at each of the workloads, again and again with --watch.
+func (o *options) examine(ctx context.Context, r *command.Env, d *doctor.Doctor, refs []kube.Ref) error {
+	const pause = 5 * time.Second
+	for {
+		var failures []error
+		for _, ref := range refs {
+			report, err := d.Examine(ctx, ref)
+			if err != nil {
+				return err
+			}
+			if err := r.Print(o.output, report, func() { printChain(r.Out, report) }); err != nil {
+				return err
+			}
+			if err := verdict(r, report); err != nil {
+				failures = append(failures, err)
+			}
+		}
+		if len(failures) == 0 || !o.watch {
+			return worst(failures)
+		}
+		for _, err := range failures {
+			r.Err.Printf("%s\n", err)
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
+// worst is one error of all: a mistake counts for more than what could not be looked at.
+func worst(failures []error) error {
+	code := command.ExitNotPermitted
+	for _, err := range failures {
+		if coded, ok := errors.AsType[*command.CodedError](err); ok && coded.Code == command.ExitDifferent {
+			code = coded.Code
+		}
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	return command.Exit(code, errors.Join(failures...))
+}
+
+// examineFederation looks at Azure and the issuer alone.
+func (o *options) examineFederation(ctx context.Context, r *command.Env) error {
+	f := o.federation
+	if f.Issuer == "" || f.Subject == "" || f.ClientID == "" {
+		return errors.New("without a cluster, give --issuer, --subject and --identity-client-id")
+	}
+	c := doctor.Config{Scope: o.scope, TenantID: r.Getenv("AZURE_TENANT_ID")}
+	if err := o.signIn(ctx, r, &c); err != nil {
+		return err
+	}
+	report, err := doctor.New(c).ExamineFederation(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -96,6 +179,49 @@ func (o *options) run(ctx context.Context, r *command.Env, args []string) error 
 	return verdict(r, report)
 }
 
+// given reads manifests: the workloads in them, and all objects as the API server would have
+// them.
+func given(stdin io.Reader, names []string, namespace string) (refs []kube.Ref, objects []map[string]any, err error) {
+	files, err := manifest.Read(stdin, names, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, file := range files {
+		for _, document := range file.Documents {
+			if document.Err != nil {
+				return nil, nil, document.Err
+			}
+			for _, o := range document.Objects() {
+				object, ok := plain(o.Value.JSON())
+				if !ok {
+					continue
+				}
+				metadata, _ := object["metadata"].(map[string]any)
+				if metadata == nil {
+					continue
+				}
+				if metadata["namespace"] == nil {
+					metadata["namespace"] = namespace
+				}
+				objects = append(objects, object)
+				if _, ok := workload.Find(o.APIVersion, o.Kind); ok {
+					refs = append(refs, kube.Ref{APIVersion: o.APIVersion, Kind: o.Kind, Namespace: cmp.Or(o.Namespace, namespace), Name: o.Name})
+				}
+			}
+		}
+	}
+	if len(refs) == 0 {
+		return nil, nil, errors.New("the files have no workload: azwi lint looks at other objects")
+	}
+	return refs, objects, nil
+}
+
+// plain is an object of its own, whose numbers are as encoding/json has them.
+func plain(value any) (object map[string]any, ok bool) {
+	raw, err := json.Marshal(value)
+	return object, err == nil && json.Unmarshal(raw, &object) == nil && object != nil
+}
+
 // checkOutput refuses forms that the command does not have.
 func (o *options) checkOutput(args []string) error {
 	switch {
@@ -103,6 +229,8 @@ func (o *options) checkOutput(args []string) error {
 		return command.CheckOutput(o.output)
 	case len(args) > 0:
 		return errors.New("-o sarif lists what is wrong with all workloads: use it with -A or -n")
+	case len(o.files) > 0 || o.federation != (doctor.Federation{}):
+		return errors.New("-o sarif lists what is wrong in a cluster: azwi lint looks at files")
 	}
 	return nil
 }
@@ -135,7 +263,7 @@ func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, er
 	if c.Cluster, err = o.cluster.Connect(); err != nil {
 		return c, err
 	}
-	if c.Cloud, _, err = o.azure.Cloud(r.Getenv); err != nil {
+	if err := o.signIn(ctx, r, &c); err != nil {
 		return c, err
 	}
 	if !o.noToken {
@@ -143,13 +271,23 @@ func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, er
 			return c, err
 		}
 	}
+	return c, nil
+}
+
+// signIn makes the clients of Azure. That nobody is signed in is told where Azure would be
+// asked.
+func (o *options) signIn(ctx context.Context, r *command.Env, c *doctor.Config) error {
+	var err error
+	if c.Cloud, _, err = o.azure.Cloud(r.Getenv); err != nil {
+		return err
+	}
 	session, err := o.azure.SignIn(ctx, r.Getenv)
 	if err != nil {
 		c.NoAzure = err
-		return c, nil
+		return nil
 	}
 	c.Azure = &doctor.Azure{Azure: session.Steps(), Credentials: connect.Credentials(r, session), TenantID: session.Tenant, Subscription: session.Subscription}
-	return c, nil
+	return nil
 }
 
 // parse reads KIND/NAME or KIND NAME.

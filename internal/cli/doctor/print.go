@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,8 +60,7 @@ func wrap(text string, columns int) []string {
 	return append(lines, line)
 }
 
-func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, own string) error {
-	namespace := cmp.Or(o.namespace, own)
+func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, namespace string) error {
 	if o.all {
 		namespace = ""
 	}
