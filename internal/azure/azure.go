@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -139,7 +140,7 @@ func Credential(c Config) (azcore.TokenCredential, error) {
 		return nil, err
 	}
 	if c.TenantID == "" && (c.Method == MethodClientSecret || c.Method == MethodClientCertificate) {
-		return nil, errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+		return nil, finding.TenantUnknown().Err(nil)
 	}
 	options, private := c.ClientOptions(), c.private()
 	options.Transport = c.guardSignIn()

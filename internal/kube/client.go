@@ -102,7 +102,7 @@ func suggestContext(rules *clientcmd.ClientConfigLoadingRules, name string) stri
 }
 
 // ErrRedirect is a redirect to another origin.
-var ErrRedirect = errors.New("a redirect to another origin is not followed, because it would receive the credentials")
+var ErrRedirect = finding.RedirectNotFollowed().Err(nil)
 
 // sameOrigin keeps redirects where the credentials belong: client-go adds them to
 // each request, whatever its host.

@@ -194,9 +194,9 @@ func (o *Options) ofAccount(ctx context.Context, getenv func(string) string, api
 	}
 	switch {
 	case w.ClientID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --client-id", w.Account, contract.ClientIDAnnotation)
+		return Workload{}, finding.AccountWithoutClientID(w.Account).Err(nil)
 	case w.TenantID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --tenant-id or $AZURE_TENANT_ID", w.Account, contract.TenantIDAnnotation)
+		return Workload{}, finding.AccountWithoutTenantID(w.Account).Err(nil)
 	}
 	return w, nil
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"azwi/internal/cli/exchange"
+	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
 	"azwi/internal/kube"
 )
@@ -98,11 +99,7 @@ func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluste
 		return nil, err
 	}
 	if issuer != cluster.Issuer {
-		which := "the kubeconfig's current context"
-		if cluster.Context != "" {
-			which = "context " + cluster.Context
-		}
-		return nil, fmt.Errorf("%s is a cluster whose issuer is %s; name the right one in the file, as context", which, issuer)
+		return nil, finding.OtherCluster(cluster.Context, issuer).Err(nil)
 	}
 	return api, nil
 }

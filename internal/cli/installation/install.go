@@ -175,7 +175,7 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	}
 	switch {
 	case errors.Is(err, finding.CodeTimedOut):
-		return command.Exit(command.ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err))
+		return command.Exit(command.ExitTimeout, finding.NotWorkingInTime(o.timeout, err).Err(err))
 	case err != nil:
 		return err
 	}
