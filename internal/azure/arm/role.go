@@ -47,7 +47,7 @@ func (e *UnknownRoleError) Error() string {
 // RoleDefinition returns the resource ID of the role of that name at a scope, or
 // an *UnknownRoleError.
 func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string, error) {
-	client, err := armauthorization.NewRoleDefinitionsClient(c.credential, c.options)
+	client, err := c.definitions.of("")
 	if err != nil {
 		return "", err
 	}
