@@ -56,8 +56,11 @@ type Config struct {
 	HTTP policy.Transporter
 }
 
-// Complete fills in the defaults and reports all mistakes together.
-func (c *Config) Complete() error {
+// A SignIn is a Config with its defaults. Make it with New; the tenant may still be set.
+type SignIn struct{ Config }
+
+// New fills in the defaults, and reports all mistakes together. Nothing is sent.
+func New(c Config) (SignIn, error) {
 	if c.Cloud.AuthorityHost == "" {
 		c.Cloud = entra.Clouds()[0]
 	}
@@ -84,11 +87,11 @@ func (c *Config) Complete() error {
 			problems = append(problems, errors.New(check.problem))
 		}
 	}
-	return errors.Join(problems...)
+	return SignIn{c}, errors.Join(problems...)
 }
 
 // chosen is the method for which all is there.
-func (c *Config) chosen() string {
+func (c Config) chosen() string {
 	switch {
 	case c.ClientID == "":
 	case c.ClientSecret != "":
@@ -102,7 +105,7 @@ func (c *Config) chosen() string {
 }
 
 // Caller says for people who signs in.
-func (c *Config) Caller() string {
+func (c SignIn) Caller() string {
 	switch c.Method {
 	case MethodClientSecret, MethodClientCertificate:
 		return "application " + c.ClientID
@@ -135,10 +138,7 @@ func (c Config) ClientOptions() azcore.ClientOptions {
 }
 
 // Credential makes the credential. It asks for no token yet.
-func Credential(c Config) (azcore.TokenCredential, error) {
-	if err := c.Complete(); err != nil {
-		return nil, err
-	}
+func (c SignIn) Credential() (azcore.TokenCredential, error) {
 	if c.TenantID == "" && (c.Method == MethodClientSecret || c.Method == MethodClientCertificate) {
 		return nil, finding.TenantUnknown().Err(nil)
 	}

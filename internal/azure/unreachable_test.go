@@ -43,14 +43,18 @@ func TestUnreachable(t *testing.T) {
 			Method: azure.MethodClientSecret, ClientID: "c", ClientSecret: "s", TenantID: "11111111-1111-1111-1111-111111111111",
 			Cloud: entra.Cloud{AuthorityHost: test.url + "/", Graph: test.url},
 		}
-		credential, err := azure.Credential(config)
+		signIn, err := azure.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, signIn := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
+		credential, err := signIn.Credential()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, tokenErr := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
 		client := graph.New(graph.Config{Endpoint: test.url, Credential: credential, Options: config.ClientOptions()})
 		_, service := client.ApplicationsByName(t.Context(), "orders")
-		for what, err := range map[string]error{"sign-in": signIn, "service": service} {
+		for what, err := range map[string]error{"sign-in": tokenErr, "service": service} {
 			if !errors.Is(err, finding.CodeAzureUnreachable) {
 				t.Errorf("%s, %s: %v", name, what, err)
 				continue

@@ -180,32 +180,33 @@ func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Sessio
 	}
 	c.TenantID = cmp.Or(c.TenantID, getenv("AZURE_TENANT_ID"))
 	subscription := cmp.Or(o.Subscription, getenv("AZURE_SUBSCRIPTION_ID"))
-	if err := c.Complete(); err != nil {
+	signIn, err := azure.New(c)
+	if err != nil {
 		return nil, err
 	}
-	caller := c.Caller()
-	if c.Method == azure.MethodCLI {
-		chosen, err := azSubscription(getenv, subscription, c.Cloud)
+	caller := signIn.Caller()
+	if signIn.Method == azure.MethodCLI {
+		chosen, err := azSubscription(getenv, subscription, signIn.Cloud)
 		if err != nil {
 			return nil, err
 		}
 		caller = cmp.Or(chosen.User.Name, caller)
 		subscription = cmp.Or(subscription, chosen.ID)
-		c.TenantID = cmp.Or(c.TenantID, chosen.TenantID)
+		signIn.TenantID = cmp.Or(signIn.TenantID, chosen.TenantID)
 	}
-	if c.TenantID == "" && subscription != "" {
-		if c.TenantID, err = azure.TenantOf(ctx, c, subscription); err != nil {
+	if signIn.TenantID == "" && subscription != "" {
+		if signIn.TenantID, err = signIn.TenantOf(ctx, subscription); err != nil {
 			return nil, fmt.Errorf("%w; give --tenant-id", err)
 		}
 	}
-	credential, err := azure.Credential(c)
+	credential, err := signIn.Credential()
 	if err != nil {
 		return nil, err
 	}
-	options := c.ClientOptions()
+	options := signIn.ClientOptions()
 	return &Session{
-		Cloud: c.Cloud, Tenant: c.TenantID, Subscription: subscription, caller: caller,
-		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
+		Cloud: signIn.Cloud, Tenant: signIn.TenantID, Subscription: subscription, caller: caller,
+		graph: graph.New(graph.Config{Endpoint: signIn.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		ARM:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil
 }
