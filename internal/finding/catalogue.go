@@ -239,6 +239,9 @@ func Catalogue() []Entry {
 		{CodeProxyImage, Error, "no image is configured for the proxy", webhookPage},
 		{CodeUpstreamImages, Warning, "the proxy's images are upstream's", webhookPage},
 		{CodePodTooLarge, Error, "the pod is beyond the limits of injection", webhookPage},
+		{CodeWebhookBusy, Error, "the webhook has too much to do", webhookPage},
+		{CodeAccountNotRead, Error, "the API server did not answer the webhook in time", webhookPage},
+		{CodeCertificateContested, Error, "another program changes the webhook's certificate", webhookPage},
 
 		{CodeActionNotGranted, Error, "the caller has no role with the action at the scope", permissionPage},
 		{CodeNotWritable, Error, "the caller may not write the application", permissionPage},
@@ -250,6 +253,9 @@ func Catalogue() []Entry {
 		{CodeAzMissing, Error, "az, which signs in to Azure, is not installed", permissionPage},
 		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in has expired", permissionPage},
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
+		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
+		{CodeIdentityNotMade, Error, "the identity or its service principal has yet to be made", permissionPage},
+		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
 		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},
@@ -303,9 +309,6 @@ func Catalogue() []Entry {
 		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
 		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},
 
-		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
-		{CodeIdentityNotMade, Error, "the identity or its service principal has yet to be made", permissionPage},
-		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 		{CodeIdentityNotGiven, Error, "neither the service account nor a flag names the identity", tokenPage},
 
 		{CodePodIdentityMissing, Error, "aad-pod-identity is not installed in the cluster", migrationPage},
@@ -315,9 +318,6 @@ func Catalogue() []Entry {
 		{CodeSeveralIdentities, Warning, "a workload has several AzureIdentities", migrationPage},
 		{CodeAccountTaken, Error, "the service account is another identity's", migrationPage},
 
-		{CodeWebhookBusy, Error, "the webhook has too much to do", webhookPage},
-		{CodeAccountNotRead, Error, "the API server did not answer the webhook in time", webhookPage},
-		{CodeCertificateContested, Error, "another program changes the webhook's certificate", webhookPage},
 		{CodeRedirect, Error, "the redirect to the proxy can't be made, or catches the proxy itself", proxyPage},
 		{CodeIdentityUnknown, Error, "the proxy does not know, or may not use, the identity asked for", proxyPage},
 		{CodePrivateKey, Warning, "a file of public keys has a private key", keysPage},
