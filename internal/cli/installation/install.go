@@ -18,6 +18,7 @@ import (
 
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
+	"azwi/internal/terminal"
 	"azwi/internal/version"
 )
 
@@ -123,7 +124,7 @@ It shows what it removes and asks first; scripts give --yes.`,
 // uninstall shows what goes, asks, and tells how to undo it.
 func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, consent command.Consent, dryRun bool) error {
 	for _, object := range removal.Objects {
-		r.Out.Printf("- %s\n", object)
+		r.Out.Printf("%s\n", terminal.Bad.Text("- "+object.String()))
 	}
 	pods := "labelled pods"
 	if removal.Pods >= 0 {
@@ -140,7 +141,7 @@ func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, co
 	if err := removal.Do(ctx, r.Progress); err != nil {
 		return err
 	}
-	r.Out.Printf("azwi is uninstalled\n")
+	r.Out.Printf("%s\n", terminal.Good.Text("azwi is uninstalled"))
 	values, err := yaml.Marshal(removal.Values)
 	if err != nil {
 		return err
@@ -182,7 +183,7 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	r.Err.Block("", "", "\n"+result.Notes)
 	r.Err.Printf("\n")
 	done := map[bool]string{true: "works", false: "is applied"}[o.wait]
-	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, done, result.Namespace, result.Engine)
+	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, terminal.Good.Text(done), result.Namespace, result.Engine)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
 	"azwi/internal/identity/provision"
+	"azwi/internal/terminal"
 )
 
 // New makes the command.
@@ -106,9 +107,10 @@ func printPermissions(r *command.Env, report permission.Report) {
 	if c := report.Caller; c != nil && c.ObjectID != "" {
 		r.Out.Printf("caller: %s %s in tenant %s\n", c.Kind, c.ObjectID, c.TenantID)
 	}
-	r.Out.Table(func(row func(...string)) {
+	colours := map[permission.Verdict]terminal.Colour{permission.Allowed: terminal.Good, permission.Denied: terminal.Bad, permission.Unknown: terminal.Changed}
+	r.Out.Rows(func(row func(terminal.Colour, ...string)) {
 		for _, result := range report.Results {
-			row(string(result.Verdict), result.What, cmp.Or(result.Where, "-"), result.Why)
+			row(colours[result.Verdict], string(result.Verdict), result.What, cmp.Or(result.Where, "-"), result.Why)
 		}
 	})
 }

@@ -402,7 +402,10 @@ func printStep(r *command.Env, s provision.Step, dryRun bool) {
 	if dryRun && s.Outcome != provision.Unchanged && s.Outcome != provision.Absent {
 		outcome = "would be " + outcome
 	}
-	r.Out.Printf("%s: %s: %s\n", s.Phase, s.What, outcome)
+	colours := map[provision.Outcome]terminal.Colour{
+		provision.Created: terminal.Good, provision.Updated: terminal.Changed, provision.Deleted: terminal.Bad,
+	}
+	r.Out.Printf("%s: %s: %s\n", s.Phase, s.What, colours[s.Outcome].Text(outcome))
 	for _, c := range s.Changes {
 		if c.Old == "" {
 			continue
