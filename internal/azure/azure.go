@@ -54,6 +54,9 @@ type Config struct {
 	Cloud entra.Cloud
 	// HTTP sends requests, guarded (see Service.SDK). Default: a client like the SDK's own.
 	HTTP policy.Transporter
+	// Waiting is told of each call to a host when it begins, and when it has ended, with
+	// all its tries. Default: nobody.
+	Waiting func(host string) (done func())
 }
 
 // A SignIn is a Config with its defaults. Make it with New; the tenant may still be set.
@@ -126,8 +129,9 @@ func (c Config) ClientOptions() azcore.ClientOptions {
 		audience = c.Cloud.ResourceManagerAudiences[0]
 	}
 	return azcore.ClientOptions{
-		Transport: c.HTTP,
-		Telemetry: policy.TelemetryOptions{ApplicationID: "azwi"},
+		Transport:       c.HTTP,
+		PerCallPolicies: []policy.Policy{waits(c.Waiting)},
+		Telemetry:       policy.TelemetryOptions{ApplicationID: "azwi"},
 		Cloud: cloud.Configuration{
 			ActiveDirectoryAuthorityHost: c.Cloud.AuthorityHost,
 			Services: map[cloud.ServiceName]cloud.ServiceConfiguration{
@@ -188,7 +192,7 @@ func (c Config) credential(options azcore.ClientOptions, private bool) (azcore.T
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{from: credential, tenant: c.TenantID}, nil
+	return &keeper{from: credential, tenant: c.TenantID, waiting: c.Waiting}, nil
 }
 
 // private reports whether Microsoft does not know the authority, so that there is

@@ -22,6 +22,7 @@ func (c SignIn) TenantOf(ctx context.Context, subscription string) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)
 	}
+	defer waits(c.Waiting).begin(req.URL.Host)()
 	resp, err := newGuard(c.HTTP, &guard{origins: []string{originOf(target)}}).Do(req)
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)

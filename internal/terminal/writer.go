@@ -25,6 +25,8 @@ type Writer struct {
 	mu  sync.Mutex
 	to  io.Writer
 	err error
+	// over says that a line is shown that the next text replaces.
+	over bool
 }
 
 // New returns the writer for a stream.
@@ -51,6 +53,13 @@ func (w *Writer) Err() error {
 func (w *Writer) write(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		text, w.over = eraseLine+text, false
+	}
+	w.put(text)
+}
+
+func (w *Writer) put(text string) {
 	if w.err == nil {
 		_, w.err = io.WriteString(w.to, text)
 	}
@@ -108,9 +117,14 @@ func (w *Writer) Rows(fill func(row func(first Colour, cells ...string))) {
 	w.write(out.String())
 }
 
-// Overwrite replaces the line that is being written, on a terminal.
+// Overwrite replaces the line that is being written, on a terminal. Other text replaces
+// it, too.
 func (w *Writer) Overwrite(format string, values ...any) {
-	w.write(eraseLine + w.sprintf(format, values...))
+	text := w.sprintf(format, values...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = text != ""
+	w.put(eraseLine + text)
 }
 
 func (w *Writer) sprintf(format string, values ...any) string {

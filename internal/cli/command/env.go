@@ -84,6 +84,8 @@ type Env struct {
 	Debug   bool
 	Log     *slog.Logger
 	Level   *slog.LevelVar
+
+	waits *waiting
 }
 
 // New makes what commands share. The streams and getenv are required.
@@ -94,6 +96,7 @@ func New(streams Streams, getenv func(string) string) *Env {
 		Getenv: getenv, Level: level,
 		Log: slog.New(slog.NewTextHandler(terminal.Log(streams.Err), &slog.HandlerOptions{Level: level})),
 	}
+	r.waits = &waiting{out: r.Err, terminal: r.Err.IsTerminal()}
 	r.setColours("auto")
 	return r
 }

@@ -155,8 +155,9 @@ func (s *Session) Announce(r *command.Env) {
 
 // SignIn makes the clients. It asks for no token, so it fails only on what is
 // wrong with flags, environment and files.
-func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Session, error) {
-	c := o.config
+func (o *Azure) SignIn(ctx context.Context, r *command.Env) (*Session, error) {
+	c, getenv := o.config, r.Getenv
+	c.Waiting = r.Waiting
 	var err error
 	var graphAudience string
 	if c.Cloud, graphAudience, err = o.Cloud(getenv); err != nil {

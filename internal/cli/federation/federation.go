@@ -83,7 +83,7 @@ func begin(ctx context.Context, r *command.Env, o federationOptions) (*federatio
 		}
 	}
 	var err error
-	if f.session, err = o.azure.SignIn(ctx, r.Getenv); err != nil {
+	if f.session, err = o.azure.SignIn(ctx, r); err != nil {
 		return nil, err
 	}
 	f.client = connect.Credentials(r, f.session)

@@ -8,6 +8,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
 	"azwi/internal/cli/exchange"
 	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
@@ -29,7 +31,7 @@ func (f *federationRun) wait(ctx context.Context, o exchange.WaitOptions, kubeco
 		if len(targets) == 0 {
 			continue
 		}
-		api, err := clusterOf(ctx, kubeconfig, cluster)
+		api, err := clusterOf(ctx, f.Env, kubeconfig, cluster)
 		if err != nil {
 			f.Log.Warn("not waiting until the credentials of a cluster work: it can't be asked for tokens",
 				"cluster", cluster.Name, "credentials", len(targets), "error", err)
@@ -87,8 +89,9 @@ func readableKubeconfig(name string) error {
 const clusterTimeout = 15 * time.Second
 
 // clusterOf connects to the file's cluster, and makes sure that it is that one.
-func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluster) (*kube.Client, error) {
-	api, err := kube.Connect(kube.Config{Kubeconfig: kubeconfig, Context: cluster.Context})
+func clusterOf(ctx context.Context, r *command.Env, kubeconfig string, cluster federation.Cluster) (*kube.Client, error) {
+	target := connect.Cluster{Kubeconfig: kubeconfig, Context: cluster.Context}
+	api, err := target.Connect(r)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ It shows what it removes and asks first; scripts give --yes.`,
   azwi uninstall --context staging`,
 		Annotations: map[string]string{command.Docs: "docs/install.md"},
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := cluster.Connect()
+			client, err := cluster.Connect(r)
 			if err != nil {
 				return err
 			}
@@ -158,7 +158,7 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	if !slices.Contains([]string{"", install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
 		return fmt.Errorf("--engine %q: use webhook, policy or auto", o.engine)
 	}
-	client, err := o.cluster.Connect()
+	client, err := o.cluster.Connect(r)
 	if err != nil {
 		return err
 	}

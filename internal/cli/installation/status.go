@@ -40,7 +40,7 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 	if err := command.CheckOutput(output); err != nil {
 		return err
 	}
-	client, err := cluster.Connect()
+	client, err := cluster.Connect(r)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ Exit code: 0 nothing is known to be refused, 3 something is, 1 failure.`,
 }
 
 func runPermissionsCheck(ctx context.Context, r *command.Env, o permissionOptions) error {
-	session, err := o.azure.SignIn(ctx, r.Getenv)
+	session, err := o.azure.SignIn(ctx, r)
 	if err != nil {
 		return err
 	}

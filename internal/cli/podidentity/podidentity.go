@@ -78,7 +78,7 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 	if err != nil {
 		return err
 	}
-	api, err := o.cluster.Connect()
+	api, err := o.cluster.Connect(r)
 	if err != nil {
 		return err
 	}

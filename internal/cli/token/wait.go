@@ -48,7 +48,7 @@ type waitCommand struct {
 }
 
 func (o *waitCommand) run(ctx context.Context, r *command.Env) error {
-	workloads, err := o.workload.Workloads(ctx, r.Getenv)
+	workloads, err := o.workload.Workloads(ctx, r)
 	if err != nil {
 		return err
 	}
