@@ -20,8 +20,8 @@ type keeper struct {
 	tenant string
 	// waiting is told when az is run.
 	waiting waits
-	mu    sync.Mutex
-	kept  map[string]azcore.AccessToken
+	mu      sync.Mutex
+	kept    map[string]azcore.AccessToken
 }
 
 // keepUntil is how long before its end a token is no longer given out.
