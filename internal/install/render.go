@@ -121,14 +121,15 @@ func Render(ctx context.Context, r Release) (objects []Object, notes string, err
 
 // wrongValues leaves of an error what the chart's schema says of each value.
 func wrongValues(err error) error {
-	var problems []error
+	var problems []string // in any order
 	for _, m := range regexp.MustCompile(`(?m)^ *- at '/?([^']*)': (.*)$`).FindAllStringSubmatch(err.Error(), -1) {
-		problems = append(problems, fmt.Errorf("chart value %s: %s", cmp.Or(strings.ReplaceAll(m[1], "/", "."), "(all)"), m[2]))
+		problems = append(problems, fmt.Sprintf("chart value %s: %s", cmp.Or(strings.ReplaceAll(m[1], "/", "."), "(all)"), m[2]))
 	}
 	if len(problems) == 0 {
 		return err
 	}
-	return errors.Join(problems...)
+	slices.Sort(problems)
+	return errors.New(strings.Join(problems, "\n"))
 }
 
 // ownWords leaves of an error what the chart's fail and required said.

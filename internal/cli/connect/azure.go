@@ -138,7 +138,8 @@ type Session struct {
 	ARM   *arm.Client
 	// tenant and subscription may be empty: not every command needs them.
 	Tenant, Subscription string
-	caller               string
+	// Caller says for people who signs in.
+	Caller string
 }
 
 // Announce says who is about to write, and where.
@@ -150,7 +151,7 @@ func (s *Session) Announce(r *command.Env) {
 	if s.Subscription != "" {
 		where += ", subscription " + s.Subscription
 	}
-	r.Err.Printf("signed in as %s%s\n", s.caller, where)
+	r.Err.Printf("signed in as %s%s\n", s.Caller, where)
 }
 
 // SignIn makes the clients. It asks for no token, so it fails only on what is
@@ -206,7 +207,7 @@ func (o *Azure) SignIn(ctx context.Context, r *command.Env) (*Session, error) {
 	}
 	options := signIn.ClientOptions()
 	return &Session{
-		Cloud: signIn.Cloud, Tenant: signIn.TenantID, Subscription: subscription, caller: caller,
+		Cloud: signIn.Cloud, Tenant: signIn.TenantID, Subscription: subscription, Caller: caller,
 		graph: graph.New(graph.Config{Endpoint: signIn.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		ARM:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil

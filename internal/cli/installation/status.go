@@ -69,7 +69,7 @@ func printStatus(w *terminal.Writer, s *install.Status) {
 		w.Printf("%s %s\n", colour.Text(fmt.Sprintf("%-14s", name)), fmt.Sprintf(format, args...))
 	}
 	line("engine", "%s", cmp.Or(s.Engine, "unknown"))
-	line("version", "%s", s.Version)
+	line("version", "%s", cmp.Or(s.Version, "unknown"))
 	line("installed by", "%s, namespace %s", s.Owner, s.Namespace)
 	line("Kubernetes", "%s", s.Kubernetes)
 	if s.Replicas != nil {
