@@ -153,7 +153,7 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 		command.Complete(cmd, "skip-phases", names...)
 		if !o.remove {
 			o.wait.Register(cmd)
-			command.InGroup(f, command.OtherFlags, "wait-timeout")
+			command.InGroup(f, command.OtherFlags, "timeout")
 		}
 	}
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
