@@ -67,7 +67,7 @@ func (o *tokenCommand) run(ctx context.Context, r *command.Env) error {
 	case !o.assertion && o.resource == "":
 		return errors.New("--resource is required: what the token is for, such as https://vault.azure.net or https://management.azure.com")
 	case len(o.workload.Accounts) > 1:
-		return errors.New("one service account at a time")
+		return errors.New("--service-account: one at a time")
 	}
 	workloads, err := o.workload.Workloads(ctx, r)
 	if err != nil {
