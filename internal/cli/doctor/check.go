@@ -50,7 +50,7 @@ func check(ctx context.Context, r *command.Env, cluster connect.Cluster, config 
 		return err
 	}
 	var err error
-	if config.Cluster, err = cluster.Connect(); err != nil {
+	if config.Cluster, err = cluster.Connect(r); err != nil {
 		return err
 	}
 	report, err := doctor.Before(ctx, config)

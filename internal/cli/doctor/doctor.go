@@ -260,7 +260,7 @@ func verdict(r *command.Env, report *doctor.Report) error {
 func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, error) {
 	c := doctor.Config{ReadsPerSecond: o.rate, Resource: o.resource, Scope: o.scope, TenantID: r.Getenv("AZURE_TENANT_ID")}
 	var err error
-	if c.Cluster, err = o.cluster.Connect(); err != nil {
+	if c.Cluster, err = o.cluster.Connect(r); err != nil {
 		return c, err
 	}
 	if err := o.signIn(ctx, r, &c); err != nil {
@@ -281,7 +281,7 @@ func (o *options) signIn(ctx context.Context, r *command.Env, c *doctor.Config) 
 	if c.Cloud, _, err = o.azure.Cloud(r.Getenv); err != nil {
 		return err
 	}
-	session, err := o.azure.SignIn(ctx, r.Getenv)
+	session, err := o.azure.SignIn(ctx, r)
 	if err != nil {
 		c.NoAzure = err
 		return nil

@@ -14,6 +14,7 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/identity/propagation"
 	"azwi/internal/kube"
+	"azwi/internal/terminal"
 	"azwi/internal/token/entra"
 	"azwi/internal/version"
 )
@@ -108,7 +109,7 @@ type WaitTarget struct {
 }
 
 // WaitOptions are the flags of commands that wait at their end: --wait,
-// --wait-timeout.
+// --timeout.
 type WaitOptions struct {
 	Wait    bool
 	timeout time.Duration
@@ -117,13 +118,14 @@ type WaitOptions struct {
 // Register adds the flags.
 func (o *WaitOptions) Register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.Wait, "wait", true, "wait until tokens are issued for the new credentials")
-	cmd.Flags().DurationVar(&o.timeout, "wait-timeout", 15*time.Minute, "how long to wait")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long to wait; then the exit code is 4")
+	command.Alias(cmd.Flags(), "wait-timeout", "timeout")
 }
 
 // Check finds mistakes before anything is written.
 func (o *WaitOptions) Check() error {
 	if o.timeout <= 0 {
-		return fmt.Errorf("--wait-timeout %s: want more than 0; --wait=false does not wait", o.timeout)
+		return fmt.Errorf("--timeout %s: want more than 0; --wait=false does not wait", o.timeout)
 	}
 	return nil
 }
@@ -164,7 +166,7 @@ func WaitUntilUsable(ctx context.Context, r *command.Env, o WaitOptions, api *ku
 			failures = append(failures, w.Err)
 			continue
 		}
-		r.Err.Printf("%s: tokens are issued\n", w.Workload.Account)
+		r.Err.Printf("%s: %s\n", w.Workload.Account, terminal.Good.Text("tokens are issued"))
 	}
 	if ctx.Err() != nil && len(failures) > 0 {
 		return &interrupted{accounts: accounts(targets), cause: errors.Join(failures...)}

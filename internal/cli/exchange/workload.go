@@ -58,6 +58,9 @@ func (o *Options) Register(cmd *cobra.Command, several bool) {
 	o.Cloud.RegisterAuthority(cmd)
 }
 
+// CompleteArguments offers service accounts where a command takes them as arguments.
+func (o *Options) CompleteArguments(cmd *cobra.Command) { o.cluster.CompleteArguments(cmd) }
+
 // A Workload is what trades tokens as one pod does.
 type Workload struct {
 	// account is NAMESPACE/NAME; empty for that of a token file.
@@ -94,7 +97,8 @@ const assertionLifetime = 10 * time.Minute
 
 // Workloads finds out what the flags, the service accounts and the environment
 // say. Nothing is asked of Entra.
-func (o *Options) Workloads(ctx context.Context, getenv func(string) string) ([]Workload, error) {
+func (o *Options) Workloads(ctx context.Context, r *command.Env) ([]Workload, error) {
+	getenv := r.Getenv
 	cloud, _, err := o.Cloud.Cloud(getenv)
 	if err != nil {
 		return nil, err
@@ -111,7 +115,7 @@ func (o *Options) Workloads(ctx context.Context, getenv func(string) string) ([]
 	if err != nil {
 		return nil, err
 	}
-	api, err := o.cluster.Connect()
+	api, err := o.cluster.Connect(r)
 	if err != nil {
 		return nil, clusterAdvice(err)
 	}
@@ -194,9 +198,9 @@ func (o *Options) ofAccount(ctx context.Context, getenv func(string) string, api
 	}
 	switch {
 	case w.ClientID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --client-id", w.Account, contract.ClientIDAnnotation)
+		return Workload{}, finding.AccountWithoutClientID(w.Account).Err(nil)
 	case w.TenantID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --tenant-id or $AZURE_TENANT_ID", w.Account, contract.TenantIDAnnotation)
+		return Workload{}, finding.AccountWithoutTenantID(w.Account).Err(nil)
 	}
 	return w, nil
 }

@@ -16,7 +16,6 @@ import (
 	"azwi/internal/guid"
 	"azwi/internal/kube"
 	"azwi/internal/migrate"
-	"azwi/internal/pod/settings"
 	"azwi/internal/version"
 )
 
@@ -34,7 +33,7 @@ func New(r *command.Env) *cobra.Command {
 // detectOptions are the flags of azwi podidentity detect.
 type detectOptions struct {
 	cluster         connect.Cluster
-	settings        settings.Flags
+	settings        command.SettingsFlags
 	namespace       string
 	all             bool
 	outputDir       string
@@ -58,7 +57,6 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 		RunE: func(c *cobra.Command, _ []string) error { return detect(c.Context(), o, r) },
 	}
 	o.cluster.Register(c)
-	o.settings = command.Settings(c)
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace to look in")
 	c.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces, and write a folder for each")
 	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; created if it does not exist")
@@ -67,6 +65,7 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 	c.Flags().BoolVar(&o.proxyContainers, "proxy-containers", true, "also write the proxy's containers")
 	c.Flags().DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the service account tokens, from 1h to 24h")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of the identities, if it is not the webhook's")
+	o.settings = command.Settings(c)
 	command.Complete(c, "output", "text", "json", "yaml")
 	o.cluster.CompleteNames(c)
 	c.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
@@ -78,7 +77,7 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 	if err != nil {
 		return err
 	}
-	api, err := o.cluster.Connect()
+	api, err := o.cluster.Connect(r)
 	if err != nil {
 		return err
 	}
@@ -118,10 +117,10 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 		return err
 	}
 	for _, note := range plan.Notes {
-		r.Err.Printf("note: %s\n", note)
+		r.Err.Printf("note: %s\n", note.Text())
 	}
 	for _, l := range plan.LeftOut {
-		r.Err.Printf("left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason)
+		r.Err.Printf("left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason.Text())
 	}
 	if n := len(plan.LeftOut); n > 0 {
 		return fmt.Errorf("workloads left out: %d; everything else is written", n)
@@ -228,7 +227,7 @@ type detectLeftOut struct {
 }
 
 func newDetectReport(plan *migrate.Plan, files []migrate.File, dir string) detectReport {
-	report := detectReport{Written: []detectFile{}, LeftOut: []detectLeftOut{}, Notes: append([]string{}, plan.Notes...)}
+	report := detectReport{Written: []detectFile{}, LeftOut: []detectLeftOut{}, Notes: []string{}}
 	for _, f := range files {
 		one := detectFile{File: filepath.Join(dir, filepath.FromSlash(f.Path))}
 		identity := migrate.Identity{}
@@ -242,7 +241,10 @@ func newDetectReport(plan *migrate.Plan, files []migrate.File, dir string) detec
 		report.Written = append(report.Written, one)
 	}
 	for _, l := range plan.LeftOut {
-		report.LeftOut = append(report.LeftOut, detectLeftOut(l))
+		report.LeftOut = append(report.LeftOut, detectLeftOut{l.Kind, l.Namespace, l.Name, l.Reason.Text()})
+	}
+	for _, note := range plan.Notes {
+		report.Notes = append(report.Notes, note.Text())
 	}
 	return report
 }
