@@ -349,7 +349,7 @@ func TestFilesNameNoRegistryAndNoMachine(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && slices.Contains([]string{".git", ".cache", ".cluster", ".emulator", "bin", "dist", "node_modules"}, entry.Name()) {
+		if entry.IsDir() && slices.Contains([]string{".git", ".cache", ".cluster", ".emulator", ".playground", "bin", "dist", "node_modules"}, entry.Name()) {
 			return filepath.SkipDir
 		}
 		if entry.Name() == ".git" {
