@@ -90,9 +90,9 @@ update: ## Update dependencies of all Go modules, and Go itself (GO_VERSION=) an
 	@git diff --stat -- '*go.mod'; echo "Now run .ci/run: what it does not pass is not to be kept. docs/support.md says what was tested."
 
 .PHONY: demo
-demo: build kube ## Show the whole path on this machine, from a pod to an access token
-	@$(ONE_WAY) go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload
-	@.cache/bin/demo
+demo: ## Show the whole path on this machine, from a pod to an access token (builds an API server the first time)
+	@began=$$(date +%s); $(MAKE) --no-print-directory build COMMANDS='azwi azwi-emulator azwi-webhook' && \
+		$(ONE_WAY) go -C test build -o $(CURDIR)/.cache/bin/ ./demo ./demo/workload && .cache/bin/demo -began=$$began
 
 .PHONY: playground
 playground: build kube ## Start an API server, the local Entra and the webhook, joined, with five commands to try; Ctrl-C ends it
