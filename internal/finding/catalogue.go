@@ -116,6 +116,8 @@ const (
 	CodeClusterSignIn      Code = "cluster-sign-in"
 	CodeClusterForbidden   Code = "cluster-forbidden"
 	CodeClusterUnreachable Code = "cluster-unreachable"
+	CodeClusterUntrusted   Code = "cluster-untrusted"
+	CodeKubeconfig         Code = "kubeconfig"
 	CodeNoCluster          Code = "no-cluster"
 	CodeAccountMissing     Code = "service-account-missing"
 	CodeNamespaceMissing   Code = "namespace-missing"
@@ -242,6 +244,8 @@ func Catalogue() []Entry {
 		{CodeClusterSignIn, Error, "the API server does not accept the user's sign-in", operationsPage},
 		{CodeClusterForbidden, Error, "the user lacks a right in the cluster", operationsPage},
 		{CodeClusterUnreachable, Error, "the API server does not answer", operationsPage},
+		{CodeClusterUntrusted, Error, "the API server's certificate is not the kubeconfig's", operationsPage},
+		{CodeKubeconfig, Error, "the kubeconfig can't be used, or lacks the context", operationsPage},
 		{CodeNoCluster, Error, "no kubeconfig was found", operationsPage},
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
