@@ -144,6 +144,7 @@ kube: .cache/bin/cluster ## Build the Kubernetes binary that tests and demo need
 .PHONY: generate
 generate: ## Regenerate generated files: deploy/, parts of the chart, docs/reference/
 	@go -C test run ./chart/cmd/generate $(CURDIR)
+	@go test -count=1 -run='^TestExamples$$' ./internal/finding -update
 	@go -C test test -count=1 -run='^TestReference$$' ./docs -update
 
 .PHONY: lint

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/loglevel"
 	"azwi/internal/token/entra"
 	"azwi/internal/token/identitymap"
@@ -121,7 +122,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (options
 	o.identities, err = parseIdentities(getenv, mappings, allowed, o.lax)
 	mistake(err)
 	if o.tokenFile = getenv(contract.EnvFederatedTokenFile); o.tokenFile == "" {
-		mistake(errors.New(contract.EnvFederatedTokenFile + " is not set: the pod lacks the label " + contract.UseLabel + "=" + contract.UseLabelValue + ", or the webhook did not see it"))
+		mistake(finding.PodNotLabelled().Err(nil))
 	}
 	switch *mode {
 	case contract.ProxyModeRedirect:
@@ -150,7 +151,7 @@ func parseIdentities(getenv func(string) string, mappings, allowed []string, fal
 		mistakes = append(mistakes, errors.New(contract.EnvTenantID+" is missing or not a tenant ID: set it to the ID of your tenant"))
 	}
 	if ids.Default.ClientID != "" && !proxy.ValidID(ids.Default.ClientID) {
-		mistakes = append(mistakes, errors.New(contract.EnvClientID+" is not a client ID: correct the service account's annotation"))
+		mistakes = append(mistakes, finding.EnvClientIDNotGUID().Err(nil))
 	}
 	mapped, err := identitymap.Parse(mappings)
 	if err != nil {

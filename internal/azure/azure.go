@@ -13,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"azwi/internal/finding"
 	"azwi/internal/token/entra"
 )
 
@@ -53,10 +54,16 @@ type Config struct {
 	Cloud entra.Cloud
 	// HTTP sends requests, guarded (see Service.SDK). Default: a client like the SDK's own.
 	HTTP policy.Transporter
+	// Waiting is told of each call to a host when it begins, and when it has ended, with
+	// all its tries. Default: nobody.
+	Waiting func(host string) (done func())
 }
 
-// Complete fills in the defaults and reports all mistakes together.
-func (c *Config) Complete() error {
+// A SignIn is a Config with its defaults. Make it with New; the tenant may still be set.
+type SignIn struct{ Config }
+
+// New fills in the defaults, and reports all mistakes together. Nothing is sent.
+func New(c Config) (SignIn, error) {
 	if c.Cloud.AuthorityHost == "" {
 		c.Cloud = entra.Clouds()[0]
 	}
@@ -83,11 +90,11 @@ func (c *Config) Complete() error {
 			problems = append(problems, errors.New(check.problem))
 		}
 	}
-	return errors.Join(problems...)
+	return SignIn{c}, errors.Join(problems...)
 }
 
 // chosen is the method for which all is there.
-func (c *Config) chosen() string {
+func (c Config) chosen() string {
 	switch {
 	case c.ClientID == "":
 	case c.ClientSecret != "":
@@ -101,7 +108,7 @@ func (c *Config) chosen() string {
 }
 
 // Caller says for people who signs in.
-func (c *Config) Caller() string {
+func (c SignIn) Caller() string {
 	switch c.Method {
 	case MethodClientSecret, MethodClientCertificate:
 		return "application " + c.ClientID
@@ -122,8 +129,9 @@ func (c Config) ClientOptions() azcore.ClientOptions {
 		audience = c.Cloud.ResourceManagerAudiences[0]
 	}
 	return azcore.ClientOptions{
-		Transport: c.HTTP,
-		Telemetry: policy.TelemetryOptions{ApplicationID: "azwi"},
+		Transport:       c.HTTP,
+		PerCallPolicies: []policy.Policy{waits(c.Waiting)},
+		Telemetry:       policy.TelemetryOptions{ApplicationID: "azwi"},
 		Cloud: cloud.Configuration{
 			ActiveDirectoryAuthorityHost: c.Cloud.AuthorityHost,
 			Services: map[cloud.ServiceName]cloud.ServiceConfiguration{
@@ -134,12 +142,9 @@ func (c Config) ClientOptions() azcore.ClientOptions {
 }
 
 // Credential makes the credential. It asks for no token yet.
-func Credential(c Config) (azcore.TokenCredential, error) {
-	if err := c.Complete(); err != nil {
-		return nil, err
-	}
+func (c SignIn) Credential() (azcore.TokenCredential, error) {
 	if c.TenantID == "" && (c.Method == MethodClientSecret || c.Method == MethodClientCertificate) {
-		return nil, errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
+		return nil, finding.TenantUnknown().Err(nil)
 	}
 	options, private := c.ClientOptions(), c.private()
 	options.Transport = c.guardSignIn()
@@ -187,7 +192,7 @@ func (c Config) credential(options azcore.ClientOptions, private bool) (azcore.T
 	if err != nil {
 		return nil, err
 	}
-	return &keeper{from: credential, tenant: c.TenantID}, nil
+	return &keeper{from: credential, tenant: c.TenantID, waiting: c.Waiting}, nil
 }
 
 // private reports whether Microsoft does not know the authority, so that there is

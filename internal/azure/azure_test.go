@@ -31,9 +31,9 @@ func TestMethods(t *testing.T) {
 		{name: "certificate without anything", config: azure.Config{Method: "client_certificate"}, wantErrors: []string{"--client-id", "--certificate-path"}},
 		{name: "unknown", config: azure.Config{Method: "password"}, wantErrors: []string{`"password"`, "managed_identity"}},
 	} {
-		err := test.config.Complete()
-		if len(test.wantErrors) == 0 && (err != nil || test.config.Method != test.want) {
-			t.Errorf("%s: method %s, %v", test.name, test.config.Method, err)
+		signIn, err := azure.New(test.config)
+		if len(test.wantErrors) == 0 && (err != nil || signIn.Method != test.want) {
+			t.Errorf("%s: method %s, %v", test.name, signIn.Method, err)
 		}
 		for _, want := range test.wantErrors {
 			if err == nil || !strings.Contains(err.Error(), want) {
@@ -64,7 +64,11 @@ managedIdentities:
 	secret.Method, secret.ClientID, secret.ClientSecret = azure.MethodClientSecret, emulator.DefaultOperatorID, emulator.DefaultOperatorSecret
 	identity.Method, identity.ClientID, identity.TokenFile = azure.MethodWorkloadIdentity, "33333333-0000-4000-8000-000000000002", token
 	for _, config := range []azure.Config{secret, identity} {
-		credential, err := azure.Credential(config)
+		signIn, err := azure.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credential, err := signIn.Credential()
 		if err != nil {
 			t.Errorf("%s: %v", config.Method, err)
 			continue
@@ -75,7 +79,11 @@ managedIdentities:
 		}
 	}
 	secret.ClientSecret = "wrong-and-secret"
-	credential, err := azure.Credential(secret)
+	signIn, err := azure.New(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := signIn.Credential()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -186,7 +186,7 @@ func gets() map[string]call {
 		},
 		"policy": func(ctx context.Context, c clients) error { _, err := c.graph.UsersCreateApplications(ctx); return err },
 		"tenant": func(ctx context.Context, c clients) error {
-			_, err := azure.TenantOf(ctx, c.config, subscription)
+			_, err := azure.SignIn{Config: c.config}.TenantOf(ctx, subscription)
 			return err
 		},
 	}
@@ -417,7 +417,11 @@ func TestSignInElsewhere(t *testing.T) {
 			},
 		} {
 			h := &hostile{answer: answer}
-			credential, err := azure.Credential(h.clients().config)
+			signIn, err := azure.New(h.clients().config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			credential, err := signIn.Credential()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -451,7 +455,11 @@ func TestManagedIdentity(t *testing.T) {
 		config := h.clients().config
 		config.Method = azure.MethodManagedIdentity
 		config.ClientID = fmt.Sprintf("33333333-0000-4000-8000-0000000010%02d", len(redirect)) // the SDK keeps tokens by it
-		credential, err := azure.Credential(config)
+		signIn, err := azure.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credential, err := signIn.Credential()
 		if err != nil {
 			t.Fatal(err)
 		}

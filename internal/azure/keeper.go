@@ -18,8 +18,10 @@ type keeper struct {
 	from azcore.TokenCredential
 	// tenant to sign in to again; may be empty.
 	tenant string
-	mu     sync.Mutex
-	kept   map[string]azcore.AccessToken
+	// waiting is told when az is run.
+	waiting waits
+	mu      sync.Mutex
+	kept    map[string]azcore.AccessToken
 }
 
 // keepUntil is how long before its end a token is no longer given out.
@@ -35,7 +37,9 @@ func (k *keeper) GetToken(ctx context.Context, o policy.TokenRequestOptions) (az
 	if token, ok := k.kept[key]; ok && o.Claims == "" && time.Until(token.ExpiresOn) > keepUntil {
 		return token, nil
 	}
+	done := k.waiting.begin("az")
 	token, err := k.from.GetToken(ctx, o)
+	done()
 	if err != nil && ctx.Err() == nil {
 		err = finding.AzNoToken(err.Error(), k.tenant).Err(err)
 	}

@@ -14,10 +14,7 @@ import (
 // TenantOf finds a subscription's tenant without signing in: Resource Manager
 // names it in the challenge of its refusal.
 // Source: https://learn.microsoft.com/azure/azure-resource-manager/management/authenticate-multi-tenant
-func TenantOf(ctx context.Context, c Config, subscription string) (string, error) {
-	if err := c.Complete(); err != nil {
-		return "", err
-	}
+func (c SignIn) TenantOf(ctx context.Context, subscription string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	target := c.Cloud.ResourceManager + "/subscriptions/" + url.PathEscape(subscription) + "?api-version=2021-01-01"
@@ -25,6 +22,7 @@ func TenantOf(ctx context.Context, c Config, subscription string) (string, error
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)
 	}
+	defer waits(c.Waiting).begin(req.URL.Host)()
 	resp, err := newGuard(c.HTTP, &guard{origins: []string{originOf(target)}}).Do(req)
 	if err != nil {
 		return "", fmt.Errorf("find the tenant of subscription %s: %w", subscription, err)

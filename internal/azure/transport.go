@@ -289,3 +289,20 @@ func List[P, T any](ctx context.Context, pager *runtime.Pager[P], items func(P) 
 	}
 	return nil, refuse("the list has more than %d pages", maxPages)
 }
+
+// waits is a Config's Waiting, and the policy that tells it of calls.
+type waits func(host string) (done func())
+
+// begin tells that a call begins; what it returns, that it has ended.
+func (w waits) begin(host string) (done func()) {
+	if w == nil {
+		return func() {}
+	}
+	return w(host)
+}
+
+// Do implements policy.Policy.
+func (w waits) Do(r *policy.Request) (*http.Response, error) {
+	defer w.begin(r.Raw().URL.Host)()
+	return r.Next()
+}

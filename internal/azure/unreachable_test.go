@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -43,14 +44,29 @@ func TestUnreachable(t *testing.T) {
 			Method: azure.MethodClientSecret, ClientID: "c", ClientSecret: "s", TenantID: "11111111-1111-1111-1111-111111111111",
 			Cloud: entra.Cloud{AuthorityHost: test.url + "/", Graph: test.url},
 		}
-		credential, err := azure.Credential(config)
+		var begun, ended atomic.Int64
+		config.Waiting = func(host string) func() {
+			if "https://"+host != test.url {
+				t.Errorf("%s: waiting for %s", name, host)
+			}
+			begun.Add(1)
+			return func() { ended.Add(1) }
+		}
+		signIn, err := azure.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, signIn := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
+		credential, err := signIn.Credential()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, tokenErr := credential.GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
 		client := graph.New(graph.Config{Endpoint: test.url, Credential: credential, Options: config.ClientOptions()})
 		_, service := client.ApplicationsByName(t.Context(), "orders")
-		for what, err := range map[string]error{"sign-in": signIn, "service": service} {
+		if begun.Load() < 2 || begun.Load() != ended.Load() {
+			t.Errorf("%s: %d calls begun, %d ended", name, begun.Load(), ended.Load())
+		}
+		for what, err := range map[string]error{"sign-in": tokenErr, "service": service} {
 			if !errors.Is(err, finding.CodeAzureUnreachable) {
 				t.Errorf("%s, %s: %v", name, what, err)
 				continue

@@ -59,6 +59,7 @@ func newRootCommand(r *command.Env) *cobra.Command {
 	cmd.SetOut(r.Data)
 	cmd.SetErr(r.Streams.Err)
 	cmd.PersistentFlags().BoolVar(&r.Debug, "debug", false, "log what is done, to standard error")
+	r.ColourFlag(cmd)
 	addCommands(cmd, r)
 	cmd.InitDefaultCompletionCmd()
 	refuseUnknown(cmd)

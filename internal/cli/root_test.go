@@ -39,3 +39,18 @@ func TestMistakesAreToldOnStandardError(t *testing.T) {
 		}
 	}
 }
+
+// TestColor: a flag decides, from where it stands on.
+func TestColor(t *testing.T) {
+	t.Parallel()
+	for flag, want := range map[string]string{
+		"--color=always": "\x1b[31mazwi: \x1b[0munknown flag",
+		"--color=never":  "azwi: unknown flag",
+		"--color=auto":   "azwi: unknown flag",
+		"--color=red":    `azwi: invalid argument "red" for "--color" flag: use auto, always or never`,
+	} {
+		if _, _, log := azwi(t, "version", flag, "--nonsense"); !strings.HasPrefix(log, want) {
+			t.Errorf("%s: %q", flag, log)
+		}
+	}
+}

@@ -111,11 +111,51 @@ const (
 	CodeTimedOut         Code = "timed-out"
 )
 
+// Codes of identities and their federated credentials.
+const (
+	CodeApplicationMissing     Code = "application-missing"
+	CodeApplicationAmbiguous   Code = "application-ambiguous"
+	CodeApplicationName        Code = "application-name"
+	CodeManagedIdentityMissing Code = "managed-identity-missing"
+	CodeIdentityNotMade        Code = "identity-not-made"
+	CodeTenantUnknown          Code = "tenant-unknown"
+	CodeCredentialLimit        Code = "credential-limit"
+	CodeCredentialsNotGranted  Code = "credentials-not-granted"
+	CodeRegion                 Code = "region-without-credentials"
+	CodeAzureBusy              Code = "azure-busy"
+	CodeIssuerNotMoved         Code = "issuer-not-moved"
+	CodeIssuerNotFound         Code = "issuer-not-found"
+	CodeOtherCluster           Code = "other-cluster"
+	CodeIdentityNotGiven       Code = "identity-not-given"
+)
+
+// Codes of the way from aad-pod-identity.
+const (
+	CodePodIdentityMissing Code = "aad-pod-identity-missing"
+	CodeNotListable        Code = "workloads-not-listable"
+	CodeControllerUnknown  Code = "controller-unknown"
+	CodeNothingBound       Code = "nothing-bound"
+	CodeSeveralIdentities  Code = "several-identities"
+	CodeAccountTaken       Code = "service-account-taken"
+)
+
+// Codes of the webhook at work, the proxy, and an issuer's keys.
+const (
+	CodeWebhookBusy          Code = "webhook-busy"
+	CodeAccountNotRead       Code = "service-account-not-read"
+	CodeCertificateContested Code = "certificate-contested"
+	CodeRedirect             Code = "redirect"
+	CodeIdentityUnknown      Code = "identity-unknown"
+	CodePrivateKey           Code = "private-key"
+	CodeECKey                Code = "ec-key"
+)
+
 // Codes of the API server's refusals.
 const (
 	CodeClusterSignIn      Code = "cluster-sign-in"
 	CodeClusterForbidden   Code = "cluster-forbidden"
 	CodeClusterUnreachable Code = "cluster-unreachable"
+	CodeClusterRedirects   Code = "cluster-redirects"
 	CodeClusterUntrusted   Code = "cluster-untrusted"
 	CodeKubeconfig         Code = "kubeconfig"
 	CodeNoCluster          Code = "no-cluster"
@@ -138,6 +178,11 @@ const (
 	webhookPage    = "webhook.md"
 	permissionPage = "serviceaccount.md"
 	operationsPage = "operations.md"
+	federationPage = "federation.md"
+	tokenPage      = "token.md"
+	migrationPage  = "migration.md"
+	proxyPage      = "proxy.md"
+	keysPage       = "jwks.md"
 )
 
 // Catalogue returns all entries, in the order of docs/lint.md.
@@ -196,6 +241,9 @@ func Catalogue() []Entry {
 		{CodeProxyImage, Error, "no image is configured for the proxy", webhookPage},
 		{CodeUpstreamImages, Warning, "the proxy's images are upstream's", webhookPage},
 		{CodePodTooLarge, Error, "the pod is beyond the limits of injection", webhookPage},
+		{CodeWebhookBusy, Error, "the webhook has too much to do", webhookPage},
+		{CodeAccountNotRead, Error, "the API server did not answer the webhook in time", webhookPage},
+		{CodeCertificateContested, Error, "another program changes the webhook's certificate", webhookPage},
 
 		{CodeActionNotGranted, Error, "the caller has no role with the action at the scope", permissionPage},
 		{CodeNotWritable, Error, "the caller may not write the application", permissionPage},
@@ -207,6 +255,9 @@ func Catalogue() []Entry {
 		{CodeAzMissing, Error, "az, which signs in to Azure, is not installed", permissionPage},
 		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in has expired", permissionPage},
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
+		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
+		{CodeIdentityNotMade, Error, "the identity or its service principal has yet to be made", permissionPage},
+		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
 		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},
@@ -244,11 +295,37 @@ func Catalogue() []Entry {
 		{CodeClusterSignIn, Error, "the API server does not accept the user's sign-in", operationsPage},
 		{CodeClusterForbidden, Error, "the user lacks a right in the cluster", operationsPage},
 		{CodeClusterUnreachable, Error, "the API server does not answer", operationsPage},
+		{CodeClusterRedirects, Error, "the API server's address leads to another one", operationsPage},
 		{CodeClusterUntrusted, Error, "the API server's certificate is not the kubeconfig's", operationsPage},
 		{CodeKubeconfig, Error, "the kubeconfig can't be used, or lacks the context", operationsPage},
 		{CodeNoCluster, Error, "no kubeconfig was found", operationsPage},
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
+
+		{CodeApplicationMissing, Error, "the tenant does not know the application", federationPage},
+		{CodeApplicationAmbiguous, Error, "several applications have the name", federationPage},
+		{CodeManagedIdentityMissing, Error, "the managed identity does not exist", federationPage},
+		{CodeCredentialLimit, Error, "an identity can't hold so many federated credentials", federationPage},
+		{CodeCredentialsNotGranted, Error, "the caller may not write an identity's federated credentials", federationPage},
+		{CodeRegion, Error, "the managed identity's region has no federated credentials", federationPage},
+		{CodeAzureBusy, Error, "Azure refused every try", federationPage},
+		{CodeOtherCluster, Warning, "a context of the kubeconfig is another cluster than the file's", federationPage},
+		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
+		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},
+
+		{CodeIdentityNotGiven, Error, "neither the service account nor a flag names the identity", tokenPage},
+
+		{CodePodIdentityMissing, Error, "aad-pod-identity is not installed in the cluster", migrationPage},
+		{CodeNotListable, Warning, "workloads of a kind may not be listed", migrationPage},
+		{CodeControllerUnknown, Error, "pods are made by a kind that azwi does not know", migrationPage},
+		{CodeNothingBound, Error, "no binding selects the workload", migrationPage},
+		{CodeSeveralIdentities, Warning, "a workload has several AzureIdentities", migrationPage},
+		{CodeAccountTaken, Error, "the service account is another identity's", migrationPage},
+
+		{CodeRedirect, Error, "the redirect to the proxy can't be made, or catches the proxy itself", proxyPage},
+		{CodeIdentityUnknown, Error, "the proxy does not know, or may not use, the identity asked for", proxyPage},
+		{CodePrivateKey, Warning, "a file of public keys has a private key", keysPage},
+		{CodeECKey, Warning, "a public key is not an RSA key", keysPage},
 	}
 }
 

@@ -1,5 +1,7 @@
 package finding
 
+import "azwi/contract"
+
 // What the API server's refusals mean.
 
 // ClusterSignIn is an API server that does not know the user.
@@ -36,6 +38,11 @@ func ClusterUnreachable(tokenFile bool) Finding {
 	return found(CodeClusterUnreachable, Subject{}, "the cluster can't be reached: check --kubeconfig and --context%s", instead)
 }
 
+// RedirectNotFollowed is an API server that leads elsewhere.
+func RedirectNotFollowed() Finding {
+	return found(CodeClusterRedirects, Subject{}, "a redirect to another origin is not followed, because it would receive the credentials")
+}
+
 // NoCluster is a user without a kubeconfig.
 func NoCluster() Finding {
 	return found(CodeNoCluster, Subject{}, "no cluster is configured: give --kubeconfig, or set $KUBECONFIG")
@@ -55,4 +62,16 @@ func NamespaceMissing(name, suggestion string) Finding {
 // NamespaceToCreate is a namespace that an object needs.
 func NamespaceToCreate(name string) Finding {
 	return found(CodeNamespaceMissing, Subject{}, "create it: kubectl create namespace %s", name)
+}
+
+// AccountWithoutClientID is a service account (NAMESPACE/NAME) that says of no identity
+// that it is its own.
+func AccountWithoutClientID(account string) Finding {
+	return found(CodeIdentityNotGiven, Subject{Key: contract.ClientIDAnnotation}, "service account %s has no annotation %s: add it, or give --client-id", account, contract.ClientIDAnnotation)
+}
+
+// AccountWithoutTenantID is one whose tenant nothing else says.
+func AccountWithoutTenantID(account string) Finding {
+	return found(CodeIdentityNotGiven, Subject{Key: contract.TenantIDAnnotation},
+		"service account %s has no annotation %s: add it, or give --tenant-id or $%s", account, contract.TenantIDAnnotation, contract.EnvTenantID)
 }

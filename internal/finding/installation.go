@@ -320,3 +320,9 @@ func InjectionTimeout(namespace string) Finding {
 func TrialTimeout(namespace string) Finding {
 	return found(CodeTimedOut, Subject{}, "the engine to be replaced still injects into trial pods in namespace %s", namespace)
 }
+
+// NotWorkingInTime is an installation that was applied and does not work yet; the problem
+// says what of it.
+func NotWorkingInTime(timeout time.Duration, problem error) Finding {
+	return found(CodeTimedOut, Subject{}, "everything was applied, but it does not work after %s: %v; run azwi status for details", timeout, problem)
+}

@@ -103,8 +103,12 @@ func Install(ctx context.Context, c Config, upgrade bool) (*Result, error) {
 }
 
 func newPlan(ctx context.Context, c Config, upgrade bool) (*plan, error) {
-	if c.Report == nil {
-		c.Report = func(string) {}
+	report, reported := c.Report, map[string]bool{}
+	c.Report = func(line string) {
+		if report != nil && !reported[line] {
+			reported[line] = true // a switch of engines applies some objects twice
+			report(line)
+		}
 	}
 	if c.Timeout <= 0 {
 		c.Timeout = 3 * time.Minute

@@ -90,7 +90,7 @@ func Render(ctx context.Context, r Release) (objects []Object, notes string, err
 	}
 	values, err := util.ToRenderValues(loaded, r.Values, common.ReleaseOptions{Name: r.Name, Namespace: r.Namespace, Revision: 1, IsInstall: true}, capabilities)
 	if err != nil {
-		return nil, "", err
+		return nil, "", wrongValues(err)
 	}
 	if release, ok := values["Release"].(map[string]any); ok {
 		if r.Service == "" {
@@ -117,6 +117,19 @@ func Render(ctx context.Context, r Release) (objects []Object, notes string, err
 	}
 	sortForApply(objects)
 	return objects, notes, nil
+}
+
+// wrongValues leaves of an error what the chart's schema says of each value.
+func wrongValues(err error) error {
+	var problems []string // in any order
+	for _, m := range regexp.MustCompile(`(?m)^ *- at '/?([^']*)': (.*)$`).FindAllStringSubmatch(err.Error(), -1) {
+		problems = append(problems, fmt.Sprintf("chart value %s: %s", cmp.Or(strings.ReplaceAll(m[1], "/", "."), "(all)"), m[2]))
+	}
+	if len(problems) == 0 {
+		return err
+	}
+	slices.Sort(problems)
+	return errors.New(strings.Join(problems, "\n"))
 }
 
 // ownWords leaves of an error what the chart's fail and required said.

@@ -39,6 +39,9 @@ type Config struct {
 	Program string
 	// Timeout of one request. Default: 30 s; below 0 there is none.
 	Timeout time.Duration
+	// Waiting is told of each request when it begins, and when there is an answer.
+	// Default: nobody.
+	Waiting func(host string) (done func())
 	// Protocols are those to offer in TLS. Default: HTTP/2 and HTTP/1.1.
 	Protocols []string
 }
@@ -79,6 +82,9 @@ func Connect(c Config) (*Client, error) {
 	if c.Protocols != nil {
 		config.NextProtos = c.Protocols
 	}
+	if c.Waiting != nil {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return waits{next, c.Waiting} })
+	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
@@ -89,6 +95,17 @@ func Connect(c Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
 	return &Client{Host: strings.TrimSuffix(base.String(), "/"), HTTP: client, Namespace: namespace}, nil
+}
+
+// waits tells of requests.
+type waits struct {
+	next  http.RoundTripper
+	begin func(host string) (done func())
+}
+
+func (w waits) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer w.begin(r.URL.Host)()
+	return w.next.RoundTrip(r)
 }
 
 // explainConfig says what is wrong with the kubeconfig.
@@ -116,7 +133,7 @@ func exists(file string) bool {
 }
 
 // ErrRedirect is a redirect to another origin.
-var ErrRedirect = errors.New("a redirect to another origin is not followed, because it would receive the credentials")
+var ErrRedirect = finding.RedirectNotFollowed().Err(nil)
 
 // sameOrigin keeps redirects where the credentials belong: client-go adds them to
 // each request, whatever its host.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/workload"
@@ -50,7 +50,7 @@ type Plan struct {
 	// LeftOut are workloads that need a person to decide.
 	LeftOut []LeftOut
 	// Notes are worth knowing.
-	Notes []string
+	Notes []finding.Finding
 }
 
 // An Account is a service account to apply.
@@ -85,7 +85,10 @@ type Workload struct {
 }
 
 // A LeftOut is a workload that is not written.
-type LeftOut struct{ Kind, Namespace, Name, Reason string }
+type LeftOut struct {
+	Kind, Namespace, Name string
+	Reason                finding.Finding
+}
 
 // Detect reads the cluster. The error tells what could not be read.
 func Detect(ctx context.Context, c Config) (*Plan, error) {
@@ -94,7 +97,7 @@ func Detect(ctx context.Context, c Config) (*Plan, error) {
 	}
 	all, err := readIdentities(ctx, c.API, c.Namespace)
 	if kube.IsNotFound(err) {
-		return nil, errors.New("this cluster does not know AzureIdentity and AzureIdentityBinding: aad-pod-identity is not installed in it")
+		return nil, finding.PodIdentityMissing().Err(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read aad-pod-identity's objects: %w", err)
@@ -131,13 +134,13 @@ type owner struct {
 	selector        string // the label's value
 }
 
-func (d *detection) leaveOut(o owner, format string, args ...any) {
-	d.plan.LeftOut = append(d.plan.LeftOut, LeftOut{o.kind.Kind, o.namespace, o.name, fmt.Sprintf(format, args...)})
+func (o owner) String() string { return o.kind.Kind + " " + o.namespace + "/" + o.name }
+
+func (d *detection) leaveOut(o owner, why finding.Finding) {
+	d.plan.LeftOut = append(d.plan.LeftOut, LeftOut{o.kind.Kind, o.namespace, o.name, why})
 }
 
-func (d *detection) note(format string, args ...any) {
-	d.plan.Notes = append(d.plan.Notes, fmt.Sprintf(format, args...))
-}
+func (d *detection) note(f finding.Finding) { d.plan.Notes = append(d.plan.Notes, f) }
 
 // findOwners looks at all workloads, not only at pods: a CronJob between its runs
 // and a Deployment without replicas have none. Pods come last, as their labels may
@@ -162,7 +165,7 @@ func (d *detection) findOwners(ctx context.Context) error {
 			return err
 		})
 		if kube.IsForbidden(err) && kind.Kind != "Pod" {
-			d.note("%s can't be listed, so those that have no pods now are not found: %v", all.Plural(), err)
+			d.note(finding.WorkloadsNotListable(all.Plural(), err))
 			continue
 		}
 		if err != nil {
@@ -227,9 +230,7 @@ func (d *detection) climb(ctx context.Context, kind workload.Kind, o object) err
 
 // foreign is for pods made by others' controllers.
 func (d *detection) foreign(namespace string, ref object, selector string) {
-	l := LeftOut{text(ref, "kind"), namespace, text(ref, "name"), fmt.Sprintf(
-		"azwi does not know this kind: put the label %s: %q and the annotation %s: \"true\" into its pod template, and a service account with the client ID of what %s=%s binds",
-		contract.UseLabel, contract.UseLabelValue, contract.InjectProxyAnnotation, bindingLabel, selector)}
+	l := LeftOut{text(ref, "kind"), namespace, text(ref, "name"), finding.ControllerUnknown(bindingLabel + "=" + selector)}
 	if !slices.Contains(d.plan.LeftOut, l) {
 		d.plan.LeftOut = append(d.plan.LeftOut, l)
 	}
@@ -254,7 +255,7 @@ func text(o object, key string) string {
 func (d *detection) write(ctx context.Context, o owner) error {
 	bound := d.identities.of(o.namespace, o.selector)
 	if len(bound) == 0 {
-		d.leaveOut(o, "no AzureIdentityBinding with an AzureIdentity that has a client ID selects %s=%s", bindingLabel, o.selector)
+		d.leaveOut(o, finding.NothingBound(bindingLabel+"="+o.selector))
 		return nil
 	}
 	first := bound[0]
@@ -265,7 +266,7 @@ func (d *detection) write(ctx context.Context, o owner) error {
 		identity.TenantID = first.Spec.TenantID
 	}
 	for _, other := range bound[1:] {
-		d.note("%s %s/%s has AzureIdentity %s too: federate it with the same service account, and requests that name its client ID %s get its tokens", o.kind.Kind, o.namespace, o.name, other.name(), other.Spec.ClientID)
+		d.note(finding.SeveralIdentities(o.String(), other.name(), other.Spec.ClientID))
 	}
 	account, err := d.account(ctx, o, identity)
 	if err != nil || account == nil {
@@ -284,8 +285,12 @@ func (d *detection) write(ctx context.Context, o owner) error {
 	if known := resourceIDs(bound); known != "" {
 		annotations[contract.ProxyIdentitiesAnnotation] = known
 	}
-	if err := d.injectProxy(o, account); err != nil {
-		d.leaveOut(o, "%v", err)
+	denial, err := d.injectProxy(o, account)
+	if err != nil {
+		return err
+	}
+	if denial != nil {
+		d.leaveOut(o, *denial)
 		if !slices.ContainsFunc(d.plan.Workloads, func(w Workload) bool { return w.Namespace == account.Namespace && w.Account == account.Name }) {
 			delete(d.accounts, account.Namespace+"/"+account.Name)
 		}
@@ -313,34 +318,34 @@ func resourceIDs(bound []azureIdentity) string {
 // injectProxy checks the workload by injecting into it, and keeps of what that adds
 // the proxy's containers with what they need. The rest is the webhook's to add: it
 // knows the cluster's tenant and authority.
-func (d *detection) injectProxy(o owner, account *Account) error {
+func (d *detection) injectProxy(o owner, account *Account) (denial *finding.Finding, err error) {
 	pod, ok := o.kind.Pod(o.object)
 	if !ok {
-		return errors.New("it has no pod template")
+		return new(finding.NoPodTemplate()), nil
 	}
 	parsed, err := inject.Parse(pod)
 	if err != nil {
-		return err
+		return new(finding.Unreadable(err)), nil
 	}
 	result := parsed.Inject(inject.Account{
 		Namespace: account.Namespace, Name: account.Name,
 		Annotations: map[string]string{contract.ClientIDAnnotation: account.Identity.ClientID},
 	}, d.config.Settings)
 	if result.Denial != nil {
-		return errors.New(result.Denial.Text())
+		return result.Denial, nil
 	}
 	for _, w := range result.Warnings {
-		d.note("%s %s/%s: %s", o.kind.Kind, o.namespace, o.name, w.Text())
+		d.note(finding.OfWorkload(o.String(), w))
 	}
 	if !d.config.ProxyContainers {
-		return nil
+		return nil, nil
 	}
 	patched, err := proxyOnly(pod, result.Patch)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s: %w", o, err)
 	}
 	ensure(o.object, o.kind.Template...)["spec"] = patched["spec"]
-	return nil
+	return nil, nil
 }
 
 // proxyOnly applies what concerns the proxy: its containers and all volumes.
@@ -425,7 +430,7 @@ func (d *detection) account(ctx context.Context, o owner, identity Identity) (*A
 		}
 		return d.plannedAccount(o, candidate, there, identity), nil
 	}
-	d.leaveOut(o, "it uses the service account default, and there are accounts named after it already: give it a service account of its own")
+	d.leaveOut(o, finding.AccountNamesTaken())
 	return nil, nil
 }
 
@@ -453,7 +458,7 @@ func (d *detection) plannedAccount(o owner, name string, live object, identity I
 	key := o.namespace + "/" + name
 	if planned, ok := d.accounts[key]; ok {
 		if planned.Identity.ClientID != identity.ClientID {
-			d.leaveOut(o, "its service account %s has the client ID %s for another workload, and this one needs %s: give it a service account of its own", name, planned.Identity.ClientID, identity.ClientID)
+			d.leaveOut(o, finding.AccountShared(name, planned.Identity.ClientID, identity.ClientID))
 			return nil
 		}
 		return planned
@@ -463,7 +468,7 @@ func (d *detection) plannedAccount(o owner, name string, live object, identity I
 	}
 	had := text(child(live, "metadata", "annotations"), contract.ClientIDAnnotation)
 	if had != "" && had != identity.ClientID {
-		d.leaveOut(o, "its service account %s has the client ID %s already, and AzureIdentity %s has %s: settle which is right", name, had, identity.Name, identity.ClientID)
+		d.leaveOut(o, finding.AccountOfOther(name, had, identity.Name, identity.ClientID))
 		return nil
 	}
 	cleanMetadata(child(live, "metadata"))

@@ -20,10 +20,13 @@ const eraseLine = "\r\x1b[K"
 // callers need to look only once, at the end. Safe for concurrent use.
 type Writer struct {
 	terminal bool
+	colours  bool // set before the first text
 
 	mu  sync.Mutex
 	to  io.Writer
 	err error
+	// over says that a line is shown that the next text replaces.
+	over bool
 }
 
 // New returns the writer for a stream.
@@ -50,35 +53,54 @@ func (w *Writer) Err() error {
 func (w *Writer) write(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		text, w.over = eraseLine+text, false
+	}
+	w.put(text)
+}
+
+func (w *Writer) put(text string) {
 	if w.err == nil {
 		_, w.err = io.WriteString(w.to, text)
 	}
 }
 
 // Printf formats like [fmt.Printf] and escapes each value, line feeds too.
-func (w *Writer) Printf(format string, values ...any) { w.write(sprintf(format, values...)) }
+func (w *Writer) Printf(format string, values ...any) { w.write(w.sprintf(format, values...)) }
 
 // Block writes text of several lines: lead, the first line, and the others after
 // indent. What the text says can't look like a line of ours if indent is not empty.
-func (w *Writer) Block(lead, indent, text string) {
+func (w *Writer) Block(lead, indent, text string) { w.Lead(Plain, lead, indent, text) }
+
+// Lead is Block with a lead in a colour.
+func (w *Writer) Lead(c Colour, lead, indent, text string) {
 	var out strings.Builder
 	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if i > 0 {
-			lead = indent
+			lead, c = indent, Plain
 		}
 		if line == "" {
 			lead = strings.TrimRight(lead, " ")
 		}
-		out.WriteString(lead + Escape(line) + "\n")
+		out.WriteString(w.paint(c, lead) + Escape(line) + "\n")
 	}
 	w.write(out.String())
 }
 
 // Table writes rows, with their cells in aligned columns.
 func (w *Writer) Table(fill func(row func(cells ...string))) {
-	var out strings.Builder
-	table := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fill(func(cells ...string) {
+	w.Rows(func(row func(Colour, ...string)) {
+		fill(func(cells ...string) { row(Plain, cells...) })
+	})
+}
+
+// Rows is Table with the first cell of each row in a colour.
+func (w *Writer) Rows(fill func(row func(first Colour, cells ...string))) {
+	var aligned, out strings.Builder
+	var first []Painted
+	table := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
+	fill(func(c Colour, cells ...string) {
+		first = append(first, c.Text(Escape(cells[0])))
 		for i, cell := range cells {
 			if i > 0 {
 				io.WriteString(table, "\t") //nolint:errcheck // a strings.Builder takes all
@@ -88,28 +110,44 @@ func (w *Writer) Table(fill func(row func(cells ...string))) {
 		io.WriteString(table, "\n") //nolint:errcheck // see above
 	})
 	table.Flush()
+	for line := range strings.Lines(aligned.String()) { // one for each row, as cells have no line feeds
+		out.WriteString(w.paint(first[0].colour, first[0].text) + strings.TrimPrefix(line, first[0].text))
+		first = first[1:]
+	}
 	w.write(out.String())
 }
 
-// Overwrite replaces the line that is being written, on a terminal.
+// Overwrite replaces the line that is being written, on a terminal. Other text replaces
+// it, too.
 func (w *Writer) Overwrite(format string, values ...any) {
-	w.write(eraseLine + sprintf(format, values...))
+	text := w.sprintf(format, values...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = text != ""
+	w.put(eraseLine + text)
 }
 
-func sprintf(format string, values ...any) string {
+func (w *Writer) sprintf(format string, values ...any) string {
 	if false {
 		_ = fmt.Sprintf(format, values...) // lets go vet check calls of Printf and Overwrite
 	}
 	escaping := make([]any, len(values))
 	for i, v := range values {
-		escaping[i] = value{v}
+		escaping[i] = value{w, v}
 	}
 	return fmt.Sprintf(format, escaping...)
 }
 
 // A value is formatted as it would be by itself, then escaped.
-type value struct{ any }
+type value struct {
+	writer *Writer
+	any
+}
 
 func (v value) Format(state fmt.State, verb rune) {
-	io.WriteString(state, Escape(fmt.Sprintf(fmt.FormatString(state, verb), v.any))) //nolint:errcheck // it goes to a buffer
+	text := Escape(fmt.Sprintf(fmt.FormatString(state, verb), v.any))
+	if painted, ok := v.any.(Painted); ok {
+		text = v.writer.paint(painted.colour, text)
+	}
+	io.WriteString(state, text) //nolint:errcheck // it goes to a buffer
 }

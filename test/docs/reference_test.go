@@ -52,7 +52,7 @@ func writeFlags(b *strings.Builder, sets ...*pflag.FlagSet) {
 	var rows []string
 	for _, set := range sets {
 		set.VisitAll(func(f *pflag.Flag) {
-			if f.Hidden || f.Name == "help" || f.Name == "debug" {
+			if f.Hidden || f.Name == "help" || f.Name == "debug" || f.Name == "color" {
 				return
 			}
 			name := "--" + f.Name

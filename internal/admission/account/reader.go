@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/retryafter"
 )
@@ -23,7 +24,7 @@ var (
 	// ErrNotFound: there is no such service account.
 	ErrNotFound = inject.ErrNoAccount
 	// ErrForbidden: this process may not read service accounts.
-	ErrForbidden = errors.New("reading service accounts is forbidden: grant get on serviceaccounts")
+	ErrForbidden = finding.AccountsNotGranted().Err(nil)
 	// ErrBusy: too many reads are under way; nothing was asked.
 	ErrBusy = errors.New("too many reads of service accounts are under way")
 )

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -258,7 +259,7 @@ func (a *Authority) watch(ctx context.Context, o *object, changed chan<- struct{
 		}
 		if o.refusals == refusalsToTell {
 			o.refusals++ // once
-			a.config.Logger.Warn("grant watch, so that changes are seen at once and not after minutes only", "object", o.what, "name", o.name, "error", err)
+			a.config.Logger.Warn(finding.WatchNotGranted().Text(), "object", o.what, "name", o.name, "error", err)
 		}
 		if err == nil {
 			continue

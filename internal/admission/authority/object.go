@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 )
 
@@ -26,9 +26,9 @@ func (a *Authority) readSecret(ctx context.Context) (version string, m material,
 	}
 	switch err := a.config.API.Get(ctx, a.secret.path(), &secret); {
 	case kube.IsNotFound(err):
-		return "", material{}, fmt.Errorf("create the Secret %s/%s, empty, as the chart does: %w", a.config.Namespace, a.config.Secret, err)
+		return "", material{}, because(finding.SecretMissing(a.config.Namespace+"/"+a.config.Secret), err)
 	case kube.IsForbidden(err):
-		return "", material{}, fmt.Errorf("grant get, watch and patch on the Secret %s/%s: %w", a.config.Namespace, a.config.Secret, err)
+		return "", material{}, because(finding.ObjectNotGranted("get, watch and patch", "Secret "+a.config.Namespace+"/"+a.config.Secret), err)
 	case err != nil:
 		return "", material{}, err
 	}
@@ -100,7 +100,7 @@ func (c *configuration) accepts(r rules, served *tls.Certificate, now time.Time)
 	}
 	for _, w := range c.Webhooks {
 		if err := r.verify(served, certificates(w.ClientConfig.CABundle), now); err != nil {
-			return fmt.Errorf("the caBundle of the webhook's configuration does not go with the certificate: %w", err)
+			return finding.BundleWrong("the webhook's configuration", err).Err(err)
 		}
 	}
 	return nil
@@ -135,7 +135,7 @@ func (a *Authority) writeConfiguration(ctx context.Context, c *configuration) er
 	}
 	version, err := a.write(ctx, a.configuration, "application/json-patch+json", patch)
 	if kube.IsForbidden(err) {
-		return fmt.Errorf("grant patch on the MutatingWebhookConfiguration %s: %w", a.configuration.name, err)
+		return because(finding.ObjectNotGranted("patch", "MutatingWebhookConfiguration "+a.configuration.name), err)
 	}
 	if err == nil {
 		c.Metadata.ResourceVersion = version
@@ -144,12 +144,13 @@ func (a *Authority) writeConfiguration(ctx context.Context, c *configuration) er
 	return err
 }
 
-var errTooOften = errors.New("written too often: does another program change it too, such as cert-manager's injector")
+// because is an error with what to do about it first.
+func because(f finding.Finding, err error) error { return fmt.Errorf("%w: %w", f.Err(nil), err) }
 
 // write patches an object and returns its new version.
 func (a *Authority) write(ctx context.Context, o *object, contentType string, patch any) (version string, err error) {
 	if !o.writes.Allow() {
-		return "", fmt.Errorf("%s %s: %w", o.what, o.name, errTooOften)
+		return "", fmt.Errorf("%s %s: %w", o.what, o.name, finding.CertificateContested().Err(nil))
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"azwi/internal/finding"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 // and what injection adds.
 const largest = 3 * mostBody
 
-var errBusy = errors.New("too many large pods to admit at once: try again in a second")
+var errBusy = finding.LargePods().Err(nil)
 
 // A claim is the memory of one request. What is beyond freeMemory comes out of a
 // budget that all requests share.

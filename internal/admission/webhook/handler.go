@@ -183,18 +183,18 @@ func (h *Handler) accountFailure(log *slog.Logger, err error) (response, outcome
 	switch {
 	case errors.Is(err, account.ErrNotFound):
 		log.Info("denied", "reason", "account-not-found")
-		return deny(http.StatusForbidden, "Forbidden", "the pod's service account does not exist: create it first"), outcome{"denied", "account-not-found"}
+		return deny(http.StatusForbidden, "Forbidden", finding.PodAccountMissing().Text()), outcome{"denied", "account-not-found"}
 	case errors.Is(err, account.ErrForbidden):
 		log.Error("service accounts can't be read", "error", err)
-		return deny(http.StatusInternalServerError, "InternalError", "the webhook may not read service accounts: its ClusterRole lacks get on serviceaccounts"), outcome{"failed", "account-forbidden"}
+		return deny(http.StatusInternalServerError, "InternalError", finding.AccountsNotGranted().Text()), outcome{"failed", "account-forbidden"}
 	case errors.Is(err, account.ErrBusy):
 		log.Warn("busy", "error", err)
-		a := deny(http.StatusTooManyRequests, "TooManyRequests", "the workload identity webhook has too many pods to admit at once: try again in a second")
+		a := deny(http.StatusTooManyRequests, "TooManyRequests", finding.WebhookBusy().Text())
 		a.Result.Details = &details{RetryAfterSeconds: 1}
 		return a, outcome{"busy", "account-reads"}
 	}
 	log.Error("service account can't be read", "error", err)
-	a := deny(http.StatusServiceUnavailable, "ServiceUnavailable", "the pod's service account could not be read in time: try again in a second")
+	a := deny(http.StatusServiceUnavailable, "ServiceUnavailable", finding.AccountNotRead().Text())
 	a.Result.Details = &details{RetryAfterSeconds: 1}
 	return a, outcome{"failed", "account-read"}
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	azarm "github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
@@ -34,9 +35,11 @@ type Config struct {
 
 // A Client is safe for concurrent use. Its errors are for azure.Refused.
 type Client struct {
-	service    *azure.Service
-	credential azcore.TokenCredential
-	options    *azarm.ClientOptions
+	service     *azure.Service
+	identities  *made[armmsi.UserAssignedIdentitiesClient]
+	credentials *made[armmsi.FederatedIdentityCredentialsClient]
+	assignments *made[armauthorization.RoleAssignmentsClient]
+	definitions *made[armauthorization.RoleDefinitionsClient]
 }
 
 // New makes a client. It sends nothing.
@@ -46,8 +49,43 @@ func New(c Config) *Client {
 		where = cloud.AzurePublic.Services[cloud.ResourceManager]
 	}
 	service := azure.NewService(azure.ServiceConfig{Endpoint: where.Endpoint, Audience: where.Audience, Credential: c.Credential, Options: c.Options})
+	return &Client{
+		service:     service,
+		identities:  newMade(service, armmsi.NewUserAssignedIdentitiesClient),
+		credentials: newMade(service, armmsi.NewFederatedIdentityCredentialsClient),
+		assignments: newMade(service, armauthorization.NewRoleAssignmentsClient),
+		definitions: newMade(service, func(_ string, credential azcore.TokenCredential, options *azarm.ClientOptions) (*armauthorization.RoleDefinitionsClient, error) {
+			return armauthorization.NewRoleDefinitionsClient(credential, options)
+		}),
+	}
+}
+
+// made are the SDK's clients of one kind, each made once for its subscription.
+type made[T any] struct {
+	new  func(subscription string) (*T, error)
+	mu   sync.Mutex
+	have map[string]*T
+}
+
+func newMade[T any](service *azure.Service, construct func(string, azcore.TokenCredential, *azarm.ClientOptions) (*T, error)) *made[T] {
 	credential, options := service.SDK()
-	return &Client{service, credential, &azarm.ClientOptions{ClientOptions: options, DisableRPRegistration: true}}
+	return &made[T]{have: map[string]*T{}, new: func(subscription string) (*T, error) {
+		return construct(subscription, credential, &azarm.ClientOptions{ClientOptions: options, DisableRPRegistration: true})
+	}}
+}
+
+func (m *made[T]) of(subscription string) (*T, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	client, ok := m.have[subscription]
+	if ok {
+		return client, nil
+	}
+	client, err := m.new(subscription)
+	if err == nil {
+		m.have[subscription] = client
+	}
+	return client, err
 }
 
 // An IdentityID is the resource ID of a managed identity, taken apart.
@@ -90,7 +128,7 @@ type Identity struct {
 
 // Identity reads a managed identity. The error has status 404 if there is none.
 func (c *Client) Identity(ctx context.Context, id IdentityID) (Identity, error) {
-	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	client, err := c.identities.of(id.Subscription)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -104,7 +142,7 @@ func (c *Client) Identity(ctx context.Context, id IdentityID) (Identity, error) 
 // Identities lists the managed identities of a resource group, or of the whole
 // subscription if that is empty.
 func (c *Client) Identities(ctx context.Context, subscription, resourceGroup string) ([]Identity, error) {
-	client, err := armmsi.NewUserAssignedIdentitiesClient(subscription, c.credential, c.options)
+	client, err := c.identities.of(subscription)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +173,7 @@ func (c *Client) Identities(ctx context.Context, subscription, resourceGroup str
 
 // CreateIdentity creates a managed identity or leaves the one that is there.
 func (c *Client) CreateIdentity(ctx context.Context, id IdentityID, location string) (Identity, error) {
-	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	client, err := c.identities.of(id.Subscription)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -148,7 +186,7 @@ func (c *Client) CreateIdentity(ctx context.Context, id IdentityID, location str
 
 // DeleteIdentity deletes a managed identity. One that is not there is no error.
 func (c *Client) DeleteIdentity(ctx context.Context, id IdentityID) error {
-	client, err := armmsi.NewUserAssignedIdentitiesClient(id.Subscription, c.credential, c.options)
+	client, err := c.identities.of(id.Subscription)
 	if err != nil {
 		return err
 	}
@@ -177,7 +215,7 @@ const (
 
 // Credentials lists the credentials of a managed identity.
 func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, error) {
-	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	client, err := c.credentials.of(id.Subscription)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +242,7 @@ func (c *Client) Credentials(ctx context.Context, id IdentityID) ([]Credential, 
 // PutCredential creates or replaces the credential of that name. Writes to one
 // identity must follow each other: Azure refuses concurrent ones.
 func (c *Client) PutCredential(ctx context.Context, id IdentityID, credential Credential) error {
-	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	client, err := c.credentials.of(id.Subscription)
 	if err != nil {
 		return err
 	}
@@ -221,7 +259,7 @@ func (c *Client) PutCredential(ctx context.Context, id IdentityID, credential Cr
 
 // DeleteCredential removes a credential. One that is not there is no error.
 func (c *Client) DeleteCredential(ctx context.Context, id IdentityID, name string) error {
-	client, err := armmsi.NewFederatedIdentityCredentialsClient(id.Subscription, c.credential, c.options)
+	client, err := c.credentials.of(id.Subscription)
 	if err != nil {
 		return err
 	}
@@ -243,7 +281,7 @@ func (a RoleAssignment) Name() string {
 // AssignRole creates the assignment and returns its resource ID. One that exists,
 // under whatever name, is success, and not created; any other refusal is an error.
 func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, created bool, err error) {
-	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	client, err := c.assignments.of("")
 	if err != nil {
 		return "", false, err
 	}
@@ -268,7 +306,7 @@ func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, c
 // FindRoleAssignment returns the resource ID of the assignment, whoever made it,
 // or nothing if there is none.
 func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id string, err error) {
-	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	client, err := c.assignments.of("")
 	if err != nil {
 		return "", err
 	}
@@ -312,7 +350,7 @@ func ParseAssignmentID(id string) (scope, name string, err error) {
 // DeleteRoleAssignment removes the assignment with that resource ID. One that is
 // not there is no error, and not deleted.
 func (c *Client) DeleteRoleAssignment(ctx context.Context, id string) (deleted bool, err error) {
-	client, err := armauthorization.NewRoleAssignmentsClient("", c.credential, c.options)
+	client, err := c.assignments.of("")
 	if err != nil {
 		return false, err
 	}

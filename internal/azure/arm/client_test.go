@@ -28,7 +28,11 @@ func operator(s *emulatortest.Server) azure.Config {
 
 func client(t *testing.T, c azure.Config) *arm.Client {
 	t.Helper()
-	credential, err := azure.Credential(c)
+	signIn, err := azure.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := signIn.Credential()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,26 @@ func CheckScope(scope string) error {
 		"or /providers/Microsoft.Management/managementGroups/NAME", scope)
 }
 
+// ShortScope names a scope for people: by kind and name, not by all that is above it.
+func ShortScope(scope string) string {
+	parts := strings.Split(strings.Trim(scope, "/"), "/")
+	last := len(parts) - 1
+	is := func(i int, name string) bool { return i >= 0 && strings.EqualFold(parts[i], name) }
+	switch {
+	case last == 1 && is(0, "subscriptions"):
+		return "subscription " + parts[1]
+	case last == 3 && is(2, "resourceGroups"):
+		return "resource group " + parts[3]
+	case last >= 7 && is(2, "resourceGroups") && is(last-1, "userAssignedIdentities"):
+		return "managed identity " + parts[last] + " in resource group " + parts[3]
+	case last >= 7 && is(2, "resourceGroups"):
+		return parts[last-1] + " " + parts[last] + " in resource group " + parts[3]
+	case is(last-1, "managementGroups"):
+		return "management group " + parts[last]
+	}
+	return scope
+}
+
 // An UnknownRoleError says that there is no role of that name.
 type UnknownRoleError struct {
 	Role, Scope string
@@ -47,7 +67,7 @@ func (e *UnknownRoleError) Error() string {
 // RoleDefinition returns the resource ID of the role of that name at a scope, or
 // an *UnknownRoleError.
 func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string, error) {
-	client, err := armauthorization.NewRoleDefinitionsClient(c.credential, c.options)
+	client, err := c.definitions.of("")
 	if err != nil {
 		return "", err
 	}

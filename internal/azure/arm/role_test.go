@@ -26,3 +26,20 @@ func TestCheckScope(t *testing.T) {
 		}
 	}
 }
+
+func TestShortScope(t *testing.T) {
+	t.Parallel()
+	for scope, want := range map[string]string{
+		"/subscriptions/s": "subscription s", "/subscriptions/s/": "subscription s",
+		"/subscriptions/s/resourceGroups/g": "resource group g", "/Subscriptions/s/resourcegroups/g": "resource group g",
+		arm.IdentityID{Subscription: "s", ResourceGroup: "g", Name: "i"}.String():         "managed identity i in resource group g",
+		"/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v":         "vaults v in resource group g",
+		"/subscriptions/s/resourceGroups/g/providers/Microsoft.Sql/servers/x/databases/y": "databases y in resource group g",
+		"/providers/Microsoft.Management/managementGroups/m":                              "management group m",
+		"/": "/", "": "", "33333333-0000-4000-8000-000000000001": "33333333-0000-4000-8000-000000000001",
+	} {
+		if got := arm.ShortScope(scope); got != want {
+			t.Errorf("%s: %s, want %s", scope, got, want)
+		}
+	}
+}

@@ -86,16 +86,51 @@ type Env struct {
 	Debug   bool
 	Log     *slog.Logger
 	Level   *slog.LevelVar
+
+	waits *waiting
 }
 
 // New makes what commands share. The streams and getenv are required.
 func New(streams Streams, getenv func(string) string) *Env {
 	level := new(slog.LevelVar)
-	return &Env{
+	r := &Env{
 		In: streams.In, Out: terminal.New(streams.Out), Err: terminal.New(streams.Err), Data: &output{to: streams.Out}, Streams: streams,
 		Getenv: getenv, Level: level,
 		Log: slog.New(slog.NewTextHandler(terminal.Log(streams.Err), &slog.HandlerOptions{Level: level})),
 	}
+	r.waits = &waiting{out: r.Err, terminal: r.Err.IsTerminal()}
+	r.setColours("auto")
+	return r
+}
+
+// ColourFlag adds --color to all commands.
+func (r *Env) ColourFlag(root *cobra.Command) {
+	root.PersistentFlags().Var((*colourFlag)(r), "color", "auto, always or never; auto is on a terminal, unless $NO_COLOR is set")
+	root.PersistentFlags().Lookup("color").DefValue = "auto"
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(colourModes(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func colourModes() []string { return []string{"auto", "always", "never"} }
+
+func (r *Env) setColours(mode string) {
+	r.Out.SetColours(terminal.Colours(mode, r.Streams.Out, r.Getenv))
+	r.Err.SetColours(terminal.Colours(mode, r.Streams.Err, r.Getenv))
+}
+
+// A colourFlag is --color.
+type colourFlag Env
+
+func (*colourFlag) String() string { return "auto" }
+
+// Type is what help shows as the value.
+func (*colourFlag) Type() string { return "string" }
+
+func (f *colourFlag) Set(mode string) error {
+	if !slices.Contains(colourModes(), mode) {
+		return errors.New("use auto, always or never")
+	}
+	(*Env)(f).setColours(mode)
+	return nil
 }
 
 // Finish reports the error with which a command ended, and returns the exit code. ctx
@@ -129,7 +164,7 @@ func (r *Env) report(err error) {
 	if r.Debug {
 		text = err.Error()
 	}
-	r.Err.Block("azwi: ", "  ", text)
+	r.Err.Lead(terminal.Bad, "azwi: ", "  ", text)
 	if id := azure.Refused(err).RequestID; r.Debug && id != "" {
 		r.Err.Block("request ID: ", "  ", id)
 	}

@@ -138,7 +138,8 @@ type Session struct {
 	ARM   *arm.Client
 	// tenant and subscription may be empty: not every command needs them.
 	Tenant, Subscription string
-	caller               string
+	// Caller says for people who signs in.
+	Caller string
 }
 
 // Announce says who is about to write, and where.
@@ -150,13 +151,14 @@ func (s *Session) Announce(r *command.Env) {
 	if s.Subscription != "" {
 		where += ", subscription " + s.Subscription
 	}
-	r.Err.Printf("signed in as %s%s\n", s.caller, where)
+	r.Err.Printf("signed in as %s%s\n", s.Caller, where)
 }
 
 // SignIn makes the clients. It asks for no token, so it fails only on what is
 // wrong with flags, environment and files.
-func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Session, error) {
-	c := o.config
+func (o *Azure) SignIn(ctx context.Context, r *command.Env) (*Session, error) {
+	c, getenv := o.config, r.Getenv
+	c.Waiting = r.Waiting
 	var err error
 	var graphAudience string
 	if c.Cloud, graphAudience, err = o.Cloud(getenv); err != nil {
@@ -180,32 +182,33 @@ func (o *Azure) SignIn(ctx context.Context, getenv func(string) string) (*Sessio
 	}
 	c.TenantID = cmp.Or(c.TenantID, getenv("AZURE_TENANT_ID"))
 	subscription := cmp.Or(o.Subscription, getenv("AZURE_SUBSCRIPTION_ID"))
-	if err := c.Complete(); err != nil {
+	signIn, err := azure.New(c)
+	if err != nil {
 		return nil, err
 	}
-	caller := c.Caller()
-	if c.Method == azure.MethodCLI {
-		chosen, err := azSubscription(getenv, subscription, c.Cloud)
+	caller := signIn.Caller()
+	if signIn.Method == azure.MethodCLI {
+		chosen, err := azSubscription(getenv, subscription, signIn.Cloud)
 		if err != nil {
 			return nil, err
 		}
 		caller = cmp.Or(chosen.User.Name, caller)
 		subscription = cmp.Or(subscription, chosen.ID)
-		c.TenantID = cmp.Or(c.TenantID, chosen.TenantID)
+		signIn.TenantID = cmp.Or(signIn.TenantID, chosen.TenantID)
 	}
-	if c.TenantID == "" && subscription != "" {
-		if c.TenantID, err = azure.TenantOf(ctx, c, subscription); err != nil {
+	if signIn.TenantID == "" && subscription != "" {
+		if signIn.TenantID, err = signIn.TenantOf(ctx, subscription); err != nil {
 			return nil, fmt.Errorf("%w; give --tenant-id", err)
 		}
 	}
-	credential, err := azure.Credential(c)
+	credential, err := signIn.Credential()
 	if err != nil {
 		return nil, err
 	}
-	options := c.ClientOptions()
+	options := signIn.ClientOptions()
 	return &Session{
-		Cloud: c.Cloud, Tenant: c.TenantID, Subscription: subscription, caller: caller,
-		graph: graph.New(graph.Config{Endpoint: c.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
+		Cloud: signIn.Cloud, Tenant: signIn.TenantID, Subscription: subscription, Caller: caller,
+		graph: graph.New(graph.Config{Endpoint: signIn.Cloud.Graph, Audience: graphAudience, Credential: credential, Options: options}),
 		ARM:   arm.New(arm.Config{Credential: credential, Options: options}),
 	}, nil
 }

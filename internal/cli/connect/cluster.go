@@ -31,6 +31,6 @@ func (o *Cluster) CompleteNames(cmd *cobra.Command) {
 }
 
 // Connect makes a client of the cluster. It sends nothing.
-func (o *Cluster) Connect() (*kube.Client, error) {
-	return kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context})
+func (o *Cluster) Connect(r *command.Env) (*kube.Client, error) {
+	return kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context, Waiting: r.Waiting})
 }

@@ -42,7 +42,7 @@ func (o *Cluster) namesOf(cmd *cobra.Command, list func(*kube.Client, context.Co
 	const soon = time.Second
 	ctx, cancel := context.WithTimeout(cmd.Context(), soon)
 	defer cancel()
-	api, err := o.Connect()
+	api, err := kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

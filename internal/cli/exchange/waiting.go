@@ -14,6 +14,7 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/identity/propagation"
 	"azwi/internal/kube"
+	"azwi/internal/terminal"
 	"azwi/internal/token/entra"
 	"azwi/internal/version"
 )
@@ -164,7 +165,7 @@ func WaitUntilUsable(ctx context.Context, r *command.Env, o WaitOptions, api *ku
 			failures = append(failures, w.Err)
 			continue
 		}
-		r.Err.Printf("%s: tokens are issued\n", w.Workload.Account)
+		r.Err.Printf("%s: %s\n", w.Workload.Account, terminal.Good.Text("tokens are issued"))
 	}
 	if ctx.Err() != nil && len(failures) > 0 {
 		return &interrupted{accounts: accounts(targets), cause: errors.Join(failures...)}

@@ -13,20 +13,27 @@ import (
 )
 
 // A waitView tells people how waiting goes on: a line that counts down on a
-// terminal, a line for each change elsewhere.
+// terminal; elsewhere a line for each change, and one a minute.
 type waitView struct {
 	out      *terminal.Writer
 	terminal bool
+	began    time.Time
 
 	mu    sync.Mutex
 	state []propagation.Progress
-	said  []string // by target: the last line
+	said  []said // by target
 	// explained are the AADSTS codes whose advice was given.
 	explained map[int]bool
 }
 
+// said is what was seen when the last line was written, and when that was.
+type said struct {
+	seen string
+	at   time.Time
+}
+
 func newWaitView(out *terminal.Writer, targets []propagation.Target) *waitView {
-	return &waitView{out: out, terminal: out.IsTerminal(), state: make([]propagation.Progress, len(targets)), said: make([]string, len(targets)), explained: map[int]bool{}}
+	return &waitView{out: out, terminal: out.IsTerminal(), began: time.Now(), state: make([]propagation.Progress, len(targets)), said: make([]said, len(targets)), explained: map[int]bool{}}
 }
 
 // start keeps the countdown running until stop is called.
@@ -66,10 +73,14 @@ func (v *waitView) update(p propagation.Progress) {
 	if p.Done || p.Next.IsZero() {
 		return // the result is told by the command
 	}
-	line := fmt.Sprintf("%s: next token request in %s%s", p.Name, left(p.Next), because(p.Err))
-	if line != v.said[p.Target] {
-		v.said[p.Target] = line
-		v.out.Printf("%s\n", line)
+	last, now := &v.said[p.Target], time.Now()
+	if seen := because(p.Err); seen != last.seen || now.Sub(last.at) >= time.Minute {
+		*last = said{seen, now}
+		since := ""
+		if waited := v.waited(); waited > 0 {
+			since = fmt.Sprintf("; waiting for %s", waited)
+		}
+		v.out.Printf("%s: next token request in %s%s%s\n", p.Name, left(p.Next), seen, since)
 	}
 	v.explain(p.Err)
 }
@@ -89,6 +100,9 @@ func (v *waitView) explain(err error) {
 	}
 }
 
+// waited is how long it took until now.
+func (v *waitView) waited() time.Duration { return time.Since(v.began).Round(time.Second) }
+
 // countdown writes the line for a terminal.
 func (v *waitView) countdown() {
 	v.mu.Lock()
@@ -106,10 +120,11 @@ func (v *waitView) countdown() {
 			next = p
 		}
 	}
-	text := fmt.Sprintf("waiting for %d of %d credentials", len(v.state)-done, len(v.state))
+	what := fmt.Sprintf("%d of %d credentials", len(v.state)-done, len(v.state))
 	if len(v.state) == 1 {
-		text = "waiting for " + v.state[0].Name
+		what = v.state[0].Name
 	}
+	text := fmt.Sprintf("waiting %s for %s", v.waited(), what)
 	if next.Next.IsZero() {
 		text += fmt.Sprintf(": %d of %d tokens in a row", next.Streak, next.Need)
 	} else {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -47,21 +48,49 @@ func TestCountdown(t *testing.T) {
 			text := out.String()
 			return text[strings.LastIndex(text, "\r\x1b[K")+len("\r\x1b[K"):]
 		}
-		for _, want := range []string{"9s", "8s"} {
+		for i, want := range []string{"9s", "8s"} {
 			<-time.After(time.Second)
-			want = "waiting for 1 of 2 credentials: next try in " + want + " (not known everywhere yet: AADSTS70025)"
+			want = fmt.Sprintf("waiting %ds for 1 of 2 credentials: next try in %s (not known everywhere yet: AADSTS70025)", i+1, want)
 			if got := shown(); got != want {
 				t.Errorf("shows %q, want %q", got, want)
 			}
 		}
 		v.update(propagation.Progress{Target: 0, Name: "shop/orders", Streak: 7, Need: 60})
 		<-time.After(time.Second)
-		if got, want := shown(), "waiting for 1 of 2 credentials: 7 of 60 tokens in a row"; got != want {
+		if got, want := shown(), "waiting 3s for 1 of 2 credentials: 7 of 60 tokens in a row"; got != want {
 			t.Errorf("shows %q, want %q", got, want)
 		}
 		stop()
 		if got := shown(); got != "" {
 			t.Errorf("%q remains", got)
+		}
+	})
+}
+
+// Elsewhere a line says what is seen when that changes, and once a minute; the advice comes
+// with the first refusal that it is about.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out screen
+		v := newWaitView(terminal.New(&out), make([]propagation.Target, 1))
+		fault := &entra.Error{Status: 400, Code: 50166}
+		for i := range 14 {
+			var err error
+			if i > 0 {
+				err = fault
+			}
+			v.update(propagation.Progress{Name: "shop/orders", Next: time.Now().Add(10 * time.Second), Err: err})
+			<-time.After(10 * time.Second)
+		}
+		const want = `shop/orders: next token request in 10s
+shop/orders: next token request in 10s (AADSTS50166); waiting for 10s
+what to do: Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a well-known certificate
+shop/orders: next token request in 10s (AADSTS50166); waiting for 1m10s
+shop/orders: next token request in 10s (AADSTS50166); waiting for 2m10s
+`
+		if got := out.String(); got != want {
+			t.Errorf("%s\nwant\n%s", got, want)
 		}
 	})
 }

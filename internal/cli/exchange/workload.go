@@ -94,7 +94,8 @@ const assertionLifetime = 10 * time.Minute
 
 // Workloads finds out what the flags, the service accounts and the environment
 // say. Nothing is asked of Entra.
-func (o *Options) Workloads(ctx context.Context, getenv func(string) string) ([]Workload, error) {
+func (o *Options) Workloads(ctx context.Context, r *command.Env) ([]Workload, error) {
+	getenv := r.Getenv
 	cloud, _, err := o.Cloud.Cloud(getenv)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (o *Options) Workloads(ctx context.Context, getenv func(string) string) ([]
 	if err != nil {
 		return nil, err
 	}
-	api, err := o.cluster.Connect()
+	api, err := o.cluster.Connect(r)
 	if err != nil {
 		return nil, clusterAdvice(err)
 	}
@@ -194,9 +195,9 @@ func (o *Options) ofAccount(ctx context.Context, getenv func(string) string, api
 	}
 	switch {
 	case w.ClientID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --client-id", w.Account, contract.ClientIDAnnotation)
+		return Workload{}, finding.AccountWithoutClientID(w.Account).Err(nil)
 	case w.TenantID == "":
-		return Workload{}, fmt.Errorf("service account %s has no annotation %s: add it, or give --tenant-id or $AZURE_TENANT_ID", w.Account, contract.TenantIDAnnotation)
+		return Workload{}, finding.AccountWithoutTenantID(w.Account).Err(nil)
 	}
 	return w, nil
 }

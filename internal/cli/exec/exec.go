@@ -106,7 +106,7 @@ func (o *execCommand) run(ctx context.Context, r *command.Env, args []string) (e
 	if err != nil {
 		return cantStart(args[0], err)
 	}
-	workloads, err := o.workload.Workloads(ctx, r.Getenv)
+	workloads, err := o.workload.Workloads(ctx, r)
 	if err != nil {
 		return err
 	}

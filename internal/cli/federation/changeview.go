@@ -1,9 +1,8 @@
 package federation
 
 import (
-	"fmt"
-
 	"azwi/internal/identity/federation"
+	"azwi/internal/terminal"
 )
 
 // A changeView tells about changes while they are made: a line each, and on a
@@ -24,11 +23,12 @@ func newChangeView(f *federationRun, of int) *changeView {
 func (v *changeView) done(c federation.Change, err error) {
 	v.clear()
 	v.n++
-	switch text := fmt.Sprintf("%s: %s %s on %s", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer)); {
+	account, cluster := v.f.account(c.Subject), v.f.cluster(c.Issuer)
+	switch {
 	case err != nil:
-		v.f.Err.Printf("%s: NOT %s %s on %s\n", c.Identity, past(c.Action), v.f.account(c.Subject), v.f.cluster(c.Issuer))
+		v.f.Err.Printf("%s: %s %s on %s\n", c.Identity, terminal.Bad.Text("NOT "+past(c.Action)), account, cluster)
 	case v.f.output == "text":
-		v.f.Out.Printf("%s\n", text)
+		v.f.Out.Printf("%s: %s %s on %s\n", c.Identity, colour(c.Action).Text(past(c.Action)), account, cluster)
 	}
 	v.status()
 }

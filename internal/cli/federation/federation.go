@@ -23,6 +23,7 @@ import (
 	"azwi/internal/cli/connect"
 	"azwi/internal/cli/exchange"
 	"azwi/internal/guid"
+	"azwi/internal/terminal"
 )
 
 // New makes the command.
@@ -82,7 +83,7 @@ func begin(ctx context.Context, r *command.Env, o federationOptions) (*federatio
 		}
 	}
 	var err error
-	if f.session, err = o.azure.SignIn(ctx, r.Getenv); err != nil {
+	if f.session, err = o.azure.SignIn(ctx, r); err != nil {
 		return nil, err
 	}
 	f.client = connect.Credentials(r, f.session)
@@ -208,25 +209,25 @@ func emptyNotNull[T any](list []T) []T {
 }
 
 func (f *federationRun) showText(plan federation.Plan, next string) {
-	f.Out.Table(func(row func(...string)) {
+	f.Out.Rows(func(row func(terminal.Colour, ...string)) {
 		var identity string
 		heading := func(name string) {
 			if name != identity {
 				identity = name
-				row(name)
+				row(terminal.Plain, name)
 			}
 		}
 		for _, c := range plan.Changes {
 			heading(c.Identity)
-			row(f.cells(sign(c.Action), c.Issuer, c.Subject, c.Audience, c.Name)...)
+			row(colour(c.Action), f.cells(sign(c.Action), c.Issuer, c.Subject, c.Audience, c.Name)...)
 			if c.Action == federation.Update {
-				row("    was: " + strings.Join(was(c), ", "))
+				row(terminal.Plain, "    was: "+strings.Join(was(c), ", "))
 			}
 		}
 		for _, k := range plan.Kept {
 			heading(k.Identity)
 			c := k.Credential
-			row(append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason)...)
+			row(terminal.Plain, append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason)...)
 		}
 	})
 	if len(plan.Changes)+len(plan.Kept) > 0 {
@@ -282,6 +283,16 @@ func sign(action federation.Action) string {
 		return "-"
 	}
 	return "~"
+}
+
+func colour(action federation.Action) terminal.Colour {
+	switch action {
+	case federation.Add:
+		return terminal.Good
+	case federation.Remove:
+		return terminal.Bad
+	}
+	return terminal.Changed
 }
 
 // cells are a credential for people, after a sign: its cluster by name where the

@@ -8,7 +8,10 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"azwi/internal/cli/command"
+	"azwi/internal/cli/connect"
 	"azwi/internal/cli/exchange"
+	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
 	"azwi/internal/kube"
 )
@@ -28,7 +31,7 @@ func (f *federationRun) wait(ctx context.Context, o exchange.WaitOptions, kubeco
 		if len(targets) == 0 {
 			continue
 		}
-		api, err := clusterOf(ctx, kubeconfig, cluster)
+		api, err := clusterOf(ctx, f.Env, kubeconfig, cluster)
 		if err != nil {
 			f.Log.Warn("not waiting until the credentials of a cluster work: it can't be asked for tokens",
 				"cluster", cluster.Name, "credentials", len(targets), "error", err)
@@ -86,8 +89,9 @@ func readableKubeconfig(name string) error {
 const clusterTimeout = 15 * time.Second
 
 // clusterOf connects to the file's cluster, and makes sure that it is that one.
-func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluster) (*kube.Client, error) {
-	api, err := kube.Connect(kube.Config{Kubeconfig: kubeconfig, Context: cluster.Context})
+func clusterOf(ctx context.Context, r *command.Env, kubeconfig string, cluster federation.Cluster) (*kube.Client, error) {
+	target := connect.Cluster{Kubeconfig: kubeconfig, Context: cluster.Context}
+	api, err := target.Connect(r)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +102,7 @@ func clusterOf(ctx context.Context, kubeconfig string, cluster federation.Cluste
 		return nil, err
 	}
 	if issuer != cluster.Issuer {
-		which := "the kubeconfig's current context"
-		if cluster.Context != "" {
-			which = "context " + cluster.Context
-		}
-		return nil, fmt.Errorf("%s is a cluster whose issuer is %s; name the right one in the file, as context", which, issuer)
+		return nil, finding.OtherCluster(cluster.Context, issuer).Err(nil)
 	}
 	return api, nil
 }

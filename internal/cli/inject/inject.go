@@ -57,7 +57,7 @@ func injectManifests(ctx context.Context, o injectOptions, r *command.Env) error
 	if err != nil {
 		return err
 	}
-	config, err := o.config(r.Getenv)
+	config, err := o.config(r)
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,11 @@ func injectManifests(ctx context.Context, o injectOptions, r *command.Env) error
 	return err
 }
 
-func (o *injectOptions) config(getenv func(string) string) (injector.Config, error) {
+func (o *injectOptions) config(r *command.Env) (injector.Config, error) {
 	c := injector.Config{Namespace: o.Namespace}
 	var mistakes []error
 	var err error
-	if c.Settings, err = o.injection.Read(getenv); err != nil {
+	if c.Settings, err = o.injection.Read(r.Getenv); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	c.Settings.Proxy.NativeSidecar = o.nativeSidecar
@@ -98,7 +98,7 @@ func (o *injectOptions) config(getenv func(string) string) (injector.Config, err
 	case o.clientID != "":
 		c.Accounts = givenAccount{o.clientID, o.tenantID}
 	case cluster:
-		api, err := o.cluster.Connect()
+		api, err := o.cluster.Connect(r)
 		if err != nil {
 			return c, errors.Join(append(mistakes, err)...)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
+	"azwi/internal/terminal"
 	"azwi/internal/version"
 )
 
@@ -103,7 +104,7 @@ It shows what it removes and asks first; scripts give --yes.`,
   azwi uninstall --context staging`,
 		Annotations: map[string]string{command.Docs: "docs/install.md"},
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := cluster.Connect()
+			client, err := cluster.Connect(r)
 			if err != nil {
 				return err
 			}
@@ -123,7 +124,7 @@ It shows what it removes and asks first; scripts give --yes.`,
 // uninstall shows what goes, asks, and tells how to undo it.
 func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, consent command.Consent, dryRun bool) error {
 	for _, object := range removal.Objects {
-		r.Out.Printf("- %s\n", object)
+		r.Out.Printf("%s\n", terminal.Bad.Text("- "+object.String()))
 	}
 	pods := "labelled pods"
 	if removal.Pods >= 0 {
@@ -140,7 +141,7 @@ func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, co
 	if err := removal.Do(ctx, r.Progress); err != nil {
 		return err
 	}
-	r.Out.Printf("azwi is uninstalled\n")
+	r.Out.Printf("%s\n", terminal.Good.Text("azwi is uninstalled"))
 	values, err := yaml.Marshal(removal.Values)
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	if !slices.Contains([]string{"", install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
 		return fmt.Errorf("--engine %q: use webhook, policy or auto", o.engine)
 	}
-	client, err := o.cluster.Connect()
+	client, err := o.cluster.Connect(r)
 	if err != nil {
 		return err
 	}
@@ -175,14 +176,14 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	}
 	switch {
 	case errors.Is(err, finding.CodeTimedOut):
-		return command.Exit(command.ExitTimeout, fmt.Errorf("everything was applied, but it does not work after %s: %w; run azwi status for details", o.timeout, err))
+		return command.Exit(command.ExitTimeout, finding.NotWorkingInTime(o.timeout, err).Err(err))
 	case err != nil:
 		return err
 	}
 	r.Err.Block("", "", "\n"+result.Notes)
 	r.Err.Printf("\n")
 	done := map[bool]string{true: "works", false: "is applied"}[o.wait]
-	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, done, result.Namespace, result.Engine)
+	r.Out.Printf("azwi %s %s in namespace %s, engine %s\n", result.Version, terminal.Good.Text(done), result.Namespace, result.Engine)
 	return nil
 }
 

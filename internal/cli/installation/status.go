@@ -40,7 +40,7 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 	if err := command.CheckOutput(output); err != nil {
 		return err
 	}
-	client, err := cluster.Connect()
+	client, err := cluster.Connect(r)
 	if err != nil {
 		return err
 	}
@@ -64,11 +64,12 @@ func status(ctx context.Context, r *command.Env, cluster connect.Cluster, output
 }
 
 func printStatus(w *terminal.Writer, s *install.Status) {
+	colour := terminal.Plain
 	line := func(name, format string, args ...any) {
-		w.Printf("%-14s %s\n", name, fmt.Sprintf(format, args...))
+		w.Printf("%s %s\n", colour.Text(fmt.Sprintf("%-14s", name)), fmt.Sprintf(format, args...))
 	}
 	line("engine", "%s", cmp.Or(s.Engine, "unknown"))
-	line("version", "%s", s.Version)
+	line("version", "%s", cmp.Or(s.Version, "unknown"))
 	line("installed by", "%s, namespace %s", s.Owner, s.Namespace)
 	line("Kubernetes", "%s", s.Kubernetes)
 	if s.Replicas != nil {
@@ -80,8 +81,10 @@ func printStatus(w *terminal.Writer, s *install.Status) {
 	injection := "unknown"
 	if s.Injection != nil {
 		injection = map[bool]string{true: "works", false: "does not work"}[*s.Injection]
+		colour = map[bool]terminal.Colour{true: terminal.Good, false: terminal.Bad}[*s.Injection]
 	}
 	line("injection", "%s", injection)
+	colour = terminal.Changed
 	for _, d := range s.Drift {
 		line("different", "%s", d)
 	}
@@ -96,6 +99,7 @@ func printStatus(w *terminal.Writer, s *install.Status) {
 	for _, u := range s.Unknown {
 		line("unknown", "%s", u.Text())
 	}
+	colour = terminal.Bad
 	for _, p := range s.Problems {
 		line("PROBLEM", "%s", p.Text())
 	}

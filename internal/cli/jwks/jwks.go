@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/internal/cli/command"
+	"azwi/internal/finding"
 	"azwi/internal/oidc"
 )
 
@@ -70,10 +71,10 @@ func jwks(r *command.Env, files []string, output string) error {
 			return fmt.Errorf("public keys: %s: %w", name, err)
 		}
 		if private {
-			r.Err.Printf("warning: %s has a private key, with which anyone can sign tokens of this issuer: only its public half was written; keep the file on the API server, and give this command the public key (openssl pkey -pubout)\n", name)
+			r.Err.Printf("warning: %s\n", finding.PrivateKey(name).Text())
 		}
 		if slices.ContainsFunc(parsed, func(key crypto.PublicKey) bool { _, isRSA := key.(*rsa.PublicKey); return !isRSA }) {
-			r.Err.Printf("warning: %s has an EC key: Microsoft Entra accepts RSA keys only, and refuses the tokens that this key signs (AADSTS5002738); give the API server an RSA key\n", name)
+			r.Err.Printf("warning: %s\n", finding.ECKey(name).Text())
 		}
 		keys = append(keys, parsed...)
 	}

@@ -15,6 +15,7 @@ import (
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/lint"
 	"azwi/internal/pod/manifest"
+	"azwi/internal/terminal"
 )
 
 // lintOptions are the flags of azwi lint.
@@ -230,6 +231,10 @@ type lintObject struct {
 	Name      string `json:"name"`
 }
 
+func colour(s finding.Severity) terminal.Colour {
+	return map[finding.Severity]terminal.Colour{finding.Error: terminal.Bad, finding.Warning: terminal.Changed}[s]
+}
+
 func writeFindings(r *command.Env, form string, found []lint.Finding, others []string) error {
 	switch form {
 	case "text":
@@ -242,7 +247,7 @@ func writeFindings(r *command.Env, form string, found []lint.Finding, others []s
 			if n := len(f.Also); n > 0 {
 				also = fmt.Sprintf(" (%d more: %s)", n, someOf(f.Also))
 			}
-			r.Out.Printf("%s: %s: %s%s%s [%s]\n", f.Position, f.Severity, object, f.Text(), also, f.Code())
+			r.Out.Printf("%s: %s: %s%s%s [%s]\n", f.Position, colour(f.Severity).Text(f.Severity.String()), object, f.Text(), also, f.Code())
 		}
 		return nil
 	case "json":

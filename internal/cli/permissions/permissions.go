@@ -8,10 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"azwi/internal/azure"
+	"azwi/internal/azure/arm"
 	"azwi/internal/azure/permission"
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/connect"
 	"azwi/internal/identity/provision"
+	"azwi/internal/terminal"
 )
 
 // New makes the command.
@@ -51,7 +53,7 @@ Exit code: 0 nothing is known to be refused, 3 something is, 1 failure.`,
 }
 
 func runPermissionsCheck(ctx context.Context, r *command.Env, o permissionOptions) error {
-	session, err := o.azure.SignIn(ctx, r.Getenv)
+	session, err := o.azure.SignIn(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func runPermissionsCheck(ctx context.Context, r *command.Env, o permissionOption
 	if err != nil {
 		return err
 	}
-	if err := r.Print(o.output, report, func() { printPermissions(r, report) }); err != nil {
+	if err := r.Print(o.output, report, func() { printPermissions(r, session, report) }); err != nil {
 		return err
 	}
 	return connect.Permitted(r, report)
@@ -102,13 +104,16 @@ func identityNeeds(ctx context.Context, session *connect.Session, reference prov
 	return provision.DeletionNeeds(reference, identity, true), nil
 }
 
-func printPermissions(r *command.Env, report permission.Report) {
+func printPermissions(r *command.Env, session *connect.Session, report permission.Report) {
 	if c := report.Caller; c != nil && c.ObjectID != "" {
 		r.Out.Printf("caller: %s %s in tenant %s\n", c.Kind, c.ObjectID, c.TenantID)
+	} else {
+		r.Out.Printf("caller: %s in tenant %s\n", session.Caller, cmp.Or(session.Tenant, "unknown"))
 	}
-	r.Out.Table(func(row func(...string)) {
+	colours := map[permission.Verdict]terminal.Colour{permission.Allowed: terminal.Good, permission.Denied: terminal.Bad, permission.Unknown: terminal.Changed}
+	r.Out.Rows(func(row func(terminal.Colour, ...string)) {
 		for _, result := range report.Results {
-			row(string(result.Verdict), result.What, cmp.Or(result.Where, "-"), result.Why)
+			row(colours[result.Verdict], string(result.Verdict), result.What, cmp.Or(arm.ShortScope(result.Where), "-"), result.Why)
 		}
 	})
 }

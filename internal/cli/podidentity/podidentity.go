@@ -78,7 +78,7 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 	if err != nil {
 		return err
 	}
-	api, err := o.cluster.Connect()
+	api, err := o.cluster.Connect(r)
 	if err != nil {
 		return err
 	}
@@ -118,10 +118,10 @@ func detect(ctx context.Context, o detectOptions, r *command.Env) error {
 		return err
 	}
 	for _, note := range plan.Notes {
-		r.Err.Printf("note: %s\n", note)
+		r.Err.Printf("note: %s\n", note.Text())
 	}
 	for _, l := range plan.LeftOut {
-		r.Err.Printf("left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason)
+		r.Err.Printf("left out: %s %s/%s: %s\n", l.Kind, l.Namespace, l.Name, l.Reason.Text())
 	}
 	if n := len(plan.LeftOut); n > 0 {
 		return fmt.Errorf("workloads left out: %d; everything else is written", n)
@@ -228,7 +228,7 @@ type detectLeftOut struct {
 }
 
 func newDetectReport(plan *migrate.Plan, files []migrate.File, dir string) detectReport {
-	report := detectReport{Written: []detectFile{}, LeftOut: []detectLeftOut{}, Notes: append([]string{}, plan.Notes...)}
+	report := detectReport{Written: []detectFile{}, LeftOut: []detectLeftOut{}, Notes: []string{}}
 	for _, f := range files {
 		one := detectFile{File: filepath.Join(dir, filepath.FromSlash(f.Path))}
 		identity := migrate.Identity{}
@@ -242,7 +242,10 @@ func newDetectReport(plan *migrate.Plan, files []migrate.File, dir string) detec
 		report.Written = append(report.Written, one)
 	}
 	for _, l := range plan.LeftOut {
-		report.LeftOut = append(report.LeftOut, detectLeftOut(l))
+		report.LeftOut = append(report.LeftOut, detectLeftOut{l.Kind, l.Namespace, l.Name, l.Reason.Text()})
+	}
+	for _, note := range plan.Notes {
+		report.Notes = append(report.Notes, note.Text())
 	}
 	return report
 }

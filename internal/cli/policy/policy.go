@@ -134,7 +134,7 @@ func verifyPolicy(ctx context.Context, o policyOptions, cluster connect.Cluster,
 	if err != nil {
 		return err
 	}
-	api, err := cluster.Connect()
+	api, err := cluster.Connect(r)
 	if err != nil {
 		return err
 	}

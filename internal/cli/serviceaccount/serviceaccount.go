@@ -311,7 +311,7 @@ func (o *accountOptions) request(session *connect.Session, phases []provision.Ph
 
 // run looks, tells beforehand what would be refused, and does what is left to do.
 func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provision.Phase) error {
-	session, err := o.azure.SignIn(ctx, r.Getenv)
+	session, err := o.azure.SignIn(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 		return err
 	}
 	clients := provision.Clients{Azure: session.Steps(), Credentials: connect.Credentials(r, session), Audience: install.Audience}
-	clients.Cluster, clients.NoCluster = o.cluster.Connect()
+	clients.Cluster, clients.NoCluster = o.cluster.Connect(r)
 	seen, err := clients.Look(ctx, request)
 	if err != nil {
 		return err
@@ -402,7 +402,10 @@ func printStep(r *command.Env, s provision.Step, dryRun bool) {
 	if dryRun && s.Outcome != provision.Unchanged && s.Outcome != provision.Absent {
 		outcome = "would be " + outcome
 	}
-	r.Out.Printf("%s: %s: %s\n", s.Phase, s.What, outcome)
+	colours := map[provision.Outcome]terminal.Colour{
+		provision.Created: terminal.Good, provision.Updated: terminal.Changed, provision.Deleted: terminal.Bad,
+	}
+	r.Out.Printf("%s: %s: %s\n", s.Phase, s.What, colours[s.Outcome].Text(outcome))
 	for _, c := range s.Changes {
 		if c.Old == "" {
 			continue

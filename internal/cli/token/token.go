@@ -65,11 +65,13 @@ func (o *tokenCommand) run(ctx context.Context, r *command.Env) error {
 	case len(o.workload.Accounts) > 1:
 		return errors.New("--service-account: one at a time")
 	}
-	workloads, err := o.workload.Workloads(ctx, r.Getenv)
+	workloads, err := o.workload.Workloads(ctx, r)
 	if err != nil {
 		return err
 	}
+	done := r.Waiting("Entra")
 	report, err := o.get(ctx, workloads[0])
+	done()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"azwi/internal/cli/command"
 	"azwi/internal/cli/exchange"
 	"azwi/internal/identity/propagation"
+	"azwi/internal/terminal"
 	"azwi/internal/token/entra"
 )
 
@@ -47,7 +48,7 @@ type waitCommand struct {
 }
 
 func (o *waitCommand) run(ctx context.Context, r *command.Env) error {
-	workloads, err := o.workload.Workloads(ctx, r.Getenv)
+	workloads, err := o.workload.Workloads(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (o *waitCommand) run(ctx context.Context, r *command.Env) error {
 	err = r.Print(o.output, report, func() {
 		for _, c := range report.Credentials {
 			if c.Ready {
-				r.Out.Printf("%s: ready after %s, %d tokens in a row\n", c.name(), seconds(c.Seconds), c.Requests-c.lost)
+				r.Out.Printf("%s: %s after %s, %d tokens in a row\n", c.name(), terminal.Good.Text("ready"), seconds(c.Seconds), c.Requests-c.lost)
 			}
 		}
 	})

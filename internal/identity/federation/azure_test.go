@@ -100,7 +100,11 @@ func start(t testing.TB, seed string) *cloud {
 		TenantID: emulator.DefaultTenantID, ClientID: emulator.DefaultOperatorID, ClientSecret: emulator.DefaultOperatorSecret,
 		Cloud: where, HTTP: c,
 	}
-	credential, err := azure.Credential(c.config)
+	signIn, err := azure.New(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := signIn.Credential()
 	if err != nil {
 		t.Fatal(err)
 	}

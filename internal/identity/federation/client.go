@@ -13,6 +13,7 @@ import (
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
+	"azwi/internal/finding"
 )
 
 // MaxCredentials is how many federated credentials an application or a managed
@@ -206,13 +207,7 @@ type LimitError struct {
 }
 
 func (e *LimitError) Error() string {
-	removing := ""
-	if e.Removing > 0 {
-		removing = fmt.Sprintf(", %d to remove", e.Removing)
-	}
-	return fmt.Sprintf("%s can't hold that: it has %d federated credentials, %d to add%s, and %d is Azure's limit; "+
-		"remove unused ones (azwi federation apply --prune; azwi federation prune for clusters that are gone), spread the service accounts over more identities, or, on AKS, use an identity binding",
-		e.Identity, e.Have, e.Adding, removing, MaxCredentials)
+	return finding.CredentialLimit(e.Identity, e.Have, e.Adding, e.Removing, MaxCredentials).Text()
 }
 
 // explain says what to do about a refusal that Azure explains badly.
@@ -221,34 +216,22 @@ func explain(identity Identity, err error) error {
 		return nil
 	}
 	status, code := azure.StatusOf(err)
-	advice := ""
+	var f finding.Finding
 	switch {
 	case status == http.StatusNotFound && identity.IsApplication():
-		advice = "there is no such application in this tenant: correct its ID, or sign in to its tenant"
+		f = finding.ApplicationGone()
 	case status == http.StatusNotFound:
-		advice = "there is no such managed identity: correct its resource ID, or create it (az identity create)"
-	case status == http.StatusForbidden && identity.IsApplication():
-		advice = "not permitted: become the application's owner, or get the role Cloud Application Administrator or the permission Application.ReadWrite.OwnedBy"
+		f = finding.ManagedIdentityMissing()
 	case status == http.StatusForbidden:
-		advice = "not permitted: get the role Managed Identity Contributor on it"
+		f = finding.CredentialsNotGranted(identity.IsApplication())
 	case status == http.StatusMethodNotAllowed:
-		advice = "its region has no federated credentials: create an identity in another region"
+		f = finding.RegionWithoutCredentials()
 	case code == azure.ConcurrentWrites:
-		advice = "another caller keeps changing its federated credentials: run the command again later"
+		f = finding.CredentialsContested()
 	case status == http.StatusTooManyRequests:
-		advice = "Azure keeps refusing because of too many requests: run the command again later"
+		f = finding.AzureThrottles()
 	default:
 		return fmt.Errorf("%s: %w", identity, err)
 	}
-	return &advised{identity.String() + ": " + advice, err}
+	return finding.OfIdentity(identity, f).Err(err)
 }
-
-// An advised error has a text that fits on a line, and Azure's answer for whoever looks
-// at the status.
-type advised struct {
-	text string
-	err  error
-}
-
-func (a *advised) Error() string { return a.text }
-func (a *advised) Unwrap() error { return a.err }

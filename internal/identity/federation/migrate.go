@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"azwi/internal/finding"
 	"azwi/internal/spelling"
 )
 
@@ -60,7 +61,7 @@ func (m Migration) Plan(targets []Target) (Plan, error) {
 			twin, ok := m.twin(t, c)
 			switch {
 			case m.DropOld && (!ok || twin.Audience != c.Audience):
-				problems = append(problems, fmt.Errorf("%s: %s of the new issuer is not there yet; run the command without --drop-old first", t.Identity, c.Subject))
+				problems = append(problems, finding.OfIdentity(t.Identity, finding.NewIssuerMissing(c.Subject)).Err(nil))
 			case m.DropOld:
 				plan.Changes = append(plan.Changes, change(Remove, t.Identity.Name, t.Identity, c, c))
 			case !ok:
@@ -79,10 +80,10 @@ func (m Migration) Plan(targets []Target) (Plan, error) {
 	switch {
 	case old == 0 && len(near) == 0 && moved == 0 && len(plan.Kept) == 0:
 		// Else everything has moved already.
-		problems = append(problems, fmt.Errorf("no credential has the issuer %s, or %s%s", m.From, m.To, spelling.Suggest(m.From, slices.Sorted(maps.Keys(issuers)))))
+		problems = append(problems, finding.IssuerNotFound(m.From, m.To, spelling.Suggest(m.From, slices.Sorted(maps.Keys(issuers)))).Err(nil))
 	case old == 0:
 		for _, issuer := range slices.Sorted(maps.Keys(near)) {
-			problems = append(problems, fmt.Errorf("no credential has the issuer %s, but %d have %s: issuers are compared byte for byte", m.From, near[issuer], issuer))
+			problems = append(problems, finding.IssuerSpelledOtherwise(m.From, issuer, near[issuer]).Err(nil))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
+	"azwi/internal/finding"
 )
 
 // An Action is what a change does.
@@ -232,9 +233,9 @@ func (c *Client) Application(ctx context.Context, a Application) (Target, error)
 		case err != nil:
 			return target, err
 		case len(found) == 0:
-			return target, fmt.Errorf("there is no application named %q in this tenant: create it, or correct the name", a.Name)
+			return target, finding.ApplicationUnnamed(a.Name).Err(nil)
 		case len(found) > 1:
-			return target, fmt.Errorf("%d applications are named %q: name the one by its clientID", len(found), a.Name)
+			return target, finding.ApplicationAmbiguous(len(found), a.Name, "clientID").Err(nil)
 		}
 		target.Identity.ApplicationID, target.ClientID = found[0].ObjectID, found[0].ClientID
 		return target, nil
@@ -245,7 +246,7 @@ func (c *Client) Application(ctx context.Context, a Application) (Target, error)
 	}
 	found, err := find(ctx, id)
 	if azure.NotFound(err) {
-		return target, fmt.Errorf("there is no application %s in this tenant: correct the ID, or sign in to its tenant", id)
+		return target, finding.ApplicationMissing(id).Err(nil)
 	}
 	target.Identity = Identity{Name: cmp.Or(found.Name, id), ApplicationID: found.ObjectID}
 	target.ClientID = found.ClientID

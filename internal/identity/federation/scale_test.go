@@ -96,7 +96,11 @@ func BenchmarkPlan(b *testing.B) {
 		TenantID: emulator.DefaultTenantID, ClientID: emulator.DefaultOperatorID, ClientSecret: emulator.DefaultOperatorSecret,
 		Cloud: where, HTTP: s.Client(),
 	}
-	credential, err := azure.Credential(config)
+	signIn, err := azure.New(config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	credential, err := signIn.Credential()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -186,7 +190,11 @@ func TestApplyAtAzuresLimits(t *testing.T) {
 		c := &throttled{start(t, scaleSeed(false)), &limits{next: map[string]time.Time{}}}
 		config := c.config
 		config.HTTP = c
-		credential, err := azure.Credential(config)
+		signIn, err := azure.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		credential, err := signIn.Credential()
 		if err != nil {
 			t.Fatal(err)
 		}

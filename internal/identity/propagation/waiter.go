@@ -362,7 +362,7 @@ func (t *wait) outcome(ctx context.Context, err error) outcome {
 	case finding.Replication:
 		return missed
 	}
-	if (answer.Code == 700016 || answer.Code == 7000229) && t.target.New && t.config.Now().Sub(t.target.Written) < newIdentity {
+	if (answer.Code == finding.AADSTSUnknownClient || answer.Code == finding.AADSTSNoPrincipal) && t.target.New && t.config.Now().Sub(t.target.Written) < newIdentity {
 		return missed
 	}
 	return hopeless

@@ -176,15 +176,13 @@ func (c Clients) lookForAccount(ctx context.Context, r Request, s *Seen) (err er
 		account.ClientID = newClientID
 	}
 	if account.TenantID == "" && s.Found {
-		return errNoTenant
+		return finding.TenantUnknown().Err(nil)
 	}
 	var created bool
 	created, s.Changes, err = Ensure(ctx, c.Cluster, account, true)
 	s.Account = !created
 	return adviseNamespace(err, r.Namespace)
 }
-
-var errNoTenant = errors.New("the tenant is not known: give --tenant-id, or --subscription-id to find it out")
 
 func adviseNamespace(err error, namespace string) error {
 	if kube.IsNotFound(err) {
@@ -215,7 +213,7 @@ func (c Clients) lookForAssignment(ctx context.Context, r Request, s *Seen) (err
 	}
 	switch {
 	case s.PrincipalID == "" && !r.Remove && (r.hasPrincipal() || !r.runs(PhaseIdentity)):
-		return fmt.Errorf("%s has no service principal: create it with azwi serviceaccount create phase %s", s.Reference, PhaseIdentity)
+		return finding.PrincipalNotMade(s.Reference, string(PhaseIdentity)).Err(nil)
 	case s.PrincipalID == "" || s.RoleDefinition == "":
 		return nil
 	}

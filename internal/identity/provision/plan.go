@@ -5,6 +5,7 @@ import (
 	"unicode/utf8"
 
 	"azwi/internal/azure/permission"
+	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
 )
 
@@ -145,14 +146,13 @@ func (r Request) roleStep(s Seen) Step {
 func (r Request) mayCreate(i Reference) error {
 	switch {
 	case i.IsManaged() && !r.CreateManaged:
-		return fmt.Errorf("there is no %s: create it with --create-managed-identity, or az identity create", i)
+		return finding.ManagedIdentityToCreate(i).Err(nil)
 	case !i.IsManaged() && (i.ClientID != "" || i.ObjectID != ""):
-		return fmt.Errorf("there is no %s in this tenant: check the ID and --tenant-id, or give --aad-application-name to create one", i)
+		return finding.ApplicationToCreate(i).Err(nil)
 	case !i.IsManaged() && utf8.RuneCountInString(i.Name) > MaxApplicationName:
-		return fmt.Errorf("the application's default name (namespace, service account and a hash of the issuer) has %d characters, and Entra takes at most %d: give a shorter one with --aad-application-name",
-			utf8.RuneCountInString(i.Name), MaxApplicationName)
+		return finding.ApplicationNameTooLong(utf8.RuneCountInString(i.Name), MaxApplicationName).Err(nil)
 	case !r.runs(PhaseIdentity):
-		return fmt.Errorf("there is no %s: create it with azwi serviceaccount create phase %s", i, PhaseIdentity)
+		return finding.IdentityNotMade(i, string(PhaseIdentity)).Err(nil)
 	}
 	return nil
 }

@@ -138,7 +138,11 @@ func operator(t *testing.T) provision.Azure {
 		TenantID: emulator.DefaultTenantID, ClientID: emulator.DefaultOperatorID, ClientSecret: emulator.DefaultOperatorSecret,
 		Cloud: cloud, HTTP: server.Client(),
 	}
-	credential, err := azure.Credential(config)
+	signIn, err := azure.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	credential, err := signIn.Credential()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"azwi/internal/azure/arm"
+	"azwi/internal/finding"
 	"azwi/internal/identity/federation"
 )
 
@@ -78,7 +79,7 @@ func (x *run) ensurePrincipal(ctx context.Context, s *Step) error {
 func (x *run) ensureAccount(ctx context.Context, s *Step) error {
 	account := x.request.account(x.identity)
 	if account.TenantID == "" {
-		return errNoTenant
+		return finding.TenantUnknown().Err(nil)
 	}
 	created, changes, err := Ensure(ctx, x.Cluster, account, false)
 	s.Changes, s.Outcome = changes, accountOutcome(!created, changes)

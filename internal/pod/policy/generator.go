@@ -836,24 +836,20 @@ func (g *generator) validating() (policySpec, error) {
 (variables.proxyMode != %s || %s)`,
 		strings.Join(checks, " && "), isTarget(), strings.Join(present, " &&\n"),
 		hasContainer(contract.ProxyContainer), quote(contract.ProxyModeRedirect), hasContainer(contract.ProxyInitContainer))
-	hint := "not yet visible to admission, or gone"
-	if g.config.LabelledAccounts {
-		hint += ", or without the label " + contract.UseLabel + `: "` + contract.UseLabelValue + `"`
-	}
+	notInjected := finding.NotInjected(holeNamespace+"/"+holeAccount, g.config.LabelledAccounts).Text()
 	p := pods()
 	p.Variables = v
 	p.Validations = []validation{
 		{
 			Expression: "!" + annotation(contract.RefusedAnnotation) + ".hasValue()",
 			MessageExpression: fmt.Sprintf(`[string(%s.orValue(""))].map(t, size(t) <= %d && t.matches(%s) ? t : %s)[0]`,
-				annotation(contract.RefusedAnnotation), longestRefusal, quote(refusals), quote("annotation "+contract.RefusedAnnotation+" is for workload identity's own policies: remove it")),
+				annotation(contract.RefusedAnnotation), longestRefusal, quote(refusals), quote(finding.RefusedByHand().Text())),
 			Reason: "Invalid",
 		},
 		{
-			Expression: injected,
-			MessageExpression: `"workload identity was not injected: service account " + object.metadata.namespace + "/" + object.spec.?serviceAccountName.orValue("default") + ` +
-				quote(" is "+hint+"; try again"),
-			Reason: "Forbidden",
+			Expression:        injected,
+			MessageExpression: podAccount().fill(notInjected),
+			Reason:            "Forbidden",
 		},
 		{
 			Expression: fmt.Sprintf("%s.orValue(%s) == %[2]s || !variables.everyContainer.exists(c, %s)", marked(), accountName, isSet(contract.EnvClientID)),

@@ -212,9 +212,9 @@ func (h *Handler) elsewhere(w http.ResponseWriter, r *http.Request, path string)
 		h.refuse(w, r, &imds.Error{Status: http.StatusNotFound, Name: "not_found",
 			Description: "the proxy does not forward requests to the metadata service"}, outcomeBlocked)
 	case len(r.Header[loopHeader]) > 0:
-		h.Logger.Error("the proxy's own requests come back to it: it must run as the user that the redirect leaves out", "path", path)
+		h.Logger.Error(finding.ProxyLoop().Text(), "path", path)
 		h.refuse(w, r, &imds.Error{Status: http.StatusLoopDetected, Name: "loop_detected",
-			Description: "the proxy's own requests are redirected to it: it must run as user 1501"}, outcomeInvalid)
+			Description: finding.ProxyLoop().Text()}, outcomeInvalid)
 	default:
 		h.Metrics.request(outcomeForwarded)
 		r.URL.Path, r.URL.RawPath = path, ""

@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 
+	"azwi/internal/finding"
 	"azwi/internal/token/identitymap"
 	"azwi/internal/token/imds"
 )
@@ -47,22 +47,22 @@ func (ids Identities) Resolve(kind imds.IdentityKind, id string) (Identity, *imd
 	case ok:
 	case kind == imds.ClientID:
 		if !ValidID(id) {
-			return Identity{}, unknownIdentity("%q is not a client ID", id)
+			return Identity{}, unknownIdentity(finding.NotClientID(id))
 		}
 		found = Identity{ClientID: strings.ToLower(id)}
 	case kind == imds.DefaultIdentity || ids.FallBack:
 		if ids.Default.ClientID == "" {
-			return Identity{}, unknownIdentity("the request names none and there is no default: annotate the service account with azure.workload.identity/client-id, or send client_id")
+			return Identity{}, unknownIdentity(finding.NoDefaultIdentity())
 		}
 		found = ids.Default
 	default:
-		return Identity{}, unknownIdentity("object and resource IDs are served only if the proxy knows their client ID: add %s=CLIENT_ID to the annotation azure.workload.identity/proxy-identities, or send client_id", id)
+		return Identity{}, unknownIdentity(finding.IDNotMapped(id))
 	}
 	if found.TenantID == "" {
 		found.TenantID = ids.Default.TenantID
 	}
 	if len(ids.Allowed) > 0 && !containsFold(ids.Allowed, found.ClientID) {
-		return Identity{}, unknownIdentity("client ID %s is not among those that the annotation azure.workload.identity/proxy-allowed-client-ids allows", found.ClientID)
+		return Identity{}, unknownIdentity(finding.ClientIDNotAllowed(found.ClientID))
 	}
 	return found, nil
 }
@@ -77,6 +77,6 @@ func containsFold(list []string, s string) bool {
 }
 
 // unknownIdentity begins as the answer of IMDS does: clients look for that.
-func unknownIdentity(format string, args ...any) *imds.Error {
-	return &imds.Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: "Identity not found: " + fmt.Sprintf(format, args...)}
+func unknownIdentity(f finding.Finding) *imds.Error {
+	return &imds.Error{Status: http.StatusBadRequest, Name: "invalid_request", Description: "Identity not found: " + f.Text()}
 }

@@ -1,10 +1,10 @@
 package redirect
 
 import (
-	"errors"
 	"fmt"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 )
 
 // Config of a redirect.
@@ -26,11 +26,11 @@ const Priority = -110
 var (
 	// ErrNoRoute: nothing leads to the metadata service's address. The kernel
 	// refuses such connections before any rule sees them.
-	ErrNoRoute = errors.New("there is no route to " + contract.IMDSAddress + ": the pod needs a default route, or use the proxy mode env")
+	ErrNoRoute = finding.NoRoute().Err(nil)
 	// ErrNotPermitted: NET_ADMIN is missing.
-	ErrNotPermitted = errors.New("not permitted: the container needs the capability NET_ADMIN")
+	ErrNotPermitted = finding.NetAdminMissing().Err(nil)
 	// ErrNotSupported: the kernel or the sandbox has no nftables.
-	ErrNotSupported = errors.New("this kernel has no nftables with NAT (nf_tables, nft_chain_nat, nft_redir): use the proxy mode env")
+	ErrNotSupported = finding.NoNFTables().Err(nil)
 )
 
 func (c Config) withDefaults() (Config, error) {
