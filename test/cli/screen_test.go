@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"time"
 )
 
-// TestScreens compares what people see on a terminal of 80 columns and 40 lines.
+// TestScreens compares what people see on a terminal of 40 lines and $COLUMNS (80) columns.
 func TestScreens(t *testing.T) {
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("there is no tmux: ", err)
@@ -50,7 +51,8 @@ func screenOf(ctx context.Context, args []string) (text string, err error) {
 		return string(out), err
 	}
 	const script = `"$@"; echo "` + screenEnd + `$?"; exec sleep 600`
-	if _, err := tmux(append([]string{"new-session", "-d", "-x", "80", "-y", "40", "sh", "-c", script, "sh"}, args...)...); err != nil {
+	columns := cmp.Or(os.Getenv("COLUMNS"), "80")
+	if _, err := tmux(append([]string{"new-session", "-d", "-x", columns, "-y", "40", "sh", "-c", script, "sh"}, args...)...); err != nil {
 		return "", err
 	}
 	defer func() {
@@ -80,6 +82,7 @@ func anonymous(text string) string {
 	for pattern, instead := range map[string]string{
 		`\bcli-[a-z0-9]{8}\b`: "cli-xxxxxxxx",
 		`127\.0\.0\.1:\d{5}`:  "127.0.0.1:ppppp",
+		`\b[0-9a-f]{64}\b`:    strings.Repeat("h", 64),
 		`\b[0-9a-f]{8}-[0-9a-f]{4}-[1-7][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b`: "gggggggg-gggg-gggg-gggg-gggggggggggg",
 	} {
 		text = regexp.MustCompile(pattern).ReplaceAllStringFunc(text, func(found string) string {
