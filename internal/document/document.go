@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"azwi/internal/finding"
 )
 
 // maxDepth bounds nesting.
@@ -66,7 +68,7 @@ func syntaxError(name string, err error) error {
 			}
 		}
 	}
-	return &Error{File: name, Line: line, Message: text}
+	return &Error{File: name, Line: line, Message: finding.Syntax(text).Text()}
 }
 
 // Fail reports a mistake in a field.

@@ -61,7 +61,7 @@ func TestErrorsNameLineAndField(t *testing.T) {
 		{"duration", "\nwait: soon\n", "f:2: wait: want a duration such as 90s or 10m"},
 		{"twice", "name: a\nname: b\n", "f:2: name: occurs twice"},
 		{"alias", "tags: &a {x: y}\nitems: *a\n", "f:1: tags: anchors and aliases are not supported\nf:2: items: anchors and aliases are not supported"},
-		{"syntax", "name: a\n  b: c\n", "f:2: mapping values are not allowed in this context"},
+		{"syntax", "name: a\n  b: c\n", "f:2: not valid YAML or JSON: mapping values are not allowed in this context; check indentation, brackets and quotes, here and above"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -156,6 +156,8 @@ const (
 	CodeClusterForbidden   Code = "cluster-forbidden"
 	CodeClusterUnreachable Code = "cluster-unreachable"
 	CodeClusterRedirects   Code = "cluster-redirects"
+	CodeClusterUntrusted   Code = "cluster-untrusted"
+	CodeKubeconfig         Code = "kubeconfig"
 	CodeNoCluster          Code = "no-cluster"
 	CodeAccountMissing     Code = "service-account-missing"
 	CodeNamespaceMissing   Code = "namespace-missing"
@@ -264,7 +266,7 @@ func Catalogue() []Entry {
 		{CodeProxyNotBoolean, Warning, "inject-proxy-sidecar must be true or false", lintPage},
 		{CodeProxyPort, Error, "the proxy's port is out of range", lintPage},
 		{CodeProxyMode, Error, "an unknown mode of the proxy", lintPage},
-		{CodeProxyIdentity, Error, "identities for the proxy that can't be read", lintPage},
+		{CodeProxyIdentity, Error, "the proxy's identities can't be parsed", lintPage},
 		{CodeProxyResources, Error, "a request or limit for the proxy is not a quantity, or above its limit", lintPage},
 		{CodeProxyWindows, Error, "the proxy in a pod for Windows", lintPage},
 		{CodeHostNetwork, Error, "the proxy in a pod on the host's network", lintPage},
@@ -286,7 +288,7 @@ func Catalogue() []Entry {
 		{CodeProxyImage, Error, "no image is configured for the proxy", webhookPage},
 		{CodeUpstreamImages, Warning, "the proxy's images are upstream's", webhookPage},
 		{CodePodTooLarge, Error, "the pod is beyond the limits of injection", webhookPage},
-		{CodeWebhookBusy, Error, "the webhook has too much to do", webhookPage},
+		{CodeWebhookBusy, Error, "the webhook is overloaded", webhookPage},
 		{CodeAccountNotRead, Error, "the API server did not answer the webhook in time", webhookPage},
 		{CodeCertificateContested, Error, "another program changes the webhook's certificate", webhookPage},
 
@@ -301,14 +303,14 @@ func Catalogue() []Entry {
 		{CodeAzSignedOut, Error, "az is not signed in, or its sign-in has expired", permissionPage},
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
-		{CodeIdentityNotMade, Error, "the identity or its service principal has yet to be made", permissionPage},
+		{CodeIdentityNotMade, Error, "the identity or its service principal does not exist yet", permissionPage},
 		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
-		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
+		{CodeInterrupted, Error, "a change of the installation did not finish", operationsPage},
 		{CodeNotRegistered, Error, "the API server does not call the webhook", operationsPage},
 		{CodeFailurePolicy, Warning, "pods may be created without identity", operationsPage},
-		{CodeDeploymentMissing, Error, "the webhook's Deployment is not there", operationsPage},
-		{CodeReplicas, Error, "the webhook does not have all its replicas", operationsPage},
+		{CodeDeploymentMissing, Error, "the webhook's Deployment is missing", operationsPage},
+		{CodeReplicas, Error, "not all of the webhook's replicas are ready", operationsPage},
 		{CodeCertificateMissing, Error, "the webhook has no certificate", operationsPage},
 		{CodeCertificateUnreadable, Error, "the webhook's Secret holds something other than a certificate", operationsPage},
 		{CodeCertificateExpired, Error, "the webhook's certificate has expired", operationsPage},
@@ -321,18 +323,18 @@ func Catalogue() []Entry {
 		{CodeNotReadable, Info, "a part of the installation could not be read", operationsPage},
 		{CodeDriftUnknown, Info, "the objects can't be compared with what was installed", operationsPage},
 
-		{CodeInstalled, Error, "an installation is there already", operationsPage},
-		{CodeNotInstalled, Error, "no installation of azwi's is there", operationsPage},
+		{CodeInstalled, Error, "an installation already exists", operationsPage},
+		{CodeNotInstalled, Error, "azwi is not installed", operationsPage},
 		{CodeKubernetesTooOld, Error, "the cluster's version lacks what is needed", operationsPage},
-		{CodeSwitchNeedsWait, Error, "engines are switched only with a proof that the new one works", operationsPage},
+		{CodeSwitchNeedsWait, Error, "a switch of engines needs a check that the new one works", operationsPage},
 		{CodeAPIMissing, Error, "the cluster lacks an API that a value needs", operationsPage},
 		{CodeWouldRefuse, Error, "a dry run was refused", operationsPage},
-		{CodePodsNotCreatable, Error, "the user may not create pods, and so not try injection", operationsPage},
+		{CodePodsNotCreatable, Error, "the user may not create pods, so injection can't be tested", operationsPage},
 		{CodeOtherRun, Error, "another run of azwi changes the installation", operationsPage},
 		{CodeTwoRecords, Error, "two ConfigMaps record an installation", operationsPage},
 		{CodeRecordUnreadable, Error, "the record of the installation can't be read", operationsPage},
-		{CodeSelector, Error, "the existing Deployment selects pods that azwi's can't be", operationsPage},
-		{CodeTrialLeft, Warning, "an engine still leaves trial pods out", operationsPage},
+		{CodeSelector, Error, "azwi's pods can't match the selector of the existing Deployment", operationsPage},
+		{CodeTrialLeft, Warning, "an engine still ignores trial pods", operationsPage},
 		{CodeRightsKept, Info, "a role keeps the rights of the former pods", operationsPage},
 		{CodeNotPutBack, Error, "a failed take-over left something behind", operationsPage},
 		{CodeTimedOut, Error, "the installation did not work in time", operationsPage},
@@ -341,6 +343,8 @@ func Catalogue() []Entry {
 		{CodeClusterForbidden, Error, "the user lacks a right in the cluster", operationsPage},
 		{CodeClusterUnreachable, Error, "the API server does not answer", operationsPage},
 		{CodeClusterRedirects, Error, "the API server's address leads to another one", operationsPage},
+		{CodeClusterUntrusted, Error, "the API server's certificate is not the kubeconfig's", operationsPage},
+		{CodeKubeconfig, Error, "the kubeconfig can't be used, or lacks the context", operationsPage},
 		{CodeNoCluster, Error, "no kubeconfig was found", operationsPage},
 		{CodeAccountMissing, Error, "the service account does not exist", operationsPage},
 		{CodeNamespaceMissing, Error, "the namespace does not exist", operationsPage},
@@ -383,14 +387,14 @@ func Catalogue() []Entry {
 		{CodeTokenLongLived, Info, "tokens for Entra live longer than four hours", auditPage},
 		{CodeCanActAs, Info, "somebody beside the administrators can act as a service account", auditPage},
 
-		{CodeApplicationMissing, Error, "the tenant does not know the application", federationPage},
+		{CodeApplicationMissing, Error, "the tenant has no such application", federationPage},
 		{CodeApplicationAmbiguous, Error, "several applications have the name", federationPage},
 		{CodeManagedIdentityMissing, Error, "the managed identity does not exist", federationPage},
 		{CodeCredentialLimit, Error, "an identity can't hold so many federated credentials", federationPage},
 		{CodeCredentialsNotGranted, Error, "the caller may not write an identity's federated credentials", federationPage},
 		{CodeRegion, Error, "the managed identity's region has no federated credentials", federationPage},
-		{CodeAzureBusy, Error, "Azure refused every try", federationPage},
-		{CodeOtherCluster, Warning, "a context of the kubeconfig is another cluster than the file's", federationPage},
+		{CodeAzureBusy, Error, "Azure refused every attempt", federationPage},
+		{CodeOtherCluster, Warning, "a context of the kubeconfig is a different cluster from the file's", federationPage},
 		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
 		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},
 
@@ -398,7 +402,7 @@ func Catalogue() []Entry {
 
 		{CodePodIdentityMissing, Error, "aad-pod-identity is not installed in the cluster", migrationPage},
 		{CodeNotListable, Warning, "workloads of a kind may not be listed", migrationPage},
-		{CodeControllerUnknown, Error, "pods are made by a kind that azwi does not know", migrationPage},
+		{CodeControllerUnknown, Error, "the pods' controller is of a kind that azwi does not know", migrationPage},
 		{CodeNothingBound, Error, "no binding selects the workload", migrationPage},
 		{CodeSeveralIdentities, Warning, "a workload has several AzureIdentities", migrationPage},
 		{CodeAccountTaken, Error, "the service account is another identity's", migrationPage},

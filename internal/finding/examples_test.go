@@ -41,6 +41,7 @@ func examples() []finding.Finding {
 	refused, expired := errors.New("deployments.apps is forbidden"), time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
 	return []finding.Finding{
 		finding.Syntax("line 3: found a tab character where an indentation space is expected"),
+		finding.Syntax("incomplete UTF-8 octet sequence"), finding.Syntax("control characters are not allowed"), finding.Template(),
 		finding.NotManifest(), finding.HelmTemplates("./chart"), finding.Placeholders(2), finding.PlaceholderLeft("${CLIENT_ID}"),
 		finding.DuplicateKey("labels"), finding.NotString(contract.UseLabel, "true"), finding.Unreadable(errors.New("pod: spec.containers is not a list")),
 		finding.NoPodTemplate(), finding.LabelNotOnPod("Deployment", "its pod template"), finding.LabelValue("yes"), finding.LabelMissing(account, ""),
@@ -107,7 +108,8 @@ func examples() []finding.Finding {
 
 		finding.ClusterSignIn(), finding.ClusterForbidden("get", "serviceaccounts", "shop"), finding.AccountForbidden(account), finding.TokenForbidden(account),
 		finding.AccountsNotGranted(), finding.ObjectNotGranted("get, watch and patch", "Secret "+secret), finding.WatchNotGranted(),
-		finding.ClusterUnreachable(true), finding.RedirectNotFollowed(), finding.NoCluster(),
+		finding.ClusterUnreachable(true), finding.RedirectNotFollowed(), finding.NoCluster(), finding.KubeconfigMissing("missing"),
+		finding.NotKubeconfig(errors.New("yaml: line 2: did not find expected node content")), finding.ContextMissing("prd", `; did you mean "prod"?`), finding.ContextMissing("prd", ""), finding.ClusterUntrusted(),
 		finding.AccountMissing(account), finding.PodAccountMissing(), finding.NotInjected(account, false),
 		finding.NamespaceMissing("shopp", `: did you mean "shop"?`), finding.NamespaceToCreate("shop"),
 	}

@@ -27,7 +27,7 @@ func ApplicationToCreate(application fmt.Stringer) Finding {
 
 // ApplicationAmbiguous is a name of several applications; by is what tells them apart.
 func ApplicationAmbiguous(count int, name, by string) Finding {
-	return found(CodeApplicationAmbiguous, Subject{}, "%d applications are named %q: name the one by its %s", count, name, by)
+	return found(CodeApplicationAmbiguous, Subject{}, "%d applications are named %q: say which one by its %s", count, name, by)
 }
 
 // ApplicationNameTooLong is a default name that Entra does not take.
@@ -75,9 +75,9 @@ func CredentialLimit(identity fmt.Stringer, have, adding, removing, most int) Fi
 
 // CredentialsNotGranted is a caller who may not write an identity's credentials.
 func CredentialsNotGranted(application bool) Finding {
-	advice := "get the role Managed Identity Contributor on it"
+	advice := "ask for the role Managed Identity Contributor on it"
 	if application {
-		advice = "become the application's owner, or get the role Cloud Application Administrator or the permission Application.ReadWrite.OwnedBy"
+		advice = "ask to become the application's owner, or for the role Cloud Application Administrator or the permission Application.ReadWrite.OwnedBy"
 	}
 	return found(CodeCredentialsNotGranted, Subject{}, "not permitted: %s", advice)
 }

@@ -26,7 +26,7 @@ func UninstallInterrupted() Finding {
 
 // InstallInterrupted is an installation that did not end.
 func InstallInterrupted() Finding {
-	return found(CodeInterrupted, Subject{}, "an installation was begun and did not end: run azwi upgrade")
+	return found(CodeInterrupted, Subject{}, "an installation was started but did not finish: run azwi upgrade")
 }
 
 // NotRegistered is a MutatingWebhookConfiguration that is not there.
@@ -81,7 +81,7 @@ func BundleEmpty(configuration string) Finding {
 
 // BundleWrong is a registration with another certificate's authority.
 func BundleWrong(configuration string, problem error) Finding {
-	return found(CodeBundle, Subject{}, "the caBundle of %s does not fit the webhook's certificate: %v", configuration, problem)
+	return found(CodeBundle, Subject{}, "the caBundle of %s does not match the webhook's certificate: %v", configuration, problem)
 }
 
 // PodRefused is a labelled pod that was not admitted.
@@ -91,7 +91,7 @@ func PodRefused(namespace string, problem error) Finding {
 
 // PodNotInjected is a labelled pod that was admitted as it is.
 func PodNotInjected(namespace string) Finding {
-	return found(CodePodNotInjected, Subject{}, "a labelled pod of namespace %s is not injected", namespace)
+	return found(CodePodNotInjected, Subject{}, "a labelled pod in namespace %s is not injected", namespace)
 }
 
 // WrongTenant is a pod that was injected by something else.
@@ -140,19 +140,19 @@ func Installed(version, engine, namespace string) Finding {
 
 // InstalledElsewhere is an installation in another namespace than the one asked for.
 func InstalledElsewhere(namespace, wanted string) Finding {
-	return found(CodeInstalled, Subject{}, "%s, in namespace %s: it can't be moved to %s; leave --namespace out, or uninstall it first", installedAlready, namespace, wanted)
+	return found(CodeInstalled, Subject{}, "%s, in namespace %s: it can't be moved to %s; omit --namespace, or uninstall it first", installedAlready, namespace, wanted)
 }
 
 // InstalledByAKS is the add-on.
 func InstalledByAKS() Finding {
 	return found(CodeInstalled, Subject{}, "%s: the workload identity add-on of AKS is on, and AKS reverts changes to it: "+
-		"use it as it is, or turn it off first (az aks update --disable-workload-identity) and run azwi install then", installedAlready)
+		"use it as it is, or turn it off (az aks update --disable-workload-identity) and then run azwi install", installedAlready)
 }
 
 // InstalledByHelm is a release; the command is azwi's that the user called.
 func InstalledByHelm(release, namespace, command string) Finding {
 	return found(CodeInstalled, Subject{}, "%s as Helm's release %s in namespace %s: either stay with Helm (helm upgrade %s CHART -n %s --reuse-values, with azwi's chart), "+
-		"or have azwi keep it from now on: azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are; Helm's record of the release is removed)",
+		"or let azwi manage it from now on: azwi %s --take-over --tenant-id ID (workloads and certificate stay as they are; Helm's record of the release is removed)",
 		installedAlready, release, namespace, release, namespace, command)
 }
 
@@ -179,17 +179,17 @@ func NothingInstalled() Finding {
 
 // HelmUninstalls is an installation that Helm removes.
 func HelmUninstalls(release, namespace string) Finding {
-	return found(CodeNotInstalled, Subject{}, "%s by azwi but is Helm's release %s in namespace %s: helm uninstall %s -n %s", notInstalled, release, namespace, release, namespace)
+	return found(CodeNotInstalled, Subject{}, "azwi does not manage this installation: remove Helm's release %s in namespace %s with: helm uninstall %s -n %s", release, namespace, release, namespace)
 }
 
 // AKSUninstalls is an installation that AKS removes.
 func AKSUninstalls() Finding {
-	return found(CodeNotInstalled, Subject{}, "%s by azwi but is the add-on of AKS: az aks update --disable-workload-identity", notInstalled)
+	return found(CodeNotInstalled, Subject{}, "azwi does not manage this installation, which is the add-on of AKS: turn it off with: az aks update --disable-workload-identity")
 }
 
 // OthersUninstall is an installation from manifests.
 func OthersUninstall() Finding {
-	return found(CodeNotInstalled, Subject{}, "%s by azwi: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall", notInstalled)
+	return found(CodeNotInstalled, Subject{}, "azwi does not manage this installation: remove it with the manifests that it was applied from, or run azwi install --take-over --tenant-id ID and then azwi uninstall")
 }
 
 // KubernetesTooOld is a cluster that azwi is not for.
@@ -313,7 +313,7 @@ func ReplicasTimeout() Finding {
 
 // InjectionTimeout is an engine that injected no pod in time.
 func InjectionTimeout(namespace string) Finding {
-	return found(CodeTimedOut, Subject{}, "no pod is injected in namespace %s", namespace)
+	return found(CodeTimedOut, Subject{}, "pods in namespace %s are not injected", namespace)
 }
 
 // TrialTimeout is an engine that did not leave trial pods out in time.

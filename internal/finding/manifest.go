@@ -9,9 +9,6 @@ import (
 
 // What lint finds in manifests, beside what injection says.
 
-// Syntax is a document that is not YAML or JSON; the problem is the parser's.
-func Syntax(problem string) Finding { return found(CodeSyntax, Subject{}, "%s", problem) }
-
 // Unreadable is a pod of which injection could read nothing; the problem is its own.
 func Unreadable(problem error) Finding { return found(CodeUnreadable, Subject{}, "%v", problem) }
 

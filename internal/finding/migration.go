@@ -19,7 +19,7 @@ func WorkloadsNotListable(plural string, problem error) Finding {
 // is what binds them.
 func ControllerUnknown(label string) Finding {
 	return found(CodeControllerUnknown, Subject{},
-		"azwi does not know this kind: put the label %s: %q and the annotation %s: \"true\" into its pod template, and a service account with the client ID of what %s binds",
+		"azwi does not know this kind: add the label %s: %q and the annotation %s: \"true\" to its pod template, and a service account with the client ID of the AzureIdentity that %s selects",
 		contract.UseLabel, contract.UseLabelValue, contract.InjectProxyAnnotation, label)
 }
 

@@ -34,7 +34,7 @@ func UpstreamImages() Finding {
 
 // ProxyMode is an unknown mode.
 func ProxyMode(mode string) Finding {
-	return found(CodeProxyMode, Subject{Key: contract.ProxyModeAnnotation}, "annotation %s is %s: allowed are %s and %s",
+	return found(CodeProxyMode, Subject{Key: contract.ProxyModeAnnotation}, "annotation %s is %s: must be %s or %s",
 		contract.ProxyModeAnnotation, quote(mode), contract.ProxyModeRedirect, contract.ProxyModeEnv)
 }
 
@@ -48,20 +48,20 @@ func OtherAccount(former, account string) Finding {
 
 // ProxyQuantity is a request or limit annotation whose value is not a quantity.
 func ProxyQuantity(key, value string) Finding {
-	return found(CodeProxyResources, Subject{Key: key}, "annotation %s is %s: allowed is a quantity such as 100m or 64Mi", key, quote(value))
+	return found(CodeProxyResources, Subject{Key: key}, "annotation %s is %s: must be a quantity such as 100m or 64Mi", key, quote(value))
 }
 
 // ProxyRequestAboveLimit is a request of the proxy above its limit, each by the key of
 // its annotation.
 func ProxyRequestAboveLimit(requestKey, request, limitKey, limit string) Finding {
 	return found(CodeProxyResources, Subject{Key: requestKey},
-		"annotation %s is %s: allowed is at most the limit, which annotation %s sets to %s", requestKey, quote(request), limitKey, quote(limit))
+		"annotation %s is %s: must be at most the limit, which annotation %s sets to %s", requestKey, quote(request), limitKey, quote(limit))
 }
 
 // ProxyIdentity is an identity of the proxy that is not ID=CLIENT_ID.
 func ProxyIdentity(pair string) Finding {
 	return found(CodeProxyIdentity, Subject{Key: contract.ProxyIdentitiesAnnotation},
-		"annotation %s has %s: allowed are ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
+		"annotation %s has %s: must be ID=CLIENT_ID or ID=CLIENT_ID@TENANT, separated by semicolons, each client ID a GUID",
 		contract.ProxyIdentitiesAnnotation, quote(pair))
 }
 
@@ -74,7 +74,7 @@ func ProxyIdentityTwice(id string) Finding {
 // ProxyAllowedClientID is an allowed client ID that is not a GUID.
 func ProxyAllowedClientID(clientID string) Finding {
 	return found(CodeProxyIdentity, Subject{Key: contract.ProxyAllowedClientIDsAnnotation},
-		"annotation %s has %s: allowed are client IDs, GUIDs separated by semicolons", contract.ProxyAllowedClientIDsAnnotation, quote(clientID))
+		"annotation %s has %s: must be client IDs, GUIDs separated by semicolons", contract.ProxyAllowedClientIDsAnnotation, quote(clientID))
 }
 
 // TokenExpiration is a lifetime out of range, of the pod or of a service account
@@ -85,14 +85,14 @@ func TokenExpiration(account, value string) Finding {
 		where = "service account " + account
 	}
 	return found(CodeTokenExpiration, Subject{Key: contract.TokenExpirationAnnotation},
-		"annotation %s of %s is %s: allowed is a whole number of seconds from %d to %d",
+		"annotation %s of %s is %s: must be a whole number of seconds from %d to %d",
 		contract.TokenExpirationAnnotation, where, quote(value), contract.MinTokenExpiration, contract.MaxTokenExpiration)
 }
 
 // ProxyPort is a port out of range.
 func ProxyPort(value string) Finding {
 	return found(CodeProxyPort, Subject{Key: contract.ProxyPortAnnotation},
-		"annotation %s is %s: allowed is a port from 1 to 65535", contract.ProxyPortAnnotation, quote(value))
+		"annotation %s is %s: must be a port from 1 to 65535", contract.ProxyPortAnnotation, quote(value))
 }
 
 // ProxyUID is a container that runs as the proxy's user.

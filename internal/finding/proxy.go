@@ -34,7 +34,7 @@ func NotClientID(id string) Finding {
 // NoDefaultIdentity is a request without an identity, in a pod without one.
 func NoDefaultIdentity() Finding {
 	return found(CodeIdentityUnknown, Subject{Key: contract.ClientIDAnnotation},
-		"the request names none and there is no default: annotate the service account with %s, or send client_id", contract.ClientIDAnnotation)
+		"the request names no identity, and there is no default: annotate the service account with %s, or send client_id", contract.ClientIDAnnotation)
 }
 
 // IDNotMapped is an object or resource ID whose client ID is not known.

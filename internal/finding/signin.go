@@ -28,7 +28,7 @@ func AzNoToken(why, tenant string) Finding {
 	if printable(tenant) != "" {
 		login += " --tenant " + tenant
 	}
-	return found(CodeAzSignedOut, Subject{}, "az gives no token: %s; sign in again: %s", strings.TrimSuffix(why, "."), login)
+	return found(CodeAzSignedOut, Subject{}, "az returned no token: %s; sign in again: %s", strings.TrimSuffix(why, "."), login)
 }
 
 // EntraUnreachable is a token endpoint that does not answer.

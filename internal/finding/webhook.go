@@ -20,7 +20,7 @@ func ObjectNotGranted(verbs, object string) Finding {
 
 // WatchNotGranted is a webhook that has to look from time to time.
 func WatchNotGranted() Finding {
-	return found(CodeClusterForbidden, Subject{}, "grant watch, so that changes are seen at once and not after minutes only")
+	return found(CodeClusterForbidden, Subject{}, "grant watch, so that changes are seen at once instead of after minutes")
 }
 
 // AccountsNotGranted is a webhook that may not read service accounts.
@@ -67,5 +67,5 @@ func AccountNotRead() Finding {
 
 // CertificateContested is an object that another program keeps changing.
 func CertificateContested() Finding {
-	return found(CodeCertificateContested, Subject{}, "written too often: does another program change it too, such as cert-manager's injector")
+	return found(CodeCertificateContested, Subject{}, "it is overwritten too often: check whether another program writes it, such as cert-manager's injector")
 }

@@ -154,8 +154,8 @@ func TestStatusJSON(t *testing.T) {
 		{Status{}, `[] [] []`},
 		{
 			Status{Problems: []finding.Finding{finding.PodNotInjected("shop")}, Unknown: []finding.Finding{finding.DriftNotRecorded()}},
-			`["a labelled pod of namespace shop is not injected"] ["drift: only what azwi installed can be compared"] ` +
-				`[{"code":"pod-not-injected","severity":"error","text":"a labelled pod of namespace shop is not injected"},` +
+			`["a labelled pod in namespace shop is not injected"] ["drift: only what azwi installed can be compared"] ` +
+				`[{"code":"pod-not-injected","severity":"error","text":"a labelled pod in namespace shop is not injected"},` +
 				`{"code":"drift-unknown","severity":"info","text":"drift: only what azwi installed can be compared"}]`,
 		},
 	} {

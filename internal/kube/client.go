@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -59,11 +62,8 @@ func Connect(c Config) (*Client, error) {
 	rules.ExplicitPath = c.Kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.Context})
 	config, err := loader.ClientConfig()
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, fmt.Errorf("connect to the API server: %w", finding.NoCluster().Err(err))
-	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to the API server: %w%s", err, suggestContext(rules, c.Context))
+		return nil, fmt.Errorf("connect to the API server: %w", explainConfig(err, c, rules))
 	}
 	namespace, _, err := loader.Namespace()
 	if err != nil {
@@ -108,14 +108,28 @@ func (w waits) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(r)
 }
 
-// suggestContext is the context that may be meant, if the kubeconfig has none of that
-// name.
-func suggestContext(rules *clientcmd.ClientConfigLoadingRules, name string) string {
-	config, err := rules.Load()
-	if err != nil || name == "" || config.Contexts[name] != nil {
-		return ""
+// explainConfig says what is wrong with the kubeconfig.
+func explainConfig(err error, c Config, rules *clientcmd.ClientConfigLoadingRules) error {
+	named := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+	config, unreadable := rules.Load()
+	switch {
+	case errors.As(err, new(*fs.PathError)):
+		return err
+	case unreadable != nil:
+		return finding.NotKubeconfig(unreadable).Err(err)
+	case !clientcmd.IsEmptyConfig(err) && c.Context != "" && config.Contexts[c.Context] == nil:
+		return finding.ContextMissing(c.Context, spelling.Suggest(c.Context, slices.Sorted(maps.Keys(config.Contexts)))).Err(err)
+	case !clientcmd.IsEmptyConfig(err):
+		return finding.NotKubeconfig(err).Err(err)
+	case c.Kubeconfig == "" && named != "" && !slices.ContainsFunc(rules.Precedence, exists):
+		return finding.KubeconfigMissing(named).Err(err)
 	}
-	return spelling.Suggest(name, slices.Sorted(maps.Keys(config.Contexts)))
+	return finding.NoCluster().Err(err)
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // ErrRedirect is a redirect to another origin.
@@ -162,6 +176,8 @@ func Explain(err error) (finding.Finding, bool) {
 		return finding.ClusterSignIn(), true
 	case answered && status.Code == http.StatusForbidden && status.Verb != "":
 		return finding.ClusterForbidden(status.Verb, status.Ref.Plural(), status.Ref.Namespace), true
+	case !answered && errors.As(err, new(*tls.CertificateVerificationError)):
+		return finding.ClusterUntrusted(), true
 	case !answered && errors.Is(err, errNoAnswer):
 		return finding.ClusterUnreachable(false), true
 	}

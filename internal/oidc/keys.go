@@ -45,7 +45,7 @@ func ParsePublicKeys(raw []byte) (keys []crypto.PublicKey, private bool, err err
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, false, errors.New("the file has no public key in PEM form")
+		return nil, false, errors.New("the file has no public key in PEM form: name a file that the API server's --service-account-key-file names")
 	}
 	return keys, private, nil
 }

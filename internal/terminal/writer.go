@@ -53,10 +53,18 @@ func (w *Writer) Err() error {
 func (w *Writer) write(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	text = wrap(text, w.width())
 	if w.over {
 		text, w.over = eraseLine+text, false
 	}
 	w.put(text)
+}
+
+func (w *Writer) width() int {
+	if !w.terminal {
+		return 0
+	}
+	return width(w.to)
 }
 
 func (w *Writer) put(text string) {
@@ -124,6 +132,9 @@ func (w *Writer) Overwrite(format string, values ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = text != ""
+	if most := w.width() - 1; most > 0 && columns(text) > most {
+		text = string([]rune(colour.ReplaceAllString(text, ""))[:most]) // of a line that the terminal breaks, only the end can be replaced
+	}
 	w.put(eraseLine + text)
 }
 

@@ -3,8 +3,11 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +23,8 @@ import (
 // TestInstall runs the scripts that install, on a control plane of their own. It has
 // a controller-manager, so that namespaces end and Deployments have pods. These stay
 // pending: there is no node, so the webhook runs outside the cluster: $WEBHOOK_URL, and ca.yaml, values with its CA.
-// status-rights.yaml has the rights that docs/operations.md gives azwi status.
+// status-rights.yaml has the rights that docs/operations.md gives azwi status; use-it.sh and
+// plugin.sh have README's commands.
 func TestInstall(t *testing.T) {
 	dir, binary := t.TempDir(), ""
 	operations, err := os.ReadFile("../../docs/operations.md")
@@ -73,6 +77,32 @@ func TestInstall(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.yaml"), values, 0o600); err != nil {
 			return err
 		}
+		if err := writeReadme(env.WorkDir); err != nil {
+			return err
+		}
 		return os.WriteFile(filepath.Join(env.WorkDir, "status-rights.yaml"), rights, 0o600)
 	}}.run(t)
+}
+
+// writeReadme writes README's commands: use-it.sh, whose webhook runs outside the cluster,
+// and plugin.sh, which writes into bin.
+func writeReadme(dir string) error {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		return err
+	}
+	blocks := regexp.MustCompile("(?s)\n```sh\n(.*?\n)```\n").FindAllStringSubmatch(string(readme), -1)
+	replaced := strings.NewReplacer(
+		"--image-registry registry.example.com", "--image-registry registry.example.com --set externalURL=$WEBHOOK_URL -f ca.yaml",
+		"/usr/local/bin", "bin",
+	)
+	for i, name := range []string{"use-it.sh", "plugin.sh"} {
+		if i >= len(blocks) {
+			return fmt.Errorf("README.md has no commands for %s", name)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(replaced.Replace(blocks[i][1])), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

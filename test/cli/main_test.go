@@ -39,7 +39,7 @@ func (t tests) Run() int { return control.Run(t.m) }
 // Scripts run azwi as a process of its own: this test binary under another name.
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){
-		"azwi": azwi, "kubectl-azwi": azwi, "kubectl_complete-azwi": azwi, "client": client,
+		"azwi": azwi, "kubectl-azwi": azwi, "kubectl_complete-azwi": azwi, "client": client, "screen": screen,
 	})
 }
 

@@ -33,10 +33,13 @@ type BuildConfig struct {
 	// Cache is the folder that keeps built binaries, one for each version and
 	// source. Default: .cache in Root.
 	Cache string
-	// Progress is told of a build, which takes about 8 minutes the first time:
+	// Progress is told of a build, which takes minutes the first time:
 	// one line that changes if it is a terminal, else a line each 30 seconds.
 	// Default: os.Stderr.
 	Progress io.Writer
+	// ServersOnly is for who needs etcd and kube-apiserver only: unless the cache has
+	// the whole binary, Build makes one of these two, which takes half as long.
+	ServersOnly bool
 }
 
 // Build returns the path of the multi-call Kubernetes binary, building it if the
@@ -61,9 +64,21 @@ func Build(ctx context.Context, cfg BuildConfig) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cfg.Cache, "kube-"+Version+"-"+sum)
-	binary := filepath.Join(dir, "kube")
-	if exists(binary) {
-		return binary, nil
+	whole := variant{file: filepath.Join(dir, "kube"), what: "Kubernetes " + Version, duration: "8 minutes"}
+	wanted := whole
+	if cfg.ServersOnly {
+		wanted = variant{filepath.Join(dir, "servers"), "etcd and kube-apiserver " + Version, "4 minutes", "servers"}
+	}
+	built := func() string {
+		for _, file := range []string{whole.file, wanted.file} {
+			if exists(file) {
+				return file
+			}
+		}
+		return ""
+	}
+	if file := built(); file != "" {
+		return file, nil
 	}
 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -77,24 +92,34 @@ func Build(ctx context.Context, cfg BuildConfig) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if exists(binary) { // built while this process waited
-		return binary, nil
+	if file := built(); file != "" { // while this process waited
+		return file, nil
 	}
-
-	progress.say("building Kubernetes %s from Go modules: about 8 minutes on two idle cores the first time, half a minute once its packages are cached", Version)
-	partial := binary + ".partial"
-	if err := compile(ctx, source, partial, progress); err != nil {
-		return "", fmt.Errorf("build Kubernetes %s: %w", Version, err)
+	if err := wanted.build(ctx, source, progress); err != nil {
+		return "", fmt.Errorf("build %s: %w", wanted.what, err)
 	}
-	return binary, os.Rename(partial, binary)
+	return wanted.file, nil
 }
 
-func compile(ctx context.Context, source, output string, progress *progress) error {
-	total, cached, err := countPackages(ctx, source, progress)
+// A variant is what is built from the source: all programs, or fewer by a build tag.
+type variant struct{ file, what, duration, tags string }
+
+func (v variant) build(ctx context.Context, source string, progress *progress) error {
+	progress.say("building %s from Go modules: about %s on two idle cores the first time, half a minute once its packages are cached", v.what, v.duration)
+	partial := v.file + ".partial"
+	if err := v.compile(ctx, source, partial, progress); err != nil {
+		return err
+	}
+	progress.done("built %s", v.what)
+	return os.Rename(partial, v.file)
+}
+
+func (v variant) compile(ctx context.Context, source, output string, progress *progress) error {
+	total, cached, err := v.countPackages(ctx, source, progress)
 	if err != nil {
 		return err
 	}
-	cmd := goCommand(ctx, source, "build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", linkerFlags(), "-o", output, ".")
+	cmd := goCommand(ctx, source, "build", "-v", "-tags", v.tags, "-trimpath", "-buildvcs=false", "-ldflags", linkerFlags(), "-o", output, ".")
 	linking := func() { progress.say("%s: linking", progress.elapsed()) }
 	if cached >= total-1 {
 		linking()
@@ -114,14 +139,13 @@ func compile(ctx context.Context, source, output string, progress *progress) err
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, messages)
 	}
-	progress.done("built Kubernetes %s", Version)
 	return nil
 }
 
 // countPackages downloads what is missing and returns how many packages the
 // binary is made of, and how many of them need no compiling any more.
-func countPackages(ctx context.Context, source string, progress *progress) (total, cached int, err error) {
-	cmd := goCommand(ctx, source, "list", "-trimpath", "-deps", "-f", "{{.Stale}}", ".")
+func (v variant) countPackages(ctx context.Context, source string, progress *progress) (total, cached int, err error) {
+	cmd := goCommand(ctx, source, "list", "-tags", v.tags, "-trimpath", "-deps", "-f", "{{.Stale}}", ".")
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	downloads := 0

@@ -43,6 +43,15 @@ func TestKubeModuleHasVersion(t *testing.T) {
 	}
 }
 
+// Where the whole binary is built, as in CI, no second one is.
+func TestServersOnlyTakesTheWholeBinary(t *testing.T) {
+	c := control.Start(t)
+	got, err := cluster.Build(t.Context(), cluster.BuildConfig{ServersOnly: true})
+	if err != nil || got != c.Binary {
+		t.Errorf("%s, %v, want %s", got, err, c.Binary)
+	}
+}
+
 func TestServerVersion(t *testing.T) {
 	c := control.Start(t)
 	var got struct{ GitVersion, Major, Minor string }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -27,12 +28,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	workload := fs.String("workload", ".cache/bin/workload", "the program that runs in the pod")
 	playground := fs.String("playground", "", "start everything, write a file env into this folder, and wait for Ctrl-C")
 	rewrite := fs.Bool("rewrite-paths", false, "do without a mount namespace, as where there is no right to make one")
+	began := fs.Int64("began", time.Now().Unix(), "when the build of all this began, in seconds of Unix")
 	if fs.Parse(args) != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	d := &demo{out: stdout, bin: *bin, workload: *workload, rewrites: *rewrite || mountNamespace() == nil}
+	d := &demo{out: stdout, bin: *bin, workload: *workload, began: time.Unix(*began, 0), rewrites: *rewrite || mountNamespace() == nil}
 	show := d.show
 	if *playground != "" {
 		show = func(ctx context.Context) error { return d.playground(ctx, *playground) }

@@ -18,7 +18,10 @@ import (
 func (d *demo) playground(ctx context.Context, folder string) error {
 	begin := time.Now()
 	d.say("etcd and kube-apiserver %s, the local Entra and the webhook start on this machine.", cluster.Version)
-	for _, start := range []func(context.Context) error{d.startControlPlane, d.startEntra, d.startWebhook} {
+	for _, start := range []func(context.Context) error{
+		func(ctx context.Context) error { return d.startCluster(ctx, cluster.BuildConfig{}) }, // with kubectl
+		d.startEntra, d.startWebhook,
+	} {
 		if err := start(ctx); err != nil {
 			return err
 		}

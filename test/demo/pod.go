@@ -3,10 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	crand "crypto/rand"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,32 +52,24 @@ func (v podVolume) token() *projectedToken {
 	return nil
 }
 
-// volumeFiles makes the files of the pod's volumes, by volume and path. A
-// projected token is asked for as the kubelet does: for exactly that volume's
-// audience and expiry, bound to the pod.
+// volumeFiles makes the files of the pod's volumes, by volume and path, as the kubelet
+// does. Its only ConfigMap has the local Entra's CA.
 func (d *demo) volumeFiles(ctx context.Context, p pod) (map[string]map[string]string, error) {
-	base := "/api/v1/namespaces/" + p.Metadata.Namespace
 	files := map[string]map[string]string{}
 	for _, v := range p.Spec.Volumes {
 		switch token := v.token(); {
 		case v.ConfigMap != nil:
-			var cm struct{ Data map[string]string }
-			if _, err := d.control.Admin.Do(ctx, http.MethodGet, base+"/configmaps/"+v.ConfigMap.Name, nil, &cm); err != nil {
+			ca, err := os.ReadFile(d.entra.CAFile)
+			if err != nil {
 				return nil, err
 			}
-			files[v.Name] = cm.Data
+			files[v.Name] = map[string]string{"ca.crt": string(ca)}
 		case token != nil && token.Audience != "":
-			var answer struct{ Status struct{ Token string } }
-			if _, err := d.control.Admin.Do(ctx, http.MethodPost, base+"/serviceaccounts/"+p.Spec.ServiceAccountName+"/token", object{
-				"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-				"spec": object{
-					"audiences": []string{token.Audience}, "expirationSeconds": token.ExpirationSeconds,
-					"boundObjectRef": object{"apiVersion": "v1", "kind": "Pod", "name": p.Metadata.Name, "uid": p.Metadata.UID},
-				},
-			}, &answer); err != nil {
+			signed, err := d.place.token(ctx, p, *token)
+			if err != nil {
 				return nil, err
 			}
-			files[v.Name] = map[string]string{token.Path: answer.Status.Token}
+			files[v.Name] = map[string]string{token.Path: signed}
 		}
 	}
 	return files, nil
@@ -161,4 +152,4 @@ func writeFiles(root string, files map[string]string) error {
 	return nil
 }
 
-func rand() string { return fmt.Sprintf("demo-%s", crand.Text()) }
+func secret() string { return fmt.Sprintf("demo-%s", rand.Text()) }

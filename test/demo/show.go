@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,39 +46,78 @@ type demo struct {
 	out      io.Writer
 	bin      string
 	workload string
+	began    time.Time // when the build of this program and the product began
 
 	dir      string
+	place    place
 	control  *cluster.Cluster
 	entra    *product.Emulator
 	webhook  *product.Webhook
 	operator string // secret of the platform team's service principal, made anew each time
+	pod      pod    // created last
 	step     int
 	rewrites bool // mount paths are rewritten, there being no mount namespace
 }
 
 type object = map[string]any
 
+type step struct {
+	title string
+	do    func(context.Context) error
+}
+
+// show begins with what needs no Kubernetes, as that has to be built the first time.
 func (d *demo) show(ctx context.Context) error {
-	begin := time.Now()
-	d.say("A pod on a real Kubernetes API server gets an Entra token, without a secret.")
-	d.say("Everything runs on this machine; no Azure, no cloud account, no cluster of yours.")
-	for _, s := range []struct {
+	d.say("A pod gets an Entra token, without a secret. Everything runs on this machine;")
+	d.say("no Azure, no cloud account, no cluster of yours.")
+	times := []string{duration("build azwi", time.Since(d.began))}
+	for _, part := range []struct {
 		title string
-		do    func(context.Context) error
+		steps []step
 	}{
-		{"Start etcd and kube-apiserver " + cluster.Version, d.startControlPlane},
-		{"Start the local Entra, with a managed identity and a Key Vault", d.startEntra},
-		{"Start the webhook and register it", d.startWebhook},
-		{"Federate the managed identity with service account " + namespace + "/" + federated, d.federate},
-		{"Create a pod with the label " + contract.UseLabel + ": \"true\"", func(ctx context.Context) error { return d.createPod(ctx, federated) }},
-		{"Run a program in its place: azidentity gets a token, azsecrets uses it", func(ctx context.Context) error { return d.runPod(ctx, federated, false) }},
+		{"Without Kubernetes", slices.Concat([]step{
+			{"Start the local Entra, with a managed identity and a Key Vault", d.startEntraAlone},
+			{"Federate the managed identity with service account " + namespace + "/" + federated, d.federate},
+			{"Inject a manifest whose pod has the label " + contract.UseLabel + ": \"true\": azwi inject -f -", d.create(federated)},
+		}, d.run())},
+		{"Build etcd and kube-apiserver", []step{
+			{"Build " + cluster.Version + " from Go modules, unless that was done before", d.buildControlPlane},
+		}},
+		{"On a real Kubernetes API server", slices.Concat([]step{
+			{"Start etcd and kube-apiserver", d.startControlPlane},
+			{"Start the local Entra again, which now trusts the API server's keys", d.startEntra},
+			{"Start the webhook and register it", d.startWebhook},
+			{"Federate the managed identity with service account " + namespace + "/" + federated, d.federate},
+			{"Create a pod with the label " + contract.UseLabel + ": \"true\"", d.create(federated)},
+		}, d.run())},
+	} {
+		start := time.Now()
+		d.say("\n## %s", part.title)
+		if err := d.take(ctx, part.steps); err != nil {
+			return err
+		}
+		times = append(times, duration(part.title, time.Since(start)))
+	}
+	d.say("\nThat was the whole path. The time it took:\n%s", strings.Join(times, "\n"))
+	d.say("Next: make playground, to try it yourself; docs/architecture.md for how one pod travels through the code.")
+	return nil
+}
+
+// run are the steps at the end of each part.
+func (d *demo) run() []step {
+	return []step{
+		{"Run a program in the pod's place: azidentity gets a token, azsecrets uses it", func(ctx context.Context) error { return d.runPod(ctx, false) }},
 		{"Failure case: the same pod, with a service account that has no federated credential", func(ctx context.Context) error {
-			if err := d.createPod(ctx, forgotten); err != nil {
+			if err := d.create(forgotten)(ctx); err != nil {
 				return err
 			}
-			return d.runPod(ctx, forgotten, true)
+			return d.runPod(ctx, true)
 		}},
-	} {
+	}
+}
+
+func (d *demo) take(ctx context.Context, steps []step) error {
+	for _, s := range steps {
 		d.step++
 		d.say("\n%d. %s", d.step, s.title)
 		start := time.Now()
@@ -86,16 +126,17 @@ func (d *demo) show(ctx context.Context) error {
 		}
 		d.say("   done in %s", time.Since(start).Round(time.Millisecond))
 	}
-	d.say("\nThat was the whole path, in %.1f s. Next: make cluster-up for a control plane of your own,", time.Since(begin).Seconds())
-	d.say("docs/architecture.md for how one pod travels through the code.")
 	return nil
+}
+
+func duration(what string, d time.Duration) string {
+	return fmt.Sprintf("  %-32s %6.1f s", what, d.Seconds())
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
 
 // cleanUp stops everything in the reverse order of its start.
 func (d *demo) cleanUp() error {
-	const grace = 5 * time.Second
 	var errs []error
 	if d.webhook != nil {
 		errs = append(errs, d.webhook.Stop(grace))
@@ -112,20 +153,67 @@ func (d *demo) cleanUp() error {
 	return errors.Join(errs...)
 }
 
-func (d *demo) startControlPlane(ctx context.Context) (err error) {
-	if d.dir, err = os.MkdirTemp("", "azwi-demo-"); err != nil {
+const grace = 5 * time.Second
+
+func (d *demo) makeDir() (err error) {
+	if d.dir == "" {
+		d.dir, err = os.MkdirTemp("", "azwi-demo-")
+	}
+	return err
+}
+
+func (d *demo) buildControlPlane(ctx context.Context) error {
+	binary, err := cluster.Build(ctx, cluster.BuildConfig{Progress: d.out, ServersOnly: true})
+	if err == nil {
+		d.say("   %s", binary)
+	}
+	return err
+}
+
+func (d *demo) startControlPlane(ctx context.Context) error {
+	return d.startCluster(ctx, cluster.BuildConfig{ServersOnly: true})
+}
+
+func (d *demo) startCluster(ctx context.Context, build cluster.BuildConfig) (err error) {
+	if err := d.makeDir(); err != nil {
 		return err
 	}
-	if d.control, err = cluster.Start(ctx, cluster.Config{Dir: filepath.Join(d.dir, "cluster")}); err != nil {
+	if d.control, err = cluster.Start(ctx, cluster.Config{Dir: filepath.Join(d.dir, "cluster"), Build: build}); err != nil {
 		return err
 	}
+	d.place = apiServer{d.control}
 	d.say("   API server  %s", d.control.URL)
 	d.say("   issuer      %s (signs the service accounts' tokens)", d.control.Issuer)
 	return d.control.CreateNamespace(ctx, namespace)
 }
 
+// startEntraAlone starts it for manifests, whose tokens an issuer without a cluster signs.
+func (d *demo) startEntraAlone(ctx context.Context) error {
+	if err := d.makeDir(); err != nil {
+		return err
+	}
+	m, err := newManifests(filepath.Join(d.bin, "azwi"), d.dir)
+	if err != nil {
+		return err
+	}
+	d.place = m
+	if err := d.startEntra(ctx); err != nil {
+		return err
+	}
+	m.authority = d.entra.Authority
+	d.say("   issuer            %s, a key in a file (no API server runs yet)", manifestIssuer)
+	return nil
+}
+
 func (d *demo) startEntra(ctx context.Context) (err error) {
-	d.operator = rand()
+	if d.entra != nil { // of the part before
+		if err := errors.Join(d.entra.Stop(grace), os.RemoveAll(filepath.Join(d.dir, "entra"))); err != nil {
+			return err
+		}
+		d.entra = nil
+	}
+	issuer, keys := d.place.issuer()
+	d.operator = secret()
 	seed := fmt.Sprintf(`tenants: [{id: %s}]
 subscriptions: [{id: %s, name: demo, resourceGroups: [{name: %s, location: westeurope}]}]
 servicePrincipals:
@@ -138,11 +226,10 @@ roleAssignments:
 vaults:
   - {name: shop, resourceGroup: %s, secrets: {greeting: "hello from the vault"}}
 issuers:
-  %s: {url: %q, caFile: %q}
+  %s: %s
 # The real directory takes minutes to learn of a new credential; here it takes none.
 replication: {minDelay: 0s, maxDelay: 0s, missMemory: 0s, writeTime: 0s}
-`, product.TenantID, subscription, group, operatorID, d.operator, identity, group, clientID, identity, group,
-		d.control.Issuer, d.control.Issuer+"/openid/v1/jwks", d.control.CAFile)
+`, product.TenantID, subscription, group, operatorID, d.operator, identity, group, clientID, identity, group, issuer, keys)
 	file := filepath.Join(d.dir, "seed.yaml")
 	if err := os.WriteFile(file, []byte(seed), 0o600); err != nil {
 		return err
@@ -195,14 +282,15 @@ func (d *demo) federate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	issuer, _ := d.place.issuer()
 	subject, audience := contract.Subject(namespace, federated), contract.DefaultAudience
 	if _, err := credentials.CreateOrUpdate(ctx, group, identity, "demo", armmsi.FederatedIdentityCredential{
-		Properties: &armmsi.FederatedIdentityCredentialProperties{Issuer: &d.control.Issuer, Subject: &subject, Audiences: []*string{&audience}},
+		Properties: &armmsi.FederatedIdentityCredentialProperties{Issuer: &issuer, Subject: &subject, Audiences: []*string{&audience}},
 	}, nil); err != nil {
 		return err
 	}
 	d.say("   by the platform team's service principal, with Azure's own Go SDK:")
-	d.say("   issuer    %s", d.control.Issuer)
+	d.say("   issuer    %s", issuer)
 	d.say("   subject   %s", subject)
 	d.say("   audience  %s", audience)
 	d.say("   (here it works at once; the real directory needs some minutes to learn of a new credential)")
@@ -224,50 +312,51 @@ func (d *demo) entraClient() (*http.Client, error) {
 	}}, nil
 }
 
-// createPod creates what an application's manifest holds: the service account with
-// the identity's client ID, and the pod.
-func (d *demo) createPod(ctx context.Context, account string) error {
-	base := "/api/v1/namespaces/" + namespace
-	if _, err := d.control.Admin.Do(ctx, http.MethodPost, base+"/serviceaccounts", object{
-		"metadata": object{"name": account, "annotations": object{contract.ClientIDAnnotation: clientID}},
-	}, nil); err != nil {
-		return err
+// create creates what an application's manifest holds: the service account with the
+// identity's client ID, and the pod.
+func (d *demo) create(account string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ca, err := os.ReadFile(d.entra.CAFile)
+		if err != nil {
+			return err
+		}
+		before := object{
+			"apiVersion": "v1", "kind": "Pod",
+			"metadata": object{"name": account, "labels": object{contract.UseLabel: contract.UseLabelValue}},
+			"spec": object{
+				"serviceAccountName": account,
+				"containers": []object{{
+					"name": "app", "image": "workload:1",
+					// A real Entra has a certificate that everybody knows; the local one's
+					// CA is given to the program.
+					"env": []object{
+						{"name": "SSL_CERT_FILE", "value": caPath + "/ca.crt"},
+						{"name": "VAULT_URL", "value": d.entra.Authority + "vaults/shop"},
+					},
+					"volumeMounts": []object{{"name": "entra-ca", "mountPath": caPath, "readOnly": true}},
+				}},
+				"volumes": []object{{"name": "entra-ca", "configMap": object{"name": account + "-ca"}}},
+			},
+		}
+		if d.pod, err = d.place.create(ctx, []object{
+			{
+				"apiVersion": "v1", "kind": "ServiceAccount",
+				"metadata": object{"name": account, "annotations": object{contract.ClientIDAnnotation: clientID}},
+			},
+			{
+				"apiVersion": "v1", "kind": "ConfigMap",
+				"metadata": object{"name": account + "-ca"}, "data": object{"ca.crt": string(ca)},
+			},
+			before,
+		}); err != nil {
+			return err
+		}
+		if account != federated {
+			d.say("   pod %s/%s, service account %s", namespace, account, account)
+			return nil
+		}
+		return d.showInjected(before, d.pod)
 	}
-	ca, err := os.ReadFile(d.entra.CAFile)
-	if err != nil {
-		return err
-	}
-	if _, err := d.control.Admin.Do(ctx, http.MethodPost, base+"/configmaps", object{
-		"metadata": object{"name": account + "-ca"}, "data": object{"ca.crt": string(ca)},
-	}, nil); err != nil {
-		return err
-	}
-	before := object{
-		"metadata": object{"name": account, "labels": object{contract.UseLabel: contract.UseLabelValue}},
-		"spec": object{
-			"serviceAccountName": account,
-			"containers": []object{{
-				"name": "app", "image": "workload:1",
-				// A real Entra has a certificate that everybody knows; the local one's
-				// CA is given to the program.
-				"env": []object{
-					{"name": "SSL_CERT_FILE", "value": caPath + "/ca.crt"},
-					{"name": "VAULT_URL", "value": d.entra.Authority + "vaults/shop"},
-				},
-				"volumeMounts": []object{{"name": "entra-ca", "mountPath": caPath, "readOnly": true}},
-			}},
-			"volumes": []object{{"name": "entra-ca", "configMap": object{"name": account + "-ca"}}},
-		},
-	}
-	var created pod
-	if _, err := d.control.Admin.Do(ctx, http.MethodPost, base+"/pods", before, &created); err != nil {
-		return err
-	}
-	if account != federated {
-		d.say("   pod %s/%s, service account %s", namespace, account, account)
-		return nil
-	}
-	return d.showInjected(before, created)
 }
 
 // showInjected prints what the pod has and the manifest had not.
@@ -280,7 +369,7 @@ func (d *demo) showInjected(before object, created pod) error {
 	if err := json.Unmarshal(raw, &manifest); err != nil {
 		return err
 	}
-	d.say("   pod %s/%s; the webhook added:", created.Metadata.Namespace, created.Metadata.Name)
+	d.say("   pod %s/%s got:", namespace, created.Metadata.Name)
 	had, has := manifest.Spec.Containers[0], created.Spec.Containers[0]
 	for _, e := range has.Env[len(had.Env):] {
 		d.say("     env    %-27s %s", e.Name, e.Value)
@@ -300,26 +389,22 @@ func (d *demo) showInjected(before object, created pod) error {
 
 // runPod runs the program as the pod's container would: with exactly its
 // environment, and the files of its volumes made as the kubelet makes them.
-func (d *demo) runPod(ctx context.Context, name string, wantFailure bool) error {
-	var p pod
-	if _, err := d.control.Admin.Do(ctx, http.MethodGet, "/api/v1/namespaces/"+namespace+"/pods/"+name, nil, &p); err != nil {
+func (d *demo) runPod(ctx context.Context, wantFailure bool) error {
+	files, err := d.volumeFiles(ctx, d.pod)
+	if err != nil {
 		return err
 	}
-	files, err := d.volumeFiles(ctx, p)
+	run, err := d.container(ctx, d.pod, files)
 	if err != nil {
 		return err
 	}
 	if !wantFailure {
-		d.say("   the token comes from TokenRequest, bound to the pod, as the kubelet asks for that volume")
-	}
-	run, err := d.container(ctx, p, files)
-	if err != nil {
-		return err
-	}
-	if d.rewrites && !wantFailure {
-		d.say("   (no right to make a mount namespace here: the mount paths in its environment are rewritten, nothing else)")
-	}
-	if !wantFailure {
+		if d.control != nil {
+			d.say("   the token comes from TokenRequest, bound to the pod, as the kubelet asks for that volume")
+		}
+		if d.rewrites {
+			d.say("   (no right to make a mount namespace here: the mount paths in its environment are rewritten, nothing else)")
+		}
 		d.say("   (a real Entra needs neither SSL_CERT_FILE nor the program's option to skip instance discovery)")
 	}
 	var out bytes.Buffer
@@ -335,6 +420,8 @@ func (d *demo) runPod(ctx context.Context, name string, wantFailure bool) error 
 		return errors.New("the token endpoint gave a token to a service account that is not federated")
 	case !wantFailure && err != nil:
 		return fmt.Errorf("the program failed: %w", err)
+	case wantFailure:
+		d.say("   (azwi explain AADSTS700213 lists the usual causes, and how to check each)")
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestOddPods(t *testing.T) {
 		{"control characters", object{contract.TokenExpirationAnnotation: "a\nb\"c"}, nil, `is "a\nb\"c": allowed`},
 		{"escapes of terminals", object{contract.TokenExpirationAnnotation: "a\x1b[31m\u202e"}, nil, `is "a\x1b[31m\xe280ae": allowed`},
 		{"a refusal that is not ours", object{contract.RefusedAnnotation: "forged: visit example.com"}, nil, "remove it"},
-		{"a refusal like ours", object{contract.RefusedAnnotation: "annotation " + contract.ProxyPortAnnotation + " is \"\x1bforged\": allowed is a port from 1 to 65535"}, nil, "remove it"},
+		{"a refusal like ours", object{contract.RefusedAnnotation: "annotation " + contract.ProxyPortAnnotation + " is \"\x1bforged\": must be a port from 1 to 65535"}, nil, "remove it"},
 		{"a refusal that is none", object{contract.RefusedAnnotation: ""}, nil, "remove it"},
 		{"many identities", object{proxy: "true", contract.ProxyIdentitiesAnnotation: pairs(300)}, nil, ""},
 		{"many misspelt keys", misspelt(40), nil, ""},

@@ -15,8 +15,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"azwi/internal/azure"
+	"azwi/internal/finding"
 	"azwi/internal/kube"
 	"azwi/internal/terminal"
+	"azwi/internal/token/entra"
 )
 
 // Exit codes of azwi.
@@ -166,13 +168,23 @@ func (r *Env) report(err error) {
 	if id := azure.Refused(err).RequestID; r.Debug && id != "" {
 		r.Err.Block("request ID: ", "  ", id)
 	}
-	advice := azure.Advice(err)
-	if refusal, ok := kube.Explain(err); ok {
-		advice = refusal.Text()
-	}
-	if advice != "" {
+	if advice := adviceOn(err); advice != "" {
 		r.Err.Block("what to do: ", "  ", advice)
 	}
+}
+
+// adviceOn says what to do about what Azure, the API server or the file system refused.
+func adviceOn(err error) string {
+	if refusal, ok := kube.Explain(err); ok {
+		return refusal.Text()
+	}
+	if advice := azure.Advice(err); advice != "" {
+		return advice
+	}
+	if errors.Is(err, entra.ErrAssertion) {
+		return finding.AssertionFileAdvice()
+	}
+	return finding.FileAdvice(err)
 }
 
 // OutputFlag adds --output.

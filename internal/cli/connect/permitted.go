@@ -45,7 +45,7 @@ func Permitted(r *command.Env, report permission.Report) error {
 		if result.Where != "" {
 			text += " at " + result.Where
 		}
-		missing = append(missing, fmt.Errorf("%s: %s; granted by: %s", text, result.Why, strings.Join(result.GrantedBy, ", ")))
+		missing = append(missing, fmt.Errorf("%s: %s; ask for one of: %s", text, result.Why, strings.Join(result.GrantedBy, ", ")))
 	}
 	if len(missing) == 0 {
 		return nil

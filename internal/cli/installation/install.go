@@ -132,15 +132,15 @@ func uninstall(ctx context.Context, r *command.Env, removal *install.Removal, co
 	for _, object := range removal.Objects {
 		r.Out.Printf("%s\n", terminal.Bad.Text("- "+object.String()))
 	}
-	pods := "labelled pods"
-	if removal.Pods >= 0 {
-		pods = command.Number(removal.Pods, "labelled pod")
+	objects, now := command.Number(len(removal.Objects), "object"), ""
+	if removal.Pods > 0 {
+		now = fmt.Sprintf(" (%d labelled now)", removal.Pods)
 	}
 	if dryRun {
-		r.Out.Printf("%s would be removed; the pods that replace %s would get no identity\n", command.Number(len(removal.Objects), "object"), pods)
+		r.Out.Printf("%s would be removed; labelled pods created after that would get no identity%s\n", objects, now)
 		return nil
 	}
-	question := fmt.Sprintf("Remove %s? The pods that replace %s will get no identity.", command.Number(len(removal.Objects), "object"), pods)
+	question := fmt.Sprintf("Remove %s? Labelled pods created after that get no identity%s.", objects, now)
 	if err := consent.Ask(ctx, r, question); err != nil {
 		return err
 	}

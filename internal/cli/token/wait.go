@@ -79,6 +79,9 @@ func (o *waitCommand) run(ctx context.Context, r *command.Env) error {
 			}
 		}
 	})
+	if ctx.Err() != nil {
+		return errors.Join(append(failures, err)...)
+	}
 	return errors.Join(err, exchange.Worst(failures))
 }
 

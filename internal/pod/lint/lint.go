@@ -175,7 +175,7 @@ func (l *linter) document(file *manifest.File, d *manifest.Document) {
 		l.find(finding.HelmTemplates(filepath.ToSlash(filepath.Dir(d.File))), manifest.Object{}, manifest.Position{File: d.File, Line: 1, Column: 1})
 		return
 	case errors.As(d.Err, &syntax):
-		l.find(finding.Syntax(syntax.Message), manifest.Object{}, syntax.Position)
+		l.find(syntax.Problem, manifest.Object{}, syntax.Position)
 		return
 	}
 	for _, at := range d.NotObjects() {

@@ -13,6 +13,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	sigsyaml "sigs.k8s.io/yaml"
+
+	"azwi/internal/finding"
 )
 
 // A Document is one YAML document or one JSON object.
@@ -44,10 +46,10 @@ func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Lin
 // A SyntaxError is a document that is not valid YAML or JSON.
 type SyntaxError struct {
 	Position Position
-	Message  string
+	Problem  finding.Finding
 }
 
-func (e *SyntaxError) Error() string { return e.Position.String() + ": " + e.Message }
+func (e *SyntaxError) Error() string { return e.Position.String() + ": " + e.Problem.Text() }
 
 // Parse splits a text into documents and reads them. The text is UTF-8 or UTF-16;
 // its documents are UTF-8 without byte order marks.
@@ -55,7 +57,7 @@ func Parse(name string, text []byte) *File {
 	file := &File{Name: name}
 	text, err := decodeText(text)
 	if err != nil {
-		file.Documents = []*Document{{File: name, Line: 1, Text: text, Err: &SyntaxError{Position{name, 1, 1}, err.Error()}}}
+		file.Documents = []*Document{{File: name, Line: 1, Text: text, Err: &SyntaxError{Position{name, 1, 1}, finding.Syntax(err.Error())}}}
 		return file
 	}
 	if parts, ok := splitJSON(text); ok {
@@ -191,9 +193,9 @@ func (d *Document) syntaxError(err error) *SyntaxError {
 	}
 	if at := bytes.Index(d.Text, []byte("{{")); at >= 0 {
 		line = d.Line + bytes.Count(d.Text[:at], []byte("\n"))
-		message = "no YAML, but it looks like a template: render it first, for example with helm template"
+		return &SyntaxError{Position{d.File, line, 1}, finding.Template()}
 	}
-	return &SyntaxError{Position{d.File, line, 1}, strings.ReplaceAll(message, "\n", " ")}
+	return &SyntaxError{Position{d.File, line, 1}, finding.Syntax(strings.ReplaceAll(message, "\n", " "))}
 }
 
 func (d *Document) position(n *yaml.Node) Position {

@@ -206,10 +206,10 @@ func TestRead(t *testing.T) {
 func TestSyntaxErrors(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ text, want string }{
-		{"a: b\n---\nb:\n\tc: d\n", "x:4:1: found"},
+		{"a: b\n---\nb:\n\tc: d\n", "x:4:1: not valid YAML or JSON: found"},
 		{"a: {{ .Values.b }}\n", "helm template"},
 		{"{\"a\": [}", "x:1:1"},
-		{"a: *b\n", "x:1:1: unknown anchor"},
+		{"a: *b\n", "x:1:1: not valid YAML or JSON: unknown anchor"},
 	} {
 		var syntax *SyntaxError
 		for _, d := range Parse("x", []byte(test.text)).Documents {

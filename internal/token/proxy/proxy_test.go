@@ -122,7 +122,7 @@ func TestIdentities(t *testing.T) {
 		{"mapped resource, whatever its case", full, "&mi_res_id=" + strings.ToUpper(resourceID), "other-tenant/res-client/r"},
 		{"unknown object", full, "&object_id=x", "Identity not found: object and resource IDs"},
 		{"unknown resource", full, "&msi_res_id=/subscriptions/x", "Identity not found: object and resource IDs"},
-		{"no default", none, "", "Identity not found: the request names none"},
+		{"no default", none, "", "Identity not found: the request names no identity, and there is no default"},
 		{"no client ID", full, "&client_id=../x", `Identity not found: "../x" is not a client ID`},
 		{"dots", full, "&client_id=..", `Identity not found: ".." is not a client ID`},
 		{"allowed", limited, "&client_id=other-client", "tenant/other-client/r"},

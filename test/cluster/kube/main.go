@@ -1,13 +1,13 @@
 // Command kube is a real Kubernetes in one binary, for tests and the demo:
 // etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet,
 // kube-proxy and kubectl. The first argument, or the name it is called by,
-// chooses the program.
+// chooses the program. Built with the tag servers, it holds etcd and
+// kube-apiserver only.
 //
 // It is a Go module of its own so that the product's dependencies stay few.
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,15 +18,8 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
-	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	kubeproxy "k8s.io/kubernetes/cmd/kube-proxy/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
-
-const programs = "etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl"
 
 func main() { os.Exit(run()) }
 
@@ -40,31 +33,22 @@ func run() int {
 		cmd = program(name)
 	}
 	if cmd == nil {
-		fmt.Fprintf(os.Stderr, "kube: name a program to run: %s\n", programs)
+		fmt.Fprintf(os.Stderr, "kube: name a program to run: etcd, kube-apiserver%s\n", otherPrograms)
 		return 2
 	}
 	return cmd()
 }
 
 func program(name string) func() int {
-	cobraProgram := func(c func() *cobra.Command) func() int {
-		return func() int { return cli.Run(c()) }
-	}
 	switch name {
 	case "etcd":
 		return func() int { etcdmain.Main(append([]string{"etcd"}, os.Args[1:]...)); return 0 }
 	case "kube-apiserver":
 		return cobraProgram(apiserver.NewAPIServerCommand)
-	case "kube-controller-manager":
-		return cobraProgram(controllermanager.NewControllerManagerCommand)
-	case "kube-scheduler":
-		return cobraProgram(func() *cobra.Command { return scheduler.NewSchedulerCommand() })
-	case "kubelet":
-		return cobraProgram(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) })
-	case "kube-proxy":
-		return cobraProgram(kubeproxy.NewProxyCommand)
-	case "kubectl":
-		return cobraProgram(kubectl.NewDefaultKubectlCommand)
 	}
-	return nil
+	return otherProgram(name)
+}
+
+func cobraProgram(c func() *cobra.Command) func() int {
+	return func() int { return cli.Run(c()) }
 }
