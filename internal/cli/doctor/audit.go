@@ -152,9 +152,7 @@ func printAudit(w *terminal.Writer, a *doctor.Audit) {
 	for _, one := range a.Accounts {
 		w.Printf("\n%s/%s, running pods: %d, becomes %s\n", one.Namespace, one.Name, one.Pods, strings.TrimSpace(one.Identity+" "+one.ClientID))
 		for _, actor := range one.Actors {
-			for i, line := range wrap(actor.Subject+": "+strings.Join(actor.Ways, ", "), width-4) {
-				w.Printf("%s%s\n", map[bool]string{true: "  - ", false: "    "}[i == 0], line)
-			}
+			w.Printf("  - %s: %s\n", actor.Subject, strings.Join(actor.Ways, ", "))
 		}
 		if len(one.Actors) == 0 {
 			w.Printf("  nobody else can act as it, by RBAC\n")

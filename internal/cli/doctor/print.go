@@ -14,50 +14,33 @@ import (
 	"azwi/internal/version"
 )
 
-// width of a text for people, in columns. Commands are longer, so that they can be copied.
-const width = 100
-
-// printChain writes a line for each link, and below it what was seen.
+// printChain writes a line for each link, and below it what else was seen.
 func printChain(w *terminal.Writer, report *doctor.Report) {
 	w.Printf("%s\n\n", report.Subject)
 	for _, l := range report.Links {
-		state := string(l.State)
-		if l.State == doctor.OK && len(l.Findings) > 0 {
-			state = "warning"
+		state, colour := string(l.State), terminal.Plain
+		switch {
+		case l.State == doctor.Wrong:
+			colour = terminal.Bad
+		case l.State == doctor.OK && len(l.Findings) > 0:
+			state, colour = "warning", terminal.Changed
+		case l.State == doctor.OK:
+			colour = terminal.Good
 		}
-		lead := fmt.Sprintf("%-12s %-16s ", state, l.Name)
-		block := func(text string) {
-			for _, line := range wrap(text, width-len(lead)) {
-				w.Printf("%s%s\n", lead, line)
-				lead = strings.Repeat(" ", len(lead))
-			}
-		}
+		var lines []string
 		for _, f := range l.Findings {
-			block(f.Text())
-			if run := f.Command(); run != "" {
-				w.Printf("%srun: %s\n", lead, run)
+			if lines = append(lines, f.Text()); f.Command() != "" {
+				lines = append(lines, "run: "+f.Command())
 			}
 		}
-		for _, e := range l.Evidence {
-			block(e)
+		for i, line := range append(lines, l.Evidence...) {
+			if i > 0 {
+				w.Printf("  %s\n", line)
+				continue
+			}
+			w.Printf("%s %s: %s\n", colour.Text(fmt.Sprintf("%-12s", state)), l.Name, line)
 		}
 	}
-}
-
-// wrap breaks a text between words.
-func wrap(text string, columns int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > columns {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
 }
 
 func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, namespace string) error {
@@ -138,7 +121,7 @@ func printSurvey(w *terminal.Writer, s *doctor.Survey) {
 func printCauses(w *terminal.Writer, causes []doctor.Cause) {
 	for _, c := range causes {
 		const most = 3
-		w.Printf("\n%s: %s (%s)\n", c.Severity, c.Title, c.Code)
+		w.Printf("\n%s: %s (%s)\n", colourOf(c.Severity).Text(c.Severity.String()), c.Title, c.Code)
 		if c.Pods > 0 {
 			w.Printf("  running pods: %d\n", c.Pods)
 		}
@@ -147,13 +130,22 @@ func printCauses(w *terminal.Writer, causes []doctor.Cause) {
 				w.Printf("  and %d more; -o json lists all\n", len(c.Cases)-most)
 				break
 			}
-			for j, line := range wrap(strings.TrimPrefix(one.Object+": "+one.Text(), ": "), width-4) {
-				w.Printf("%s%s\n", map[bool]string{true: "  - ", false: "    "}[j == 0], line)
-			}
+			w.Printf("  - %s\n", strings.TrimPrefix(one.Object+": "+one.Text(), ": "))
 			if run := one.Command(); run != "" {
 				w.Printf("    run: %s\n", run)
 			}
 		}
+	}
+}
+
+func colourOf(s finding.Severity) terminal.Colour {
+	switch s {
+	case finding.Error:
+		return terminal.Bad
+	case finding.Warning:
+		return terminal.Changed
+	default:
+		return terminal.Plain
 	}
 }
 
