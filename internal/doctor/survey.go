@@ -38,6 +38,8 @@ type Survey struct {
 	Unknown []string `json:"unknown,omitempty"`
 	// Denied: some of that for lack of a right.
 	Denied bool `json:"denied,omitempty"`
+
+	accounts map[string]*surveyed
 }
 
 // A Cause is what is wrong, and where.
@@ -124,6 +126,8 @@ type surveyed struct {
 	namespace, name string
 	clientID        string
 	pods            int
+	// workloads are those of its pods that have a finding.
+	workloads []string
 	// unread: the service account could not be read, or is gone.
 	unread bool
 }
@@ -140,6 +144,7 @@ func (d *Doctor) Survey(ctx context.Context, namespace string, progress func(don
 	if err := s.orUnknown(err); err != nil {
 		return nil, err
 	}
+	s.accounts = accounts
 	if err := s.orUnknown(d.surveyPods(ctx, namespace, accounts, s)); err != nil {
 		return nil, err
 	}
@@ -238,6 +243,9 @@ func (d *Doctor) surveyPods(ctx context.Context, namespace string, accounts map[
 			return nil
 		}
 		k := key{of, f.Code()}
+		if !slices.Contains(a.workloads, of.String()) {
+			a.workloads = append(a.workloads, of.String())
+		}
 		if cases[k] == nil {
 			cases[k] = &Case{Object: of.String(), Finding: f}
 		}

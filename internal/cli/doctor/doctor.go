@@ -38,6 +38,7 @@ type options struct {
 	output          string
 	files           []string
 	watch           bool
+	html            string
 	federation      doctor.Federation
 }
 
@@ -65,6 +66,7 @@ Exit code: 0 all is well, 2 something is wrong, 3 not permitted, 1 failure.`,
 	f.StringVar(&o.scope, "azure-scope", "", "scope at which the identity needs a role, such as a vault's resource ID")
 	f.BoolVar(&o.noToken, "no-token", false, "request no token, and try none")
 	f.BoolVar(&o.watch, "watch", false, "look again every 5 s until nothing is wrong")
+	f.StringVar(&o.html, "html", "", "with -A or -n: also write a page with the map of identities to this file")
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "manifests whose workloads to look at before they are applied; - is standard input")
 	f.StringVar(&o.federation.Issuer, "issuer", "", "without a cluster: issuer of the token")
 	f.StringVar(&o.federation.Subject, "subject", "", "without a cluster: subject of the token")

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	"azwi/internal/atomicfile"
 	"azwi/internal/cli/command"
 	"azwi/internal/doctor"
 	"azwi/internal/finding"
@@ -43,6 +45,9 @@ func printChain(w *terminal.Writer, report *doctor.Report) {
 	}
 }
 
+// pageMode keeps other users of the machine from the names on the page.
+const pageMode = 0o600
+
 func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, namespace string) error {
 	if o.all {
 		namespace = ""
@@ -55,6 +60,16 @@ func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, 
 	}
 	if err := o.print(r, s, s.Causes, func() { printSurvey(r.Out, s) }); err != nil {
 		return err
+	}
+	if o.html != "" {
+		page, err := s.Page(time.Now()).HTML()
+		if err == nil {
+			err = atomicfile.Write(o.html, page, pageMode)
+		}
+		if err != nil {
+			return fmt.Errorf("--html: %w", err)
+		}
+		r.Err.Printf("%s has the map of identities; open it in a browser\n", o.html)
 	}
 	switch {
 	case s.Wrong():
