@@ -119,6 +119,7 @@ const (
 	CodeManagedIdentityMissing Code = "managed-identity-missing"
 	CodeIdentityNotMade        Code = "identity-not-made"
 	CodeTenantUnknown          Code = "tenant-unknown"
+	CodeRoleMissing            Code = "role-missing"
 	CodeCredentialLimit        Code = "credential-limit"
 	CodeCredentialsNotGranted  Code = "credentials-not-granted"
 	CodeRegion                 Code = "region-without-credentials"
@@ -255,6 +256,7 @@ func Catalogue() []Entry {
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
 		{CodeIdentityNotMade, Error, "the identity or its service principal has yet to be made", permissionPage},
+		{CodeRoleMissing, Error, "there is no role of that name", permissionPage},
 		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not end", operationsPage},
