@@ -124,6 +124,7 @@ const (
 	CodeCredentialsNotGranted  Code = "credentials-not-granted"
 	CodeRegion                 Code = "region-without-credentials"
 	CodeAzureBusy              Code = "azure-busy"
+	CodeCredentialKept         Code = "credential-kept"
 	CodeIssuerNotMoved         Code = "issuer-not-moved"
 	CodeIssuerNotFound         Code = "issuer-not-found"
 	CodeOtherCluster           Code = "other-cluster"
@@ -307,6 +308,7 @@ func Catalogue() []Entry {
 		{CodeCredentialsNotGranted, Error, "the caller may not write an identity's federated credentials", federationPage},
 		{CodeRegion, Error, "the managed identity's region has no federated credentials", federationPage},
 		{CodeAzureBusy, Error, "Azure refused every try", federationPage},
+		{CodeCredentialKept, Info, "a credential beyond the file stays", federationPage},
 		{CodeOtherCluster, Warning, "a context of the kubeconfig is another cluster than the file's", federationPage},
 		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
 		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},

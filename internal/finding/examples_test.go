@@ -79,7 +79,8 @@ func examples() []finding.Finding {
 		finding.ApplicationAmbiguous(2, "orders", "clientID"),
 		finding.NameAmbiguous("application", "orders", "--aad-application-client-id", []string{id, other}), finding.ManagedIdentityMissing(), finding.ManagedIdentityToCreate(managed),
 		finding.CredentialLimit(managed, 19, 2, 0, 20), finding.CredentialsNotGranted(true), finding.CredentialsNotGranted(false), finding.RegionWithoutCredentials(),
-		finding.CredentialsContested(), finding.AzureThrottles(), finding.NewIssuerMissing(contract.Subject("shop", "orders")),
+		finding.CredentialsContested(), finding.AzureThrottles(), finding.CredentialOfFile("shop"), finding.CredentialOfOthers(),
+		finding.CredentialOfOtherCluster(), finding.CredentialNotInFile(), finding.CredentialWithExpression(), finding.NewIssuerMissing(contract.Subject("shop", "orders")),
 		finding.IssuerNotFound(issuer, "https://new.example.com/", ""), finding.IssuerSpelledOtherwise("https://issuer.example.com", issuer, 2), finding.OtherCluster("blue", issuer),
 
 		finding.PodIdentityMissing(), finding.WorkloadsNotListable("deployments.apps", refused), finding.ControllerUnknown("aadpodidbinding=orders"),

@@ -129,6 +129,31 @@ func OfIdentity(identity fmt.Stringer, f Finding) Finding {
 	return f
 }
 
+// CredentialOfFile is a credential that stays, since another federation file made it.
+func CredentialOfFile(file string) Finding {
+	return found(CodeCredentialKept, Subject{}, "federation %s made it", file)
+}
+
+// CredentialOfOthers is one that stays, whoever made it.
+func CredentialOfOthers() Finding {
+	return found(CodeCredentialKept, Subject{}, "azwi did not make it")
+}
+
+// CredentialOfOtherCluster is one that stays until it is pruned by its own command.
+func CredentialOfOtherCluster() Finding {
+	return found(CodeCredentialKept, Subject{}, "its cluster is not in the file; azwi federation prune removes it")
+}
+
+// CredentialNotInFile is one that stays until it is pruned.
+func CredentialNotInFile() Finding {
+	return found(CodeCredentialKept, Subject{}, "it is not in the file; --prune removes it")
+}
+
+// CredentialWithExpression is one that can't be moved to another issuer.
+func CredentialWithExpression() Finding {
+	return found(CodeCredentialKept, Subject{}, "it has an expression in place of a subject; move it by hand")
+}
+
 // NewIssuerMissing is a subject whose credential of the old issuer can't go yet.
 func NewIssuerMissing(subject string) Finding {
 	return found(CodeIssuerNotMoved, Subject{}, "%s of the new issuer is not there yet; run the command without --drop-old first", subject)
