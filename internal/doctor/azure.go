@@ -223,7 +223,7 @@ func (x *examination) role(ctx context.Context, l *Link) {
 	case err != nil:
 		l.unknown(err)
 	case len(assigned) == 0:
-		l.because(finding.RoleMissing(principal, x.Scope))
+		l.because(finding.RoleNotAssigned(principal, x.Scope))
 		if x.Scope != "" {
 			l.State = Wrong
 		}

@@ -278,12 +278,12 @@ func ExchangeRefused(code int, description string, presented Presented) Finding 
 	return f
 }
 
-// RoleMissing is an identity that may not do what it shall, at a scope or, if that is
+// RoleNotAssigned is an identity that may not do what it shall, at a scope or, if that is
 // empty, anywhere.
-func RoleMissing(principalID, scope string) Finding {
-	f := found(CodeRoleMissing, Subject{}, "the identity has no role assignment that the caller can see: Azure will refuse whatever it asks for")
+func RoleNotAssigned(principalID, scope string) Finding {
+	f := found(CodeRoleNotAssigned, Subject{}, "the identity has no role assignment that the caller can see: Azure will refuse whatever it asks for")
 	if scope != "" {
-		f = found(CodeRoleMissing, Subject{}, "the identity has no role assignment at %s, nor above it", quote(scope))
+		f = found(CodeRoleNotAssigned, Subject{}, "the identity has no role assignment at %s, nor above it", quote(scope))
 		f.command = shell("az", "role", "assignment", "create", "--assignee-object-id", principalID, "--assignee-principal-type", "ServicePrincipal", "--scope", scope) + " --role ROLE"
 	}
 	return f
