@@ -11,6 +11,7 @@ func TestWebhookEngine(t *testing.T) {
 	w := start(t)
 	w.install(t)
 	t.Run("Identities", func(t *testing.T) { w.testIdentities(t, "webhook") })
+	t.Run("Doctor", w.testDoctor)
 	t.Run("OwnPodsAreRestricted", w.testOwnPods)
 	t.Run("EmulatorImage", w.testEmulatorImage)
 	t.Run("TokenRotation", w.testRotation)

@@ -39,7 +39,7 @@ func namespaces() []string {
 			all = append(all, engine+"-"+scenario)
 		}
 	}
-	return append(all, "rotation", "upgrade")
+	return append(all, "rotation", "upgrade", doctorNamespace)
 }
 
 // world is what the tests share.

@@ -3,6 +3,7 @@
 //
 //	managed   read a secret with azidentity's ManagedIdentityCredential
 //	http      ask the metadata address for a token by plain HTTP
+//	wait      run until it is stopped
 //	identity  check that the pod has an identity, then run until it is stopped
 //	rotation  exchange the projected token, and again when the kubelet has renewed it
 package main
@@ -47,6 +48,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
 	case "managed":
 		return managed(ctx, out)
+	case "wait":
+		<-ctx.Done()
+		return nil
 	case "http":
 		return plain(ctx, out)
 	case "identity":
