@@ -126,7 +126,7 @@ func TestGrammar(t *testing.T) {
 	t.Parallel()
 	short := map[string][]string{
 		"n": {"namespace"}, "f": {"filename", "values"}, "o": {"output", "output-dir"}, "s": {"subscription-id"}, "y": {"yes"},
-		"A": {"all-namespaces"}, "R": {"recursive"}, "h": {"help"}, "v": {"version"},
+		"A": {"all-namespaces"}, "l": {"selector"}, "R": {"recursive"}, "h": {"help"}, "v": {"version"},
 		"p": {"proxy-port"}, // upstream's
 	}
 	for _, c := range everyCommand() {

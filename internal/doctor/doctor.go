@@ -47,6 +47,9 @@ type Config struct {
 	// subscription. Default: as often as answers come.
 	// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
 	ReadsPerSecond float64
+	// Only are the links to tell of: those that they need are looked at, too. Skip are
+	// those to leave out. Default: all, none.
+	Only, Skip []LinkName
 	// Timeout of each link. Default: 20 s.
 	Timeout time.Duration
 	// Now is the clock. Default: time.Now.
@@ -126,6 +129,9 @@ func (d *Doctor) Examine(ctx context.Context, ref kube.Ref) (*Report, error) {
 		return nil, err
 	}
 	x.reconcile()
+	if len(x.Only) > 0 {
+		x.report.Links = slices.DeleteFunc(x.report.Links, func(l Link) bool { return !slices.Contains(x.Only, l.Name) })
+	}
 	return x.report, nil
 }
 
@@ -139,6 +145,11 @@ type step struct {
 func (x *examination) walk(ctx context.Context, steps []step) error {
 	for _, s := range steps {
 		link := Link{Name: s.name}
+		if slices.Contains(x.Skip, s.name) {
+			link.State = Skipped
+			x.report.Links = append(x.report.Links, link)
+			continue
+		}
 		limited, cancel := context.WithTimeout(ctx, x.Timeout)
 		s.look(limited, &link)
 		cancel()

@@ -21,6 +21,8 @@ const (
 	Unknown State = "unknown"
 	// NotReached: an earlier link has to work first.
 	NotReached State = "not reached"
+	// Skipped: the caller left it out.
+	Skipped State = "skipped"
 )
 
 // A LinkName names a link of the chain; docs/doctor.md has a section on each.
@@ -41,6 +43,14 @@ const (
 	LinkProxy        LinkName = "proxy"
 	LinkEvents       LinkName = "events"
 )
+
+// LinkNames are all links of a workload's chain, in their order.
+func LinkNames() []LinkName {
+	return []LinkName{
+		LinkWorkload, LinkInstallation, LinkInjection, LinkAccount, LinkToken, LinkIssuer,
+		LinkIdentity, LinkCredential, LinkExchange, LinkRole, LinkProxy, LinkEvents,
+	}
+}
 
 // A Link is one step on the way from a pod to its token.
 type Link struct {

@@ -132,20 +132,29 @@ type surveyed struct {
 	unread bool
 }
 
-// Survey looks at all service accounts and running pods of a namespace, or of the cluster if
-// that is empty. It requests no token. progress is told how far it is, and may be nil.
-func (d *Doctor) Survey(ctx context.Context, namespace string, progress func(done, all int)) (*Survey, error) {
+// A Selection says what a Survey looks at.
+type Selection struct {
+	// Namespace is one; empty is all.
+	Namespace string
+	// Labels select the pods. Default: all. Service accounts are looked at whatever their
+	// labels.
+	Labels string
+}
+
+// Survey looks at all service accounts and running pods of a selection. It requests no
+// token. progress is told how far it is, and may be nil.
+func (d *Doctor) Survey(ctx context.Context, of Selection, progress func(done, all int)) (*Survey, error) {
 	if progress == nil {
 		progress = func(int, int) {}
 	}
 	s := &Survey{Causes: []Cause{}}
 	d.surveyInstallation(ctx, s)
-	accounts, err := d.surveyAccounts(ctx, namespace, s)
+	accounts, err := d.surveyAccounts(ctx, of.Namespace, s)
 	if err := s.orUnknown(err); err != nil {
 		return nil, err
 	}
 	s.accounts = accounts
-	if err := s.orUnknown(d.surveyPods(ctx, namespace, accounts, s)); err != nil {
+	if err := s.orUnknown(d.surveyPods(ctx, of, accounts, s)); err != nil {
 		return nil, err
 	}
 	if err := d.surveyIdentities(ctx, accounts, s, progress); err != nil {
@@ -215,13 +224,13 @@ func (d *Doctor) surveyAccounts(ctx context.Context, namespace string, s *Survey
 }
 
 // surveyPods looks at the running pods, a case for each workload.
-func (d *Doctor) surveyPods(ctx context.Context, namespace string, accounts map[string]*surveyed, s *Survey) error {
+func (d *Doctor) surveyPods(ctx context.Context, selected Selection, accounts map[string]*surveyed, s *Survey) error {
 	type key struct {
 		of   finding.Workload
 		code finding.Code
 	}
 	cases := map[key]*Case{}
-	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, "", func(raw json.RawMessage) error {
+	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: selected.Namespace}, selected.Labels, func(raw json.RawMessage) error {
 		var p workloadPod
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err

@@ -41,6 +41,7 @@ const (
 	OtherIdentity Group = "identity by ID, service principal"
 	OtherSignIn   Group = "sign-in by secret or certificate"
 	OtherClouds   Group = "other clouds"
+	NoCluster     Group = "without a cluster"
 	Injection     Group = "settings of injection"
 	OtherFlags    Group = "rarely needed"
 )
@@ -48,7 +49,7 @@ const (
 const groupAnnotation = "group"
 
 func groups() (usual, rare []Group) {
-	return []Group{"", Identity, Kubernetes, Azure, Output}, []Group{OtherIdentity, OtherSignIn, OtherClouds, Injection, OtherFlags}
+	return []Group{"", Identity, Kubernetes, Azure, Output}, []Group{OtherIdentity, OtherSignIn, OtherClouds, NoCluster, Injection, OtherFlags}
 }
 
 // InGroup puts flags under a heading of help. Flags that already have one keep it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"azwi/internal/kube"
 	"azwi/internal/pod/manifest"
 	"azwi/internal/pod/workload"
+	"azwi/internal/spelling"
 	"azwi/internal/token/entra"
 )
 
@@ -39,6 +41,8 @@ type options struct {
 	files           []string
 	watch           bool
 	html            string
+	selector        string
+	only, skip      []string
 	federation      doctor.Federation
 }
 
@@ -62,23 +66,33 @@ Exit code: 0 all is well, 2 something is wrong, 3 not permitted, 1 failure.`,
 	f := c.Flags()
 	f.StringVarP(&o.namespace, "namespace", "n", "", "namespace (default the kubeconfig's)")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "look at all namespaces")
+	f.StringVarP(&o.selector, "selector", "l", "", "labels of the pods to look at, with -A or -n")
+	f.StringSliceVar(&o.only, "check", nil, "links to tell of, such as credential (default all)")
+	f.StringSliceVar(&o.skip, "skip", nil, "links to leave out")
 	f.StringVar(&o.resource, "resource", "", "what the trial token is for (default Resource Manager)")
 	f.StringVar(&o.scope, "azure-scope", "", "scope at which the identity needs a role, such as a vault's resource ID")
 	f.BoolVar(&o.noToken, "no-token", false, "request no token, and try none")
 	f.BoolVar(&o.watch, "watch", false, "look again every 5 s until nothing is wrong")
-	f.StringVar(&o.html, "html", "", "with -A or -n: also write a page with the map of identities to this file")
+	f.StringVar(&o.html, "html", "", "also write a page with the map of identities to this file, with -A or -n")
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "manifests whose workloads to look at before they are applied; - is standard input")
-	f.StringVar(&o.federation.Issuer, "issuer", "", "without a cluster: issuer of the token")
-	f.StringVar(&o.federation.Subject, "subject", "", "without a cluster: subject of the token")
-	f.StringVar(&o.federation.Audience, "audience", "", "without a cluster: audience of the token (default "+contract.DefaultAudience+")")
-	f.StringVar(&o.federation.ClientID, "identity-client-id", "", "without a cluster: client ID of the identity")
+	f.StringVar(&o.federation.Issuer, "issuer", "", "issuer of the token")
+	f.StringVar(&o.federation.Subject, "subject", "", "subject of the token")
+	f.StringVar(&o.federation.Audience, "audience", "", "audience of the token (default "+contract.DefaultAudience+")")
+	f.StringVar(&o.federation.ClientID, "identity-client-id", "", "client ID of the identity")
 	f.Float64Var(&o.rate, "reads-per-second", readsPerSecond, "how many identities' credentials to read in a second; Azure takes 5")
-	command.InGroup(f, command.Kubernetes, "namespace", "all-namespaces")
+	command.InGroup(f, command.Kubernetes, "namespace", "all-namespaces", "selector")
 	command.InGroup(f, command.OtherClouds, "reads-per-second")
+	command.InGroup(f, command.NoCluster, "issuer", "subject", "audience", "identity-client-id")
+	links := make([]string, 0, len(doctor.LinkNames()))
+	for _, name := range doctor.LinkNames() {
+		links = append(links, string(name))
+	}
+	command.Complete(c, "check", links...)
+	command.Complete(c, "skip", links...)
 	o.cluster.Register(c)
 	o.cluster.CompleteNames(c)
 	o.azure.Register(c)
-	command.OutputFlagOf(c, &o.output, "text", "json", "yaml", "sarif")
+	command.OutputFlagOf(c, &o.output, "text", "json", "yaml", "markdown", "sarif")
 	return c
 }
 
@@ -124,7 +138,7 @@ func (o *options) examine(ctx context.Context, r *command.Env, d *doctor.Doctor,
 			if err != nil {
 				return err
 			}
-			if err := r.Print(o.output, report, func() { printChain(r.Out, report) }); err != nil {
+			if err := o.printReport(r, report); err != nil {
 				return err
 			}
 			if err := verdict(r, report); err != nil {
@@ -175,7 +189,7 @@ func (o *options) examineFederation(ctx context.Context, r *command.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Print(o.output, report, func() { printChain(r.Out, report) }); err != nil {
+	if err := o.printReport(r, report); err != nil {
 		return err
 	}
 	return verdict(r, report)
@@ -227,6 +241,8 @@ func plain(value any) (object map[string]any, ok bool) {
 // checkOutput refuses forms that the command does not have.
 func (o *options) checkOutput(args []string) error {
 	switch {
+	case o.output == "markdown":
+		return nil
 	case o.output != "sarif":
 		return command.CheckOutput(o.output)
 	case len(args) > 0:
@@ -262,6 +278,12 @@ func verdict(r *command.Env, report *doctor.Report) error {
 func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, error) {
 	c := doctor.Config{ReadsPerSecond: o.rate, Resource: o.resource, Scope: o.scope, TenantID: r.Getenv("AZURE_TENANT_ID")}
 	var err error
+	if c.Only, err = linkNames("check", o.only); err != nil {
+		return c, err
+	}
+	if c.Skip, err = linkNames("skip", o.skip); err != nil {
+		return c, err
+	}
 	if c.Cluster, err = o.cluster.Connect(r); err != nil {
 		return c, err
 	}
@@ -274,6 +296,23 @@ func (o *options) config(ctx context.Context, r *command.Env) (doctor.Config, er
 		}
 	}
 	return c, nil
+}
+
+// linkNames reads the names of links.
+func linkNames(flag string, names []string) ([]doctor.LinkName, error) {
+	known := doctor.LinkNames()
+	var links []doctor.LinkName
+	for _, name := range names {
+		if !slices.Contains(known, doctor.LinkName(name)) {
+			all := make([]string, len(known))
+			for i, k := range known {
+				all[i] = string(k)
+			}
+			return nil, fmt.Errorf("--%s %q is not a link%s: use %s", flag, name, spelling.Suggest(name, all), strings.Join(all, ", "))
+		}
+		links = append(links, doctor.LinkName(name))
+	}
+	return links, nil
 }
 
 // signIn makes the clients of Azure. That nobody is signed in is told where Azure would be

@@ -29,18 +29,54 @@ func printChain(w *terminal.Writer, report *doctor.Report) {
 		case l.State == doctor.OK:
 			colour = terminal.Good
 		}
-		var lines []string
-		for _, f := range l.Findings {
-			if lines = append(lines, f.Text()); f.Command() != "" {
-				lines = append(lines, "run: "+f.Command())
-			}
-		}
-		for i, line := range append(lines, l.Evidence...) {
+		for i, line := range linesOf(l) {
 			if i > 0 {
 				w.Printf("  %s\n", line)
 				continue
 			}
 			w.Printf("%s %s: %s\n", colour.Text(fmt.Sprintf("%-12s", state)), l.Name, line)
+		}
+	}
+}
+
+// linesOf is what is told of a link: what is wrong first, at least an empty line.
+func linesOf(l doctor.Link) []string {
+	var lines []string
+	for _, f := range l.Findings {
+		if lines = append(lines, f.Text()); f.Command() != "" {
+			lines = append(lines, "run: "+f.Command())
+		}
+	}
+	if lines = append(lines, l.Evidence...); len(lines) == 0 {
+		return []string{""}
+	}
+	return lines
+}
+
+// printReport writes a chain in the form that --output asks for.
+func (o *options) printReport(r *command.Env, report *doctor.Report) error {
+	if o.output != "markdown" {
+		return r.Print(o.output, report, func() { printChain(r.Out, report) })
+	}
+	r.Out.Printf("## %s\n\n| link | state | what was seen |\n| --- | --- | --- |\n", report.Subject)
+	for _, l := range report.Links {
+		r.Out.Printf("| %s | %s | %s |\n", l.Name, l.State, cell(strings.Join(linesOf(l), "; ")))
+	}
+	return r.Out.Err()
+}
+
+// cell is a text that can't end a cell of a table in Markdown, nor be taken for HTML.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "`", "\\`", "[", `\[`).Replace(text)
+}
+
+// markdownSurvey writes what is wrong as a table.
+func markdownSurvey(w *terminal.Writer, s *doctor.Survey) {
+	w.Printf("Running pods: %d, service accounts with a client ID: %d, identities: %d\n\n", s.Pods, s.Accounts, s.Identities)
+	w.Printf("| severity | code | object | running pods | what is wrong |\n| --- | --- | --- | --- | --- |\n")
+	for _, c := range s.Causes {
+		for _, one := range c.Cases {
+			w.Printf("| %s | %s | %s | %d | %s |\n", c.Severity, c.Code, cell(one.Object), one.Pods, cell(one.Text()))
 		}
 	}
 }
@@ -53,12 +89,14 @@ func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, 
 		namespace = ""
 	}
 	progress, done := identitiesRead(r)
-	s, err := d.Survey(ctx, namespace, progress)
+	s, err := d.Survey(ctx, doctor.Selection{Namespace: namespace, Labels: o.selector}, progress)
 	done()
 	if err != nil {
 		return err
 	}
-	if err := o.print(r, s, s.Causes, func() { printSurvey(r.Out, s) }); err != nil {
+	if o.output == "markdown" {
+		markdownSurvey(r.Out, s)
+	} else if err := o.print(r, s, s.Causes, func() { printSurvey(r.Out, s) }); err != nil {
 		return err
 	}
 	if o.html != "" {
