@@ -94,8 +94,10 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 		return
 	}
 	request := kube.TokenRequest{Audience: audience, Lifetime: x.lifetime()}
-	if len(s.pods) > 0 {
-		request.PodName, request.PodUID = s.pods[0].Metadata.Name, s.pods[0].Metadata.UID
+	// A pod of an earlier template may run as another service account.
+	i := slices.IndexFunc(s.pods, func(p workloadPod) bool { return cmp.Or(p.Spec.ServiceAccountName, "default") == s.account })
+	if i >= 0 {
+		request.PodName, request.PodUID = s.pods[i].Metadata.Name, s.pods[i].Metadata.UID
 	}
 	raw, expires, err := x.Cluster.Token(ctx, s.namespace, s.account, request)
 	if kube.IsForbidden(err) {
