@@ -79,14 +79,27 @@ func (c *Client) RoleDefinition(ctx context.Context, scope, role string) (string
 	}
 	unknown := &UnknownRoleError{Role: role, Scope: scope}
 	// Without them there is no suggestion, that is all.
-	if all, err := roleDefinitions(ctx, client, scope, nil); err == nil {
-		names := make([]string, len(all))
-		for i, d := range all {
-			names[i] = d.name
-		}
+	if names, err := c.Roles(ctx, scope); err == nil {
 		unknown.Nearest = spelling.Nearest(role, names)
 	}
 	return "", unknown
+}
+
+// Roles lists the names of the roles that can be assigned at a scope.
+func (c *Client) Roles(ctx context.Context, scope string) ([]string, error) {
+	client, err := c.definitions.of("")
+	if err != nil {
+		return nil, err
+	}
+	all, err := roleDefinitions(ctx, client, scope, nil)
+	if err != nil {
+		return nil, fmt.Errorf("roles at %s: %w", scope, err)
+	}
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.name
+	}
+	return names, nil
 }
 
 type roleDefinition struct{ id, name string }

@@ -50,11 +50,12 @@ func (o *Azure) Register(cmd *cobra.Command) {
 	f.StringVar(&o.secretFile, "client-secret-file", "", "file of the client secret")
 	f.StringVar(&o.config.CertificateFile, "certificate-path", "", "certificate of the signed-in application, PEM or PKCS #12")
 	f.StringVar(&o.config.KeyFile, "private-key-path", "", "private key in PEM, if it is not in the certificate file")
+	f.StringVar(&o.config.TokenFile, "federated-token-file", "", "file of a token of the signed-in application's federated credential (default $AZURE_FEDERATED_TOKEN_FILE)")
 	f.StringVar(&o.config.TenantID, "tenant-id", "", "tenant (default $AZURE_TENANT_ID, else the subscription's)")
 	f.StringVarP(&o.Subscription, "subscription-id", "s", "", "subscription (default $AZURE_SUBSCRIPTION_ID, else az's)")
 	command.Complete(cmd, "auth-method", azure.Methods()...)
 	command.InGroup(f, command.Azure, "tenant-id", "subscription-id")
-	command.InGroup(f, command.OtherSignIn, "auth-method", "client-id", "client-secret", "client-secret-file", "certificate-path", "private-key-path")
+	command.InGroup(f, command.OtherSignIn, "auth-method", "client-id", "client-secret", "client-secret-file", "certificate-path", "private-key-path", "federated-token-file")
 	o.registerCloud(cmd)
 }
 
@@ -178,7 +179,7 @@ func (o *Azure) SignIn(ctx context.Context, r *command.Env) (*Session, error) {
 	if c.Method != azure.MethodCLI && c.Method != azure.MethodDefault {
 		c.ClientID = cmp.Or(c.ClientID, getenv("AZURE_CLIENT_ID"))
 		c.CertificateFile = cmp.Or(c.CertificateFile, getenv("AZURE_CLIENT_CERTIFICATE_PATH"))
-		c.TokenFile = getenv("AZURE_FEDERATED_TOKEN_FILE")
+		c.TokenFile = cmp.Or(c.TokenFile, getenv("AZURE_FEDERATED_TOKEN_FILE"))
 	}
 	c.TenantID = cmp.Or(c.TenantID, getenv("AZURE_TENANT_ID"))
 	subscription := cmp.Or(o.Subscription, getenv("AZURE_SUBSCRIPTION_ID"))

@@ -651,6 +651,7 @@ func newFederationList(r *command.Env) *cobra.Command {
 	}
 	o.register(c)
 	s.register(c)
+	o.azure.CompleteNames(r, c)
 	return c
 }
 
@@ -690,6 +691,7 @@ func newFederationImport(r *command.Env) *cobra.Command {
 	o.azure.Register(c)
 	o.output = "text"
 	s.register(c)
+	o.azure.CompleteNames(r, c)
 	c.Flags().StringArrayVar(&names, "cluster", nil, "NAME=ISSUER: name of a cluster in the file; may be repeated")
 	return c
 }
@@ -726,6 +728,7 @@ func newFederationMigrate(r *command.Env) *cobra.Command {
 	}
 	o.register(c)
 	s.register(c)
+	o.azure.CompleteNames(r, c)
 	c.Flags().StringVar(&m.From, "from", "", "issuer of the old cluster (required)")
 	c.Flags().StringVar(&m.To, "to", "", "issuer of the new cluster (required)")
 	c.Flags().BoolVar(&m.DropOld, "drop-old", false, "remove the credentials of the old issuer")

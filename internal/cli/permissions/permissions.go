@@ -48,6 +48,7 @@ Exit code: 0 nothing is known to be refused, 3 something is, 1 failure.`,
 	o.identity.Register(cmd)
 	cmd.Flags().StringVar(&o.scope, "azure-scope", "", "scope at which roles are to be assigned")
 	cmd.Flags().BoolVar(&o.remove, "delete", false, "check what deleting needs instead of creating")
+	o.azure.CompleteNames(r, cmd)
 	command.OutputFlag(cmd, &o.output)
 	return cmd
 }

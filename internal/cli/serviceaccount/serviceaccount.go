@@ -163,6 +163,7 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	o.cluster.Register(cmd)
 	o.cluster.CompleteNames(cmd)
 	o.azure.Register(cmd)
+	o.azure.CompleteNames(r, cmd)
 	return cmd
 }
 
