@@ -32,7 +32,7 @@ func screen() {
 		fmt.Fprintln(os.Stderr, "screen:", err)
 		os.Exit(1)
 	}
-	fmt.Print(text)
+	fmt.Fprint(os.Stdout, text)
 }
 
 const screenEnd = "-- exit "

@@ -47,13 +47,13 @@ func (w world) audit(t *testing.T) {
 	w.plant(t, namespace, m)
 	const rbac = "/apis/rbac.authorization.k8s.io/v1/"
 	role := func(name string, rules ...any) {
-		w.do(t, "POST", rbac+"namespaces/"+namespace+"/roles", object{"metadata": object{"name": name}, "rules": rules}, nil)
+		w.do(t, "POST", rbac+"namespaces/"+namespace+"/roles", object{"metadata": object{"name": name}, "rules": rules})
 	}
-	bind := func(name, kind, role, subject string) {
+	bind := func(name, role, subject string) {
 		w.do(t, "POST", rbac+"namespaces/"+namespace+"/rolebindings", object{
-			"metadata": object{"name": name}, "roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+			"metadata": object{"name": name}, "roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
 			"subjects": []any{object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": subject}},
-		}, nil)
+		})
 	}
 	role("token", object{"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"}, "resourceNames": []any{"orders"}, "verbs": []any{"create"}})
 	role("other-token", object{"apiGroups": []any{""}, "resources": []any{"serviceaccounts/token"}, "resourceNames": []any{"payments"}, "verbs": []any{"create"}})
@@ -64,12 +64,12 @@ func (w world) audit(t *testing.T) {
 		object{"apiGroups": []any{"apps", "batch"}, "resources": []any{"*"}, "verbs": []any{"patch"}},
 		object{"apiGroups": []any{""}, "resources": []any{"serviceaccounts"}, "verbs": []any{"impersonate"}})
 	role("view", object{"apiGroups": []any{"*"}, "resources": []any{"*"}, "verbs": []any{"list", "watch"}})
-	bind("edit", "Role", "edit", "editors")
-	bind("view", "Role", "view", "viewers")
-	bind("token", "Role", "token", "tokens")
-	bind("other-token", "Role", "other-token", "other-tokens")
-	bind("debug", "Role", "debug", "debuggers")
-	bind("kubelet", "Role", "kubelet", "kubelets")
+	bind("edit", "edit", "editors")
+	bind("view", "view", "viewers")
+	bind("token", "token", "tokens")
+	bind("other-token", "other-token", "other-tokens")
+	bind("debug", "debug", "debuggers")
+	bind("kubelet", "kubelet", "kubelets")
 
 	at := w.machine(t, namespace, m)
 	run := func(args ...string) (audited, string, int) {
@@ -87,8 +87,8 @@ func (w world) audit(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, actor := range a.ServiceAccounts[0].Actors {
-		if strings.HasPrefix(actor.Subject, "group ") {
-			got[strings.TrimPrefix(actor.Subject, "group ")] = strings.Join(actor.Ways, ", ")
+		if name, ok := strings.CutPrefix(actor.Subject, "group "); ok {
+			got[name] = strings.Join(actor.Ways, ", ")
 		}
 	}
 	want := map[string]string{
@@ -108,7 +108,7 @@ func (w world) audit(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	// A second service account of the other identity has a credential that nobody uses.
-	w.do(t, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", object{"metadata": object{"name": "payments", "annotations": object{contract.ClientIDAnnotation: otherID}}}, nil)
+	w.do(t, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", object{"metadata": object{"name": "payments", "annotations": object{contract.ClientIDAnnotation: otherID}}})
 	if a, out, code := run("-A"); code != 2 || !slices.Contains(codes(a), "credential-unused") {
 		t.Errorf("exit code %d: %s", code, out)
 	}

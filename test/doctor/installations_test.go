@@ -40,7 +40,7 @@ func TestInstallations(t *testing.T) {
 	if w.binary, err = product.Build(t.Context(), t.TempDir(), "azwi", false); err != nil {
 		t.Fatal(err)
 	}
-	w.do(t, "POST", "/api/v1/namespaces", object{"metadata": object{"name": system}}, nil)
+	w.do(t, "POST", "/api/v1/namespaces", object{"metadata": object{"name": system}})
 	w.checkBefore(t)
 	serve := w.webhook(t)
 	webhook := func(change object) object {
@@ -89,7 +89,7 @@ func TestInstallations(t *testing.T) {
 			}
 			if row.deployment {
 				w.doUntilEnd(t, "/apis/apps/v1/namespaces/"+system+"/deployments", deployment)
-				w.do(t, "PATCH", "/apis/apps/v1/namespaces/"+system+"/deployments/azure-wi-webhook-controller-manager/status", object{"status": object{"observedGeneration": 1}}, nil)
+				w.do(t, "PATCH", "/apis/apps/v1/namespaces/"+system+"/deployments/azure-wi-webhook-controller-manager/status", object{"status": object{"observedGeneration": 1}})
 			}
 			if row.also {
 				second := webhook(object{})
@@ -109,9 +109,9 @@ func TestInstallations(t *testing.T) {
 // doUntilEnd creates an object until the test ends.
 func (w world) doUntilEnd(t *testing.T, path string, o object) {
 	t.Helper()
-	w.do(t, "POST", path, o, nil)
+	w.do(t, "POST", path, o)
 	name, _ := o["metadata"].(object)["name"].(string)
-	t.Cleanup(func() { w.do(t, "DELETE", path+"/"+name, nil, nil) })
+	t.Cleanup(func() { w.do(t, "DELETE", path+"/"+name, nil) })
 }
 
 // policies are installed, and their binding is taken away.
@@ -123,7 +123,7 @@ func (w world) policies(t *testing.T, namespace string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = product.RemovePolicy(context.WithoutCancel(t.Context()), w.c, config) }) // the binding is gone
-	w.do(t, "DELETE", "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/"+config.Name, nil, nil)
+	w.do(t, "DELETE", "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/"+config.Name, nil)
 }
 
 // settled waits until the API server does to pods what the row is about: nothing, "injects"

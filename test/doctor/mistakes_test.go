@@ -141,10 +141,10 @@ func (w world) mistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, row := range bytes.Split(text, []byte("\n---\n")) {
+	for row := range bytes.SplitSeq(text, []byte("\n---\n")) {
 		var named mistake
 		if err := yaml.UnmarshalStrict(row, &named); err != nil {
-			t.Fatalf("row %d: %v", i+1, err)
+			t.Fatalf("%v: %s", err, row)
 		}
 		t.Run(named.Mistake, func(t *testing.T) {
 			t.Parallel()
@@ -168,13 +168,13 @@ func (w world) plant(t *testing.T, namespace string, m mistake) {
 	t.Helper()
 	base := "/api/v1/namespaces/" + namespace
 	if m.Namespace != nil {
-		w.do(t, "PATCH", base, m.Namespace, nil)
+		w.do(t, "PATCH", base, m.Namespace)
 	}
 	if m.Account != "absent" {
 		change, _ := m.Account.(object)
 		w.do(t, "POST", base+"/serviceaccounts", merge(object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": object{
 			"name": "orders", "annotations": object{contract.ClientIDAnnotation: clientID},
-		}}, change), nil)
+		}}, change))
 	}
 	deployment := merge(object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": "orders"}, "spec": object{
 		"selector": object{"matchLabels": object{"app": "orders"}},
@@ -183,32 +183,32 @@ func (w world) plant(t *testing.T, namespace string, m mistake) {
 			"spec":     object{"serviceAccountName": "orders", "containers": []any{object{"name": "app", "image": "app:1"}}},
 		},
 	}}, m.Deployment)
-	w.do(t, "POST", "/apis/apps/v1/namespaces/"+namespace+"/deployments", deployment, nil)
+	w.do(t, "POST", "/apis/apps/v1/namespaces/"+namespace+"/deployments", deployment)
 	for _, o := range m.Objects {
 		path, _ := o["path"].(string)
 		delete(o, "path")
-		w.do(t, "POST", path, o, nil)
+		w.do(t, "POST", path, o)
 	}
 	if m.Pod == nil {
 		return
 	}
 	template, _ := deployment["spec"].(object)["template"].(object)
 	pod := merge(merge(object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "orders-1"}}, template), m.Pod)
-	w.do(t, "POST", base+"/pods", pod, nil)
+	w.do(t, "POST", base+"/pods", pod)
 	if m.PodLater != nil {
-		w.do(t, "PATCH", base+"/pods/orders-1", m.PodLater, nil)
+		w.do(t, "PATCH", base+"/pods/orders-1", m.PodLater)
 	}
 	if m.AccountLater != nil {
-		w.do(t, "PATCH", base+"/serviceaccounts/orders", m.AccountLater, nil)
+		w.do(t, "PATCH", base+"/serviceaccounts/orders", m.AccountLater)
 	}
 	if m.Status != nil {
-		w.do(t, "PATCH", base+"/pods/orders-1/status", object{"status": m.Status}, nil)
+		w.do(t, "PATCH", base+"/pods/orders-1/status", object{"status": m.Status})
 	}
 }
 
-func (w world) do(t *testing.T, method, path string, in, out any) {
+func (w world) do(t *testing.T, method, path string, in any) {
 	t.Helper()
-	if _, err := w.c.Admin.Do(context.WithoutCancel(t.Context()), method, path, in, out); err != nil {
+	if _, err := w.c.Admin.Do(context.WithoutCancel(t.Context()), method, path, in, nil); err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
 }
@@ -402,7 +402,7 @@ func TestRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, healthy := map[string]bool{}, 0
-	for _, row := range bytes.Split(text, []byte("\n---\n")) {
+	for row := range bytes.SplitSeq(text, []byte("\n---\n")) {
 		var m mistake
 		if err := yaml.UnmarshalStrict(row, &m); err != nil {
 			t.Fatal(err)

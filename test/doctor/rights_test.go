@@ -22,11 +22,11 @@ func (w world) rights(t *testing.T) {
 	}}}}
 	w.plant(t, namespace, m)
 	const rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/"
-	w.do(t, "POST", rbac+namespace+"/roles", object{"metadata": object{"name": "viewer"}, "rules": []any{object{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"get"}}}}, nil)
+	w.do(t, "POST", rbac+namespace+"/roles", object{"metadata": object{"name": "viewer"}, "rules": []any{object{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"get"}}}})
 	w.do(t, "POST", rbac+namespace+"/rolebindings", object{
 		"metadata": object{"name": "viewer"}, "roleRef": object{"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "viewer"},
 		"subjects": []any{object{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "viewer-" + namespace}},
-	}, nil)
+	})
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := w.c.WriteKubeconfig(kubeconfig, "viewer-"+namespace); err != nil {
 		t.Fatal(err)
