@@ -135,9 +135,11 @@ func (a *Audit) shared(s *Survey) {
 	}
 }
 
-// auditPods counts the pods of each account, and looks for secrets beside it.
+// auditPods counts the pods of each account, and looks for secrets beside it, and for what
+// they reach.
 func (d *Doctor) auditPods(ctx context.Context, namespace string, accounts map[string]*surveyed, s *Survey) error {
-	return d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, "", func(raw json.RawMessage) error {
+	var withIdentity []workloadPod
+	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, "", func(raw json.RawMessage) error {
 		var p workloadPod
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
@@ -147,6 +149,7 @@ func (d *Doctor) auditPods(ctx context.Context, namespace string, accounts map[s
 			return nil
 		}
 		one.pods++
+		withIdentity = append(withIdentity, p)
 		for _, c := range p.Spec.All() {
 			if _, ok := c.Value("AZURE_CLIENT_SECRET"); ok {
 				s.add(p.workload().String(), 1, finding.ClientSecret(c.Name, "AZURE_CLIENT_SECRET"))
@@ -154,6 +157,10 @@ func (d *Doctor) auditPods(ctx context.Context, namespace string, accounts map[s
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return d.auditEgress(ctx, namespace, withIdentity, s)
 }
 
 // auditLifetime looks at how long the account's tokens live.

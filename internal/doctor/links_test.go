@@ -212,3 +212,26 @@ func TestStrip(t *testing.T) {
 		t.Errorf("%s %v", got, err)
 	}
 }
+
+// TestReachesIMDS: a rule without a destination allows the metadata service, and so does a
+// network that has it.
+func TestReachesIMDS(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]bool{
+		`{}`: true,
+		`{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}`:                                      true,
+		`{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]}`:    false,
+		`{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"podSelector": {}}]}`:                false,
+		`{"to": [{"podSelector": {}}, {"ipBlock": {"cidr": "169.254.0.0/16"}}]}`:            true,
+		`{"to": [{"ipBlock": {"cidr": "169.254.0.0/16", "except": ["169.254.169.0/24"]}}]}`: false,
+		`{"to": [{"ipBlock": {"cidr": "nonsense"}}]}`:                                       false,
+	} {
+		var r egressRule
+		if err := json.Unmarshal([]byte(rule), &r); err != nil {
+			t.Fatal(err)
+		}
+		if got := reachesIMDS(r); got != want {
+			t.Errorf("%s: %t", rule, got)
+		}
+	}
+}

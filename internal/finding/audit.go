@@ -31,3 +31,9 @@ func TokenLongLived(seconds int) Finding {
 func CanActAs(subject string, ways []string) Finding {
 	return found(CodeCanActAs, Subject{}, "%s can act as it: %s", subject, strings.Join(ways, ", "))
 }
+
+// IMDSReachable is a namespace whose pods with an identity can ask the node's metadata
+// service, too.
+func IMDSReachable(pods int) Finding {
+	return found(CodeIMDSReachable, Subject{}, "running pods whose egress no NetworkPolicy limits: %d; they reach 169.254.169.254, and may get tokens of the node's identities", pods)
+}

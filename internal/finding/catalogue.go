@@ -207,6 +207,7 @@ const (
 	CodeSubjectWide      Code = "credential-expression"
 	CodeTokenLongLived   Code = "token-long-lived"
 	CodeCanActAs         Code = "can-act-as"
+	CodeIMDSReachable    Code = "imds-reachable"
 )
 
 // An Entry is what the catalogue says of a code.
@@ -389,6 +390,7 @@ func Catalogue() []Entry {
 		{CodeSubjectWide, Warning, "a federated credential matches subjects by an expression", auditPage},
 		{CodeTokenLongLived, Info, "tokens for Entra live longer than four hours", auditPage},
 		{CodeCanActAs, Info, "somebody beside the administrators can act as a service account", auditPage},
+		{CodeIMDSReachable, Info, "pods can reach the node's metadata service", auditPage},
 
 		{CodeApplicationMissing, Error, "the tenant has no such application", federationPage},
 		{CodeApplicationAmbiguous, Error, "several applications have the name", federationPage},

@@ -150,7 +150,7 @@ func doctorExamples() []finding.Finding {
 		finding.RoleNotAssigned(object, ""), finding.RoleNotAssigned(object, "/subscriptions/S/resourceGroups/shop"), finding.ProxyNotReady("shop", "orders-1", "CrashLoopBackOff"),
 		finding.SeenInPod("orders-1", finding.AADSTSLifetime, finding.Presented{}),
 		finding.IdentityShared(id, []string{"shop", "billing"}), finding.CredentialUnused(name, "system:serviceaccount:shop:gone"), finding.SubjectWide(name),
-		finding.TokenLongLived(86400), finding.CanActAs("group developers", []string{"create pods", "exec into pods"}),
+		finding.TokenLongLived(86400), finding.CanActAs("group developers", []string{"create pods", "exec into pods"}), finding.IMDSReachable(3),
 	}
 }
 

@@ -104,8 +104,16 @@ func (w world) audit(t *testing.T) {
 		}
 		return all
 	}
-	if diff := gocmp.Diff([]string{"can-act-as", "token-long-lived"}, codes(a)); diff != "" {
+	if diff := gocmp.Diff([]string{"can-act-as", "imds-reachable", "token-long-lived"}, codes(a)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	w.do(t, "POST", "/apis/networking.k8s.io/v1/namespaces/"+namespace+"/networkpolicies", object{
+		"metadata": object{"name": "egress"}, "spec": object{"podSelector": object{}, "policyTypes": []any{"Egress"}, "egress": []any{object{"to": []any{object{"ipBlock": object{
+			"cidr": "0.0.0.0/0", "except": []any{"169.254.169.254/32"},
+		}}}}}},
+	})
+	if a, out, _ := run("-n", namespace); slices.Contains(codes(a), "imds-reachable") {
+		t.Errorf("with a NetworkPolicy: %s", out)
 	}
 	// A second service account of the other identity has a credential that nobody uses.
 	w.do(t, "POST", "/api/v1/namespaces/"+namespace+"/serviceaccounts", object{"metadata": object{"name": "payments", "annotations": object{contract.ClientIDAnnotation: otherID}}})

@@ -10,6 +10,7 @@ import (
 // A PodSpec is the part of a pod's that tells whether it was injected, and with what.
 type PodSpec struct {
 	ServiceAccountName         string
+	HostNetwork                bool
 	InitContainers, Containers []Container
 	Volumes                    []Volume
 }
