@@ -170,8 +170,9 @@ func proxyModes() Type {
 // A Setting is a choice for the whole cluster. Either its flag or its environment
 // variable is set, by the chart from one of its values.
 type Setting struct {
-	// Flag is its name without dashes, Env a variable's.
-	Flag, Env string
+	// Flag is its name without dashes, Env a variable's. Option is azwi's flag in place of
+	// a variable.
+	Flag, Env, Option string
 	// Value is the path of the chart's value.
 	Value string
 	Type  Type
@@ -186,17 +187,17 @@ type Setting struct {
 // Settings returns all of injection, in the order in which the chart passes them.
 func Settings() []Setting {
 	return []Setting{
-		{Env: EnvTenantID, Value: "azureTenantID", Doc: "tenant of pods whose service account names none; required"},
-		{Env: EnvEnvironment, Value: "azureEnvironment", Default: "AzurePublicCloud", Doc: "AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, or az's names AzureCloud and AzureUSGovernment; letter case does not matter"},
-		{Env: EnvAuthorityHost, Value: "authorityHost", Type: Type{Kind: URL}, Doc: "for any other cloud: its token service"},
-		{Env: EnvProxyImage, Value: "proxy.image", Type: Type{Kind: Image}, Doc: "image of the proxy; without it, pods that ask for the proxy are denied"},
-		{Env: EnvProxyInitImage, Value: "proxy.initImage", Type: Type{Kind: Image}, Doc: "image of the proxy's init container, if it is another one"},
-		{Env: EnvTokenProxy, Value: "customTokenEndpoint.azureKubernetesTokenProxy", Type: Type{Kind: URL}, Doc: "the custom token endpoint"},
-		{Env: EnvSNIName, Value: "customTokenEndpoint.azureKubernetesSniName", Doc: "TLS server name of the custom token endpoint"},
-		{Env: EnvCAData, Value: "customTokenEndpoint.azureKubernetesCaData", Doc: "its CA in PEM; at most one of the three sources of a CA is set"},
-		{Env: EnvCAConfigMapName, Value: "customTokenEndpoint.azureKubernetesCAConfigMapName", Doc: "ConfigMap of its CA, in the pod's namespace"},
-		{Env: EnvCACTBSignerName, Value: "customTokenEndpoint.azureKubernetesCACTBSignerName", Doc: "signer of the ClusterTrustBundles that hold its CA"},
-		{Env: EnvCACTBLabelSelector, Value: "customTokenEndpoint.azureKubernetesCACTBLabelSelector", Doc: "selects among those, a label selector in JSON"},
+		{Env: EnvTenantID, Option: "tenant-id", Value: "azureTenantID", Doc: "tenant of pods whose service account names none; required"},
+		{Env: EnvEnvironment, Option: "azure-env", Value: "azureEnvironment", Default: "AzurePublicCloud", Doc: "AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, or az's names AzureCloud and AzureUSGovernment; letter case does not matter"},
+		{Env: EnvAuthorityHost, Option: "authority-host", Value: "authorityHost", Type: Type{Kind: URL}, Doc: "Entra's URL, for a cloud of another name"},
+		{Env: EnvProxyImage, Option: "proxy-image", Value: "proxy.image", Type: Type{Kind: Image}, Doc: "image of the proxy; without it, pods that ask for the proxy are denied"},
+		{Env: EnvProxyInitImage, Option: "proxy-init-image", Value: "proxy.initImage", Type: Type{Kind: Image}, Doc: "image of the proxy's init container, if it is another one"},
+		{Env: EnvTokenProxy, Option: "custom-token-endpoint", Value: "customTokenEndpoint.azureKubernetesTokenProxy", Type: Type{Kind: URL}, Doc: "the custom token endpoint"},
+		{Env: EnvSNIName, Option: "custom-token-endpoint-sni-name", Value: "customTokenEndpoint.azureKubernetesSniName", Doc: "TLS server name of the custom token endpoint"},
+		{Env: EnvCAData, Option: "custom-token-endpoint-ca-data", Value: "customTokenEndpoint.azureKubernetesCaData", Doc: "CA of the custom token endpoint, in PEM; at most one of the three sources of a CA is set"},
+		{Env: EnvCAConfigMapName, Option: "custom-token-endpoint-ca-configmap", Value: "customTokenEndpoint.azureKubernetesCAConfigMapName", Doc: "ConfigMap of the custom token endpoint's CA, in the pod's namespace"},
+		{Env: EnvCACTBSignerName, Option: "custom-token-endpoint-ca-signer", Value: "customTokenEndpoint.azureKubernetesCACTBSignerName", Doc: "signer of the ClusterTrustBundles that hold the custom token endpoint's CA"},
+		{Env: EnvCACTBLabelSelector, Option: "custom-token-endpoint-ca-selector", Value: "customTokenEndpoint.azureKubernetesCACTBLabelSelector", Doc: "label selector of these ClusterTrustBundles, in JSON"},
 
 		{Flag: "token-path", Value: "tokenPath", Type: Type{Kind: Choice, Values: []string{"v1.6.0", "v1.5.1", "both"}}, Default: "v1.6.0",
 			Doc: "where pods find the token: v1.6.0, v1.5.1 or both (as in those releases of upstream)"},

@@ -75,7 +75,7 @@ func causes(t *testing.T, name string, source any) []finding {
 	words := regexp.MustCompile(strings.Join([]string{
 		`AADSTS[0-9]`, `\bgrant (get|list|watch|patch|create)`, `has no annotation`, `add the label`, `the label .* has no effect`,
 		`try again`, `: (create it|correct (it|its|the))\b`, `in this tenant`, `ask (the|its|an|your) .*administrator`, `run az login`,
-		`can't be reached`, `is not installed in`, `would receive the credentials`,
+		`can't be reached`, `is not installed in`, `would receive the credentials`, `there is no (such (application|managed|subscription)|role named|application named)`, `left as it is: `,
 	}, "|"))
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, name, source, parser.SkipObjectResolution)

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"azwi/internal/finding"
 )
 
 // TenantOf finds a subscription's tenant without signing in: Resource Manager
@@ -29,7 +31,7 @@ func (c SignIn) TenantOf(ctx context.Context, subscription string) (string, erro
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound {
-		return "", fmt.Errorf("find the tenant of subscription %s: there is no such subscription in this cloud", subscription)
+		return "", finding.SubscriptionUnknown(subscription).Err(nil)
 	}
 	tenant := tenantInChallenge(resp.Header.Get("WWW-Authenticate"))
 	if tenant == "" {

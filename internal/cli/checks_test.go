@@ -139,8 +139,8 @@ func TestFlagsAreCheckedBeforeAzureIsAsked(t *testing.T) {
 	account := []string{"serviceaccount", "create", "--service-account-name", "orders"}
 	for want, args := range map[string][]string{
 		"--kubeconfig: open nowhere: ":                  {"federation", "apply", "-f", "nowhere", "--kubeconfig", "nowhere"},
-		"--wait-timeout 0s: want more than 0;":          append(slices.Clip(account), "--wait-timeout", "0"),
-		"--wait-timeout -1s: want more than 0":          {"federation", "apply", "-f", "nowhere", "--wait-timeout", "-1s"},
+		"--timeout 0s: want more than 0;":               append(slices.Clip(account), "--wait-timeout", "0"),
+		"--timeout -1s: want more than 0":               {"federation", "apply", "-f", "nowhere", "--wait-timeout", "-1s"},
 		`"a.b" is not a valid name for a managed ident`: append(slices.Clip(account), "--managed-identity", "a.b", "--create-managed-identity"),
 	} {
 		code, _, stderr := azwi(t, args...)

@@ -89,15 +89,19 @@ func checkExample(t *testing.T, line string) {
 func TestTypos(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"install --dryrun":              "did you mean --dry-run? See azwi install --help",
-		"federation plan --purne":       "did you mean --prune? See azwi federation plan --help",
-		"policy genrate":                `did you mean "generate"? (see azwi policy --help)`,
-		"serviceaccount create phase x": "azwi serviceaccount create phase --help",
-		"lnt":                           `did you mean "lint"? (see azwi --help)`,
-		"version --nonsense":            "unknown flag: --nonsense (see azwi version --help)",
-		"exec":                          "azwi exec --service-account NAMESPACE/NAME -- COMMAND",
-		"token shop/orders":             "azwi token --service-account shop/orders",
-		"wait shop/orders":              "azwi wait --service-account shop/orders",
+		"install --dryrun":                "did you mean --dry-run? See azwi install --help",
+		"federation plan --purne":         "did you mean --prune? See azwi federation plan --help",
+		"policy genrate":                  `did you mean "generate"? (see azwi policy --help)`,
+		"serviceaccount create phase x":   "azwi serviceaccount create phase --help",
+		"lnt":                             `did you mean "lint"? (see azwi --help)`,
+		"version --nonsense":              "unknown flag: --nonsense (see azwi version --help)",
+		"exec":                            "azwi exec --service-account NAMESPACE/NAME -- COMMAND",
+		"token shop/orders":               "--resource is required",
+		"token shop/orders shop/worker":   "accepts at most 1 arg(s), received 2",
+		"serviceaccount create phse":      `did you mean "phase"? (see azwi serviceaccount create --help)`,
+		"serviceaccount create a b":       `unknown command "a"`,
+		"sa create phase sa a":            `unknown command "a"`,
+		"sa delete a --service-account b": "give the service account once",
 	} {
 		code, _, log := azwi(t, strings.Fields(args)...)
 		if code != command.ExitError || !strings.Contains(log, want) {

@@ -47,11 +47,21 @@ func TestInject(t *testing.T) {
 			stdout: []string{"value: other", "value: 22222222", "name: azure-identity-token"},
 		},
 		{
+			name: "settings by flags", stdin: labelledPod + account,
+			args:   []string{"-n", "shop", "--tenant-id", "mine", "--authority-host", "https://login.example.com/"},
+			stdout: []string{"value: mine", "value: https://login.example.com/"},
+		},
+		{
+			name: "a tenant for both", stdin: labelledPod,
+			args:   []string{"--client-id", "22222222-2222-2222-2222-222222222222", "--tenant-id", "mine"},
+			stdout: []string{"value: mine", "value: 22222222"},
+		},
+		{
 			name: "nothing to do", stdin: account, tenant: "t", stdout: []string{account}, stderr: []string{"note: nothing to inject"},
 		},
 		{
-			name: "wrong flags", args: []string{"--tenant-id", "x", "--log-level", "loud", "--proxy-mode", "none"}, code: command.ExitError,
-			stderr: []string{"--tenant-id needs --client-id", "loud", "--proxy-mode", "AZURE_TENANT_ID is required"},
+			name: "wrong flags", args: []string{"--log-level", "loud", "--proxy-mode", "none"}, code: command.ExitError,
+			stderr: []string{"loud", "--proxy-mode", "AZURE_TENANT_ID is required"},
 		},
 		{
 			name: "the proxy without an image", tenant: "t", code: command.ExitError, stdin: strings.Replace(labelledPod, "  labels:", "  annotations: {azure.workload.identity/inject-proxy-sidecar: \"true\"}\n  labels:", 1),

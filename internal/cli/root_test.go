@@ -54,3 +54,20 @@ func TestColor(t *testing.T) {
 		}
 	}
 }
+
+// TestInstallOffline: without a cluster, install --dry-run shows what it would apply.
+func TestInstallOffline(t *testing.T) {
+	t.Parallel()
+	flags := []string{"--dry-run=client", "--tenant-id", "11111111-1111-1111-1111-111111111111", "--image-registry", "registry.example.com"}
+	code, out, log := azwi(t, append([]string{"install"}, flags...)...)
+	if code != command.ExitOK || !strings.Contains(out, "kind: MutatingWebhookConfiguration") || !strings.HasPrefix(log, "no cluster was asked: ") {
+		t.Errorf("code %d, %s\n%.200s", code, log, out)
+	}
+	code, _, log = azwi(t, append([]string{"upgrade"}, flags...)...)
+	if code != command.ExitError || !strings.Contains(log, "use --dry-run, or azwi install --dry-run=client") {
+		t.Errorf("upgrade: code %d, %s", code, log)
+	}
+	if code, _, log = azwi(t, "install", "--dry-run=maybe"); code != command.ExitError || !strings.Contains(log, "use client or server") {
+		t.Errorf("code %d, %s", code, log)
+	}
+}

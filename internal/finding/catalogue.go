@@ -119,10 +119,12 @@ const (
 	CodeManagedIdentityMissing Code = "managed-identity-missing"
 	CodeIdentityNotMade        Code = "identity-not-made"
 	CodeTenantUnknown          Code = "tenant-unknown"
+	CodeRoleMissing            Code = "role-missing"
 	CodeCredentialLimit        Code = "credential-limit"
 	CodeCredentialsNotGranted  Code = "credentials-not-granted"
 	CodeRegion                 Code = "region-without-credentials"
 	CodeAzureBusy              Code = "azure-busy"
+	CodeCredentialKept         Code = "credential-kept"
 	CodeIssuerNotMoved         Code = "issuer-not-moved"
 	CodeIssuerNotFound         Code = "issuer-not-found"
 	CodeOtherCluster           Code = "other-cluster"
@@ -257,6 +259,7 @@ func Catalogue() []Entry {
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
 		{CodeIdentityNotMade, Error, "the identity or its service principal does not exist yet", permissionPage},
+		{CodeRoleMissing, Error, "there is no role of that name", permissionPage},
 		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not finish", operationsPage},
@@ -309,6 +312,7 @@ func Catalogue() []Entry {
 		{CodeCredentialsNotGranted, Error, "the caller may not write an identity's federated credentials", federationPage},
 		{CodeRegion, Error, "the managed identity's region has no federated credentials", federationPage},
 		{CodeAzureBusy, Error, "Azure refused every attempt", federationPage},
+		{CodeCredentialKept, Info, "a credential that is not in the file stays", federationPage},
 		{CodeOtherCluster, Warning, "a context of the kubeconfig is a different cluster from the file's", federationPage},
 		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
 		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},

@@ -1,6 +1,9 @@
 package finding
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // What keeps identities and their federated credentials from being found or written.
 
@@ -28,6 +31,27 @@ func ApplicationToCreate(application fmt.Stringer) Finding {
 // ApplicationAmbiguous is a name of several applications; by is what tells them apart.
 func ApplicationAmbiguous(count int, name, by string) Finding {
 	return found(CodeApplicationAmbiguous, Subject{}, "%d applications are named %q: say which one by its %s", count, name, by)
+}
+
+// NameAmbiguous is a name of several objects of a kind; the flag tells them apart by one of
+// the IDs.
+func NameAmbiguous(kind, name, flag string, ids []string) Finding {
+	return found(CodeApplicationAmbiguous, Subject{}, "%d %ss are named %q: say which one by %s: %s", len(ids), kind, name, flag, strings.Join(ids, ", "))
+}
+
+// RoleMissing is a role that is not there at a scope; nearest is the one that may be meant,
+// or empty.
+func RoleMissing(role, scope, nearest string) Finding {
+	advice := "az role definition list --query '[].roleName' shows all names"
+	if nearest != "" {
+		advice = fmt.Sprintf("did you mean %q?", nearest)
+	}
+	return found(CodeRoleMissing, Subject{}, "there is no role named %q at %s: %s", role, scope, advice)
+}
+
+// SubscriptionUnknown is a subscription whose tenant can't be found out.
+func SubscriptionUnknown(subscription string) Finding {
+	return found(CodeTenantUnknown, Subject{}, "find the tenant of subscription %s: there is no such subscription in this cloud", subscription)
 }
 
 // ApplicationNameTooLong is a default name that Entra does not take.
@@ -103,6 +127,31 @@ func AzureThrottles() Finding {
 func OfIdentity(identity fmt.Stringer, f Finding) Finding {
 	f.text = identity.String() + ": " + f.text
 	return f
+}
+
+// CredentialOfFile is a credential that stays, since another federation file made it.
+func CredentialOfFile(file string) Finding {
+	return found(CodeCredentialKept, Subject{}, "federation %s made it", file)
+}
+
+// CredentialOfOthers is one that stays, whoever made it.
+func CredentialOfOthers() Finding {
+	return found(CodeCredentialKept, Subject{}, "azwi did not make it")
+}
+
+// CredentialOfOtherCluster is one that stays until it is pruned by its own command.
+func CredentialOfOtherCluster() Finding {
+	return found(CodeCredentialKept, Subject{}, "its cluster is not in the file; azwi federation prune removes it")
+}
+
+// CredentialNotInFile is one that stays until it is pruned.
+func CredentialNotInFile() Finding {
+	return found(CodeCredentialKept, Subject{}, "it is not in the file; --prune removes it")
+}
+
+// CredentialWithExpression is one that can't be moved to another issuer.
+func CredentialWithExpression() Finding {
+	return found(CodeCredentialKept, Subject{}, "it has an expression in place of a subject; move it by hand")
 }
 
 // NewIssuerMissing is a subject whose credential of the old issuer can't go yet.

@@ -85,6 +85,20 @@ func KindUnknown(kind, part string) Finding {
 	return found(CodeKindUnknown, Subject{}, "azwi doesn't know whether pods of a %s get its %s: describe the kind with --kinds", kind, part)
 }
 
+const leftAsIs = "left unchanged: "
+
+// TemplateUnknown is a kind whose pods opt in, and that has no pod template where azwi knows
+// of one.
+func TemplateUnknown() Finding {
+	return found(CodeKindUnknown, Subject{Key: contract.UseLabel},
+		leftAsIs+"azwi knows no pod template in this kind; the webhook injects into the pods that it makes, and --kinds tells where a template is")
+}
+
+// OtherDocument is something else than an object, in a folder of manifests.
+func OtherDocument() Finding {
+	return found(CodeNotManifest, Subject{}, leftAsIs+"not a Kubernetes object, because apiVersion or kind is missing")
+}
+
 // KustomizationLabels are a Kustomization's labels that no pod template gets.
 func KustomizationLabels() Finding {
 	return found(CodeKustomization, Subject{Key: contract.UseLabel},

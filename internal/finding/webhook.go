@@ -60,6 +60,12 @@ func LargePods() Finding {
 	return found(CodeWebhookBusy, Subject{}, "too many large pods to admit at once: %s", tryAgain)
 }
 
+// PatchTooLarge is a pod that would grow by more than most bytes.
+func PatchTooLarge(most int) Finding {
+	return found(CodePodTooLarge, Subject{}, "the values to inject are too long for this many containers: together they exceed %d bytes; "+
+		"shorten the service account's annotations or make the pod smaller", most)
+}
+
 // AccountNotRead is an API server that did not answer the webhook in time.
 func AccountNotRead() Finding {
 	return found(CodeAccountNotRead, Subject{}, "the pod's service account could not be read in time: %s", tryAgain)

@@ -300,11 +300,16 @@ func (p *plan) render(ctx context.Context) error {
 			return err
 		}
 	}
-	hostNetwork, _ := p.values["hostNetwork"].(bool)
-	p.objects = slices.Concat([]Object{NewNamespace(p.namespace, hostNetwork), newProbeAccount(p.probe)}, objects)
+	p.objects = p.withOwn(objects)
 	p.notes = notes
 	p.tenant, _ = p.values["azureTenantID"].(string)
 	return nil
+}
+
+// withOwn adds what is not of the chart: the namespace, and the account of probes.
+func (p *plan) withOwn(objects []Object) []Object {
+	hostNetwork, _ := p.values["hostNetwork"].(bool)
+	return slices.Concat([]Object{NewNamespace(p.namespace, hostNetwork), newProbeAccount(p.probe)}, objects)
 }
 
 // apply brings the cluster to the plan's objects, and removes what was installed
@@ -418,11 +423,7 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 			r.Phase = PhaseRemoval
 		}
 	}
-	namespace := p.objects[0]
-	if r.CreatedNamespace {
-		namespace = with(namespace, "true", "metadata", "annotations", createdAnnotation)
-	}
-	if err := p.applyObject(ctx, namespace); err != nil {
+	if err := p.applyObject(ctx, p.ownNamespace(r)); err != nil {
 		return nil, err
 	}
 	if f := p.found; f != nil && f.Owner != OwnerAzwi {
@@ -436,6 +437,14 @@ func (p *plan) begin(ctx context.Context) (*record, error) {
 		return r, nil
 	}
 	return r, p.cluster.takeOver(ctx, r)
+}
+
+// ownNamespace is marked if azwi made it, or will.
+func (p *plan) ownNamespace(r *record) Object {
+	if r.CreatedNamespace {
+		return with(p.objects[0], "true", "metadata", "annotations", createdAnnotation)
+	}
+	return p.objects[0]
 }
 
 // served makes the plan what the record says to serve.

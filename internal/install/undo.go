@@ -26,7 +26,7 @@ func (p *plan) adopting() bool {
 // what is to be removed, and whether a pod may be tried.
 func (p *plan) rehearse(ctx context.Context) error {
 	for _, o := range p.objects {
-		err := p.rehearseObject(ctx, o)
+		_, err := p.rehearseObject(ctx, o)
 		if kube.IsNotFound(err) && o.Name() == probeAccount && p.probe != p.namespace {
 			return finding.ProbeNamespaceMissing(p.cluster.NoNamespace(ctx, p.probe)).Err(err)
 		}
@@ -39,7 +39,7 @@ func (p *plan) rehearse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.rehearseObject(ctx, record); err != nil && !kube.IsNotFound(err) {
+	if _, err := p.rehearseObject(ctx, record); err != nil && !kube.IsNotFound(err) {
 		return finding.WouldNotRecord(err).Err(err)
 	}
 	if f := p.found; f != nil && f.record != nil {
@@ -66,12 +66,13 @@ func (c *cluster) rehearseRemoval(ctx context.Context, objects []kube.Ref) error
 	return nil
 }
 
-func (p *plan) rehearseObject(ctx context.Context, o Object) error {
+// rehearseObject returns the object as the API server would have it.
+func (p *plan) rehearseObject(ctx context.Context, o Object) (applied Object, err error) {
 	request := kube.Apply(o.Ref(), manager, o)
 	if p.adopting() && adoptsFields(o.Kind()) {
 		have, err := p.cluster.find(ctx, o.Ref())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if have != nil {
 			// By the time it is applied, azwi has the fields of the others.
@@ -81,8 +82,8 @@ func (p *plan) rehearseObject(ctx context.Context, o Object) error {
 		}
 	}
 	request.DryRun = true
-	_, err := p.cluster.Do(ctx, request, nil)
-	return err
+	_, err = p.cluster.Do(ctx, request, &applied)
+	return applied, err
 }
 
 // A former state is what was there before a take-over.

@@ -259,7 +259,7 @@ func (a *Authority) watch(ctx context.Context, o *object, changed chan<- struct{
 		}
 		if o.refusals == refusalsToTell {
 			o.refusals++ // once
-			a.config.Logger.Warn(finding.WatchNotGranted().Text(), "object", o.what, "name", o.name, "error", err)
+			a.config.Logger.Warn("changes can't be watched", "object", o.what, "name", o.name, "error", because(finding.WatchNotGranted(), err))
 		}
 		if err == nil {
 			continue

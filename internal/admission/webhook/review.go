@@ -8,6 +8,7 @@ import (
 
 	sigsjson "sigs.k8s.io/json"
 
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 )
 
@@ -111,8 +112,7 @@ func (r *review) answer(a response) {
 // mostPatch bounds a patch, in bytes. One of 200 containers takes 110 KiB.
 const mostPatch = 1 << 20
 
-var errPatchTooLarge = fmt.Errorf("the values to inject are too long for this many containers: together they exceed %d bytes; "+
-	"shorten the service account's annotations or make the pod smaller", mostPatch)
+var errPatchTooLarge = finding.PatchTooLarge(mostPatch).Err(nil)
 
 // encodePatch writes the operations as JSON, one by one, so that a patch that grows
 // too large is noticed before it takes memory.

@@ -9,6 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 
 	"azwi/internal/azure"
+	"azwi/internal/finding"
 	"azwi/internal/spelling"
 )
 
@@ -57,11 +58,7 @@ type UnknownRoleError struct {
 }
 
 func (e *UnknownRoleError) Error() string {
-	text := fmt.Sprintf("there is no role named %q at %s", e.Role, e.Scope)
-	if e.Nearest != "" {
-		return fmt.Sprintf("%s: did you mean %q?", text, e.Nearest)
-	}
-	return text + ": az role definition list --query '[].roleName' shows all names"
+	return finding.RoleMissing(e.Role, e.Scope, e.Nearest).Text()
 }
 
 // RoleDefinition returns the resource ID of the role of that name at a scope, or

@@ -246,7 +246,14 @@ func Number(n int, thing string) string {
 }
 
 // Progress tells of a step of something that takes time.
-func (r *Env) Progress(line string) { r.Err.Printf("%s\n", line) }
+func (r *Env) Progress(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	colours := map[string]terminal.Colour{"applied": terminal.Good, "removed": terminal.Bad, "warning:": terminal.Changed}
+	if rest != "" {
+		rest = " " + rest
+	}
+	r.Err.Printf("%s%s\n", colours[word].Text(word), rest)
+}
 
 // Complete offers the values of a flag to shells. A tab in a value begins its
 // description.

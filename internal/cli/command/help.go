@@ -311,11 +311,3 @@ func UnknownCommand(c *cobra.Command, name string) error {
 	}
 	return fmt.Errorf("unknown command %q for %q%s (see %s --help)", name, c.CommandPath(), spelling.Suggest(name, known), c.CommandPath())
 }
-
-// AccountByFlag refuses arguments where a service account is meant, and shows the right form.
-func AccountByFlag(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	return fmt.Errorf("unexpected argument %q: name the service account by its flag: %s --service-account %s", args[0], c.CommandPath(), args[0])
-}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 
@@ -13,16 +14,26 @@ import (
 	"azwi/internal/version"
 )
 
-// Settings adds the flags of injection's settings, which are rarely given by hand.
-func Settings(c *cobra.Command) settings.Flags {
+// SettingsFlags are the flags of injection's settings.
+type SettingsFlags struct {
+	flags settings.Flags
+	// options stand for variables of the environment.
+	options map[string]*string
+}
+
+// Settings adds the flags of injection's settings, which are rarely given by hand. A flag
+// that the command has already stays as it is.
+func Settings(c *cobra.Command) SettingsFlags {
 	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	given := settings.Register(fs)
+	given := SettingsFlags{settings.Register(fs), map[string]*string{}}
 	c.Flags().AddGoFlagSet(fs)
 	for _, s := range contract.Settings() {
-		if s.Flag == "" {
-			continue
+		if c.Flags().Lookup(s.Option) == nil && s.Option != "" {
+			given.options[s.Env] = c.Flags().String(s.Option, "", s.Doc+" (default $"+s.Env+")")
 		}
-		InGroup(c.Flags(), Injection, s.Flag)
+		if s.Env != contract.EnvTenantID { // the one that is always needed
+			InGroup(c.Flags(), Injection, cmp.Or(s.Flag, s.Option))
+		}
 		if s.Type.Kind == contract.Choice {
 			Complete(c, s.Flag, s.Type.Values...)
 		}
@@ -30,9 +41,20 @@ func Settings(c *cobra.Command) settings.Flags {
 	return given
 }
 
+// Settings checks the flags and the environment together; image is the proxy's where
+// neither names one.
+func (f SettingsFlags) Settings(getenv func(string) string, image string) (inject.Settings, error) {
+	return f.flags.Settings(func(name string) string {
+		if option := f.options[name]; option != nil && *option != "" {
+			return *option
+		}
+		return getenv(name)
+	}, image)
+}
+
 // InjectionFlags say how pods are injected: the settings, and the proxy's log level.
 type InjectionFlags struct {
-	settings settings.Flags
+	settings SettingsFlags
 	logLevel string
 }
 

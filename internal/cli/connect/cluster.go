@@ -30,6 +30,9 @@ func (o *Cluster) CompleteNames(cmd *cobra.Command) {
 	}
 }
 
+// CompleteArguments offers service accounts as arguments of a command.
+func (o *Cluster) CompleteArguments(cmd *cobra.Command) { cmd.ValidArgsFunction = o.completeAccounts }
+
 // Connect makes a client of the cluster. It sends nothing.
 func (o *Cluster) Connect(r *command.Env) (*kube.Client, error) {
 	return kube.Connect(kube.Config{Kubeconfig: o.Kubeconfig, Context: o.Context, Waiting: r.Waiting})

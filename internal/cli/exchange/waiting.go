@@ -109,7 +109,7 @@ type WaitTarget struct {
 }
 
 // WaitOptions are the flags of commands that wait at their end: --wait,
-// --wait-timeout.
+// --timeout.
 type WaitOptions struct {
 	Wait    bool
 	timeout time.Duration
@@ -118,13 +118,14 @@ type WaitOptions struct {
 // Register adds the flags.
 func (o *WaitOptions) Register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.Wait, "wait", true, "wait until tokens are issued for the new credentials")
-	cmd.Flags().DurationVar(&o.timeout, "wait-timeout", 15*time.Minute, "how long to wait")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long to wait; then the exit code is 4")
+	command.Alias(cmd.Flags(), "wait-timeout", "timeout")
 }
 
 // Check finds mistakes before anything is written.
 func (o *WaitOptions) Check() error {
 	if o.timeout <= 0 {
-		return fmt.Errorf("--wait-timeout %s: want more than 0; --wait=false does not wait", o.timeout)
+		return fmt.Errorf("--timeout %s: want more than 0; --wait=false does not wait", o.timeout)
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func (o *Options) Register(cmd *cobra.Command, several bool) {
 	o.Cloud.RegisterAuthority(cmd)
 }
 
+// CompleteArguments offers service accounts where a command takes them as arguments.
+func (o *Options) CompleteArguments(cmd *cobra.Command) { o.cluster.CompleteArguments(cmd) }
+
 // A Workload is what trades tokens as one pod does.
 type Workload struct {
 	// account is NAMESPACE/NAME; empty for that of a token file.

@@ -227,7 +227,7 @@ func (f *federationRun) showText(plan federation.Plan, next string) {
 		for _, k := range plan.Kept {
 			heading(k.Identity)
 			c := k.Credential
-			row(terminal.Plain, append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason)...)
+			row(terminal.Plain, append(f.cells("=", c.Issuer, c.Subject, c.Audience, c.Name), "kept: "+k.Reason.Text())...)
 		}
 	})
 	if len(plan.Changes)+len(plan.Kept) > 0 {
@@ -715,7 +715,7 @@ func newFederationMigrate(r *command.Env) *cobra.Command {
 				return err
 			}
 			for _, k := range plan.Kept {
-				r.Log.Warn("a credential is left as it is", "identity", k.Identity, "name", k.Credential.Name, "reason", k.Reason)
+				r.Log.Warn("a credential is left as it is", "identity", k.Identity, "name", k.Credential.Name, "reason", k.Reason.Text())
 			}
 			if m.DropOld {
 				o.undo = fmt.Sprintf("azwi federation migrate-issuer with --from %s --to %s", m.To, m.From)

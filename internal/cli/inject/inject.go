@@ -42,11 +42,11 @@ Exit code: 0 done, 1 failure; then nothing is printed.`,
 		RunE: func(c *cobra.Command, _ []string) error { return injectManifests(c.Context(), o, r) },
 	}
 	o.Register(c)
-	o.injection.Register(c)
 	c.Flags().BoolVar(&o.nativeSidecar, "native-sidecar", true, "make the proxy a native sidecar, as the webhook does on Kubernetes 1.32 and later")
 	c.Flags().StringVar(&o.clientID, "client-id", "", "client ID of service accounts that are not in the input")
-	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant ID of service accounts that are not in the input, with --client-id")
+	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of service accounts that name none (default $AZURE_TENANT_ID); with --client-id, of those that are not in the input")
 	c.Flags().BoolVar(&o.fromCluster, "from-cluster", false, "read service accounts that are not in the input from the cluster")
+	o.injection.Register(c)
 	o.cluster.Register(c)
 	o.cluster.CompleteNames(c)
 	return c
@@ -85,7 +85,7 @@ func (o *injectOptions) config(r *command.Env) (injector.Config, error) {
 	c := injector.Config{Namespace: o.Namespace}
 	var mistakes []error
 	var err error
-	if c.Settings, err = o.injection.Read(r.Getenv); err != nil {
+	if c.Settings, err = o.injection.Read(o.getenv(r.Getenv)); err != nil {
 		mistakes = append(mistakes, err)
 	}
 	c.Settings.Proxy.NativeSidecar = o.nativeSidecar
@@ -93,8 +93,6 @@ func (o *injectOptions) config(r *command.Env) (injector.Config, error) {
 	switch {
 	case o.clientID != "" && cluster:
 		mistakes = append(mistakes, errors.New("--client-id and --from-cluster exclude each other: both say what a service account holds that is not in the input"))
-	case o.tenantID != "" && o.clientID == "":
-		mistakes = append(mistakes, errors.New("--tenant-id needs --client-id; the tenant of all service accounts is AZURE_TENANT_ID in the environment"))
 	case o.clientID != "":
 		c.Accounts = givenAccount{o.clientID, o.tenantID}
 	case cluster:
@@ -107,6 +105,18 @@ func (o *injectOptions) config(r *command.Env) (injector.Config, error) {
 		}
 	}
 	return c, errors.Join(mistakes...)
+}
+
+// getenv has the tenant of --tenant-id, unless that is for the accounts of --client-id and
+// the environment has one for the others.
+func (o *injectOptions) getenv(environment func(string) string) func(string) string {
+	return func(name string) string {
+		value := environment(name)
+		if name == contract.EnvTenantID && o.tenantID != "" && (o.clientID == "" || value == "") {
+			value = o.tenantID
+		}
+		return value
+	}
 }
 
 // givenAccount is every service account: the flags say what it holds.

@@ -32,7 +32,8 @@ type installOptions struct {
 	resetValues, takeOver             bool
 	wait                              bool
 	timeout                           time.Duration
-	dryRun, orInstall                 bool
+	dryRun                            dryRun
+	orInstall                         bool
 	upgrade                           bool
 }
 
@@ -52,7 +53,12 @@ func (o *installOptions) register(c *cobra.Command) {
 	fs.BoolVar(&o.wait, "wait", true, "wait until a pod is injected (dry run)")
 	fs.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait; then the exit code is 4")
 	fs.StringVar(&o.probeNamespace, "probe-namespace", "", "namespace of the pod that is tried out (default --namespace; needed where a namespace selector leaves that out)")
-	fs.BoolVar(&o.dryRun, "dry-run", false, "print the objects as YAML and apply nothing")
+	fs.Var(&o.dryRun, "dry-run", map[bool]string{
+		false: "print the objects as YAML and apply nothing; client does not ask a cluster either",
+		true:  "print what would change and apply nothing",
+	}[o.upgrade])
+	fs.Lookup("dry-run").NoOptDefVal = string(dryRunServer)
+	command.Complete(c, "dry-run", string(dryRunServer), string(dryRunClient))
 }
 
 // NewInstall makes azwi install.
@@ -158,17 +164,21 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	if !slices.Contains([]string{"", install.EngineAuto, install.EngineWebhook, install.EnginePolicy}, o.engine) {
 		return fmt.Errorf("--engine %q: use webhook, policy or auto", o.engine)
 	}
-	client, err := o.cluster.Connect(r)
-	if err != nil {
-		return err
-	}
 	config := install.Config{
-		Client: client, Version: version.String(), Namespace: o.namespace, Engine: o.engine, Values: values,
+		Version: version.String(), Namespace: o.namespace, Engine: o.engine, Values: values,
 		ResetValues: o.resetValues, TakeOver: o.takeOver, NoWait: !o.wait, Timeout: o.timeout, ProbeNamespace: o.probeNamespace,
 		Report: r.Progress,
 	}
-	if o.dryRun {
-		return printObjects(ctx, r, config, o)
+	config.Client, err = o.cluster.Connect(r)
+	switch {
+	case o.dryRun == dryRunClient && o.upgrade:
+		return errors.New("--dry-run=client: what an upgrade changes depends on the cluster; use --dry-run, or azwi install --dry-run=client")
+	case o.dryRun == dryRunClient || o.dryRun == dryRunServer && !o.upgrade && errors.Is(err, finding.CodeNoCluster):
+		return printOffline(ctx, r, config)
+	case err != nil:
+		return err
+	case o.dryRun == dryRunServer:
+		return preview(ctx, r, config, o)
 	}
 	result, err := install.Install(ctx, config, o.upgrade)
 	if errors.Is(err, finding.CodeNotInstalled) && o.orInstall {
@@ -187,14 +197,35 @@ func run(ctx context.Context, r *command.Env, o installOptions) error {
 	return nil
 }
 
-func printObjects(ctx context.Context, r *command.Env, config install.Config, o installOptions) error {
-	objects, err := install.Objects(ctx, config, o.upgrade)
-	if errors.Is(err, finding.CodeNotInstalled) && o.orInstall {
-		objects, err = install.Objects(ctx, config, false)
+// preview prints what an upgrade would change, or what an installation would apply.
+func preview(ctx context.Context, r *command.Env, config install.Config, o installOptions) error {
+	if o.upgrade {
+		changes, err := install.Changes(ctx, config)
+		switch {
+		case err == nil:
+			printChanges(r, changes)
+			return nil
+		case !errors.Is(err, finding.CodeNotInstalled) || !o.orInstall:
+			return err
+		}
 	}
+	objects, err := install.Objects(ctx, config, false)
 	if err != nil {
 		return err
 	}
+	return printObjects(r, objects)
+}
+
+func printOffline(ctx context.Context, r *command.Env, config install.Config) error {
+	objects, err := install.Offline(ctx, config)
+	if err != nil {
+		return err
+	}
+	r.Err.Printf("no cluster was asked: these are the objects for one with Kubernetes 1.%d in which nothing is installed\n", install.OfflineMinor)
+	return printObjects(r, objects)
+}
+
+func printObjects(r *command.Env, objects []install.Object) error {
 	text, err := install.YAML(objects)
 	if err != nil {
 		return err

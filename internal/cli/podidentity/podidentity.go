@@ -16,7 +16,6 @@ import (
 	"azwi/internal/guid"
 	"azwi/internal/kube"
 	"azwi/internal/migrate"
-	"azwi/internal/pod/settings"
 	"azwi/internal/version"
 )
 
@@ -34,7 +33,7 @@ func New(r *command.Env) *cobra.Command {
 // detectOptions are the flags of azwi podidentity detect.
 type detectOptions struct {
 	cluster         connect.Cluster
-	settings        settings.Flags
+	settings        command.SettingsFlags
 	namespace       string
 	all             bool
 	outputDir       string
@@ -58,7 +57,6 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 		RunE: func(c *cobra.Command, _ []string) error { return detect(c.Context(), o, r) },
 	}
 	o.cluster.Register(c)
-	o.settings = command.Settings(c)
 	c.Flags().StringVarP(&o.namespace, "namespace", "n", "default", "namespace to look in")
 	c.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "look in all namespaces, and write a folder for each")
 	c.Flags().StringVarP(&o.outputDir, "output-dir", "o", "", "folder for the manifests; created if it does not exist")
@@ -67,6 +65,7 @@ Exit code: 0 done, 1 failure, or something needs a decision.`,
 	c.Flags().BoolVar(&o.proxyContainers, "proxy-containers", true, "also write the proxy's containers")
 	c.Flags().DurationVar(&o.expiration, "service-account-token-expiration", time.Duration(contract.DefaultTokenExpiration)*time.Second, "lifetime of the service account tokens, from 1h to 24h")
 	c.Flags().StringVar(&o.tenantID, "tenant-id", "", "tenant of the identities, if it is not the webhook's")
+	o.settings = command.Settings(c)
 	command.Complete(c, "output", "text", "json", "yaml")
 	o.cluster.CompleteNames(c)
 	c.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"azwi/internal/identity/provision"
+	"azwi/internal/spelling"
 	"azwi/internal/terminal"
 
 	"github.com/spf13/cobra"
@@ -84,14 +85,14 @@ type accountOptions struct {
 
 func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
 	verb, short, late := "create", "Create an identity and let a service account use it", ", 4 no tokens in time"
-	example := `  azwi serviceaccount create --service-account shop/orders \
+	example := `  azwi serviceaccount create shop/orders \
     --managed-identity orders --resource-group web --create-managed-identity`
 	if remove {
 		verb, short, late = "delete", "Delete what create makes", ""
-		example = `  azwi serviceaccount delete --service-account shop/orders --dry-run`
+		example = `  azwi serviceaccount delete shop/orders --dry-run`
 	}
 	cmd := accountCommand(r, &accountOptions{remove: remove, whole: true}, phases())
-	cmd.Use, cmd.Short, cmd.Example = verb, short, example
+	cmd.Use, cmd.Short, cmd.Example = verb+" [NAMESPACE/]NAME", short, example
 	cmd.Long = short + ".\n\nExit code: 0 done, 1 failure, 3 not permitted" + late + "."
 	only := &cobra.Command{Use: "phase", Short: "Run one phase of " + verb + " alone", Args: cobra.NoArgs}
 	for _, p := range phases() {
@@ -107,7 +108,7 @@ func newAccountCommand(r *command.Env, remove bool) *cobra.Command {
 }
 
 func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.Command {
-	cmd := &cobra.Command{Args: command.NoArguments, RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Args: o.argument, RunE: func(cmd *cobra.Command, _ []string) error {
 		if err := o.splitAccount(cmd.Flags().Changed("namespace")); err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 		command.Complete(cmd, "skip-phases", names...)
 		if !o.remove {
 			o.wait.Register(cmd)
-			command.InGroup(f, command.OtherFlags, "wait-timeout")
+			command.InGroup(f, command.OtherFlags, "timeout")
 		}
 	}
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done, and write nothing")
@@ -163,6 +164,22 @@ func accountCommand(r *command.Env, o *accountOptions, selected []phase) *cobra.
 	o.cluster.CompleteNames(cmd)
 	o.azure.Register(cmd)
 	return cmd
+}
+
+// argument takes the name of the service account as kubectl does. It refuses what is more
+// likely a misspelt command, and lets empty arguments pass as upstream does.
+func (o *accountOptions) argument(cmd *cobra.Command, args []string) error {
+	names := slices.DeleteFunc(slices.Clone(args), func(name string) bool { return name == "" })
+	switch {
+	case len(names) != 1 || !o.whole:
+		return command.NoArguments(cmd, names)
+	case spelling.Nearest(names[0], []string{"phase"}) != "":
+		return command.UnknownCommand(cmd, names[0])
+	case o.account != "" || o.name != "":
+		return errors.New("give the service account once: as an argument or by a flag")
+	}
+	o.account = names[0]
+	return nil
 }
 
 // splitAccount reads --service-account.

@@ -19,16 +19,20 @@ import (
 func New(r *command.Env) *cobra.Command {
 	var o tokenCommand
 	cmd := &cobra.Command{
-		Use:         "token --service-account NAMESPACE/NAME --resource URI",
+		Use:         "token [NAMESPACE/]NAME --resource URI",
 		Short:       "Print an access token as a pod would get it",
 		Long:        `Print an access token as a pod would get it. It is a secret.`,
 		Annotations: map[string]string{command.Docs: "docs/token.md"},
-		Example: `  azwi token --service-account shop/orders --resource https://vault.azure.net
-  azwi token --service-account shop/orders --assertion --decode`,
-		Args: command.AccountByFlag,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), r) },
+		Example: `  azwi token shop/orders --resource https://vault.azure.net
+  azwi token shop/orders --assertion --decode`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.workload.Accounts = append(o.workload.Accounts, args...)
+			return o.run(cmd.Context(), r)
+		},
 	}
 	o.workload.Register(cmd, false)
+	o.workload.CompleteArguments(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.resource, "resource", "", "what the token is for, such as https://vault.azure.net; with or without /.default")
 	f.StringVar(&o.claims, "claims", "", "claims request in JSON, from the challenge of a resource")

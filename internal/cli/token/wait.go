@@ -18,19 +18,23 @@ import (
 func NewWait(r *command.Env) *cobra.Command {
 	o := waitCommand{workload: exchange.Options{NewConnections: true}}
 	cmd := &cobra.Command{
-		Use:   "wait --service-account NAMESPACE/NAME",
+		Use:   "wait [[NAMESPACE/]NAME...]",
 		Short: "Wait until a federated credential works",
 		Long: `Wait until tokens are issued, steadily, for a new federated credential.
 
 Exit code: 0 it works, 1 it can't work, 3 not permitted, 4 not in time.`,
 		Annotations: map[string]string{command.Docs: "docs/token.md"},
-		Example: `  azwi wait --service-account shop/orders
-  azwi wait --service-account shop/orders --timeout 5m
+		Example: `  azwi wait shop/orders shop/worker
+  azwi wait shop/orders --timeout 5m
   azwi wait                                # in a pod: its own identity`,
-		Args: command.AccountByFlag,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), r) },
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.workload.Accounts = append(o.workload.Accounts, args...)
+			return o.run(cmd.Context(), r)
+		},
 	}
 	o.workload.Register(cmd, true)
+	o.workload.CompleteArguments(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.resource, "resource", "", "what to ask tokens for (default Azure Resource Manager)")
 	f.DurationVar(&o.timeout, "timeout", 15*time.Minute, "how long to wait")

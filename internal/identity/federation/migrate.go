@@ -54,7 +54,7 @@ func (m Migration) Plan(targets []Target) (Plan, error) {
 				}
 				continue
 			case c.Subject == "":
-				plan.Kept = append(plan.Kept, Kept{t.Identity.Name, c, "it has an expression in place of a subject; move it by hand"})
+				plan.Kept = append(plan.Kept, Kept{t.Identity.Name, c, finding.CredentialWithExpression()})
 				continue
 			}
 			old++

@@ -63,7 +63,7 @@ func change(action Action, entry string, target Identity, before, after Credenti
 type Kept struct {
 	Identity   string
 	Credential Credential
-	Reason     string
+	Reason     finding.Finding
 }
 
 // A Plan is what has to be done. Changes to one identity are in the order in
@@ -294,8 +294,8 @@ func (f *File) planOne(t Target, prune Pruning) (Plan, error) {
 		if _, ok := m.owner[i]; ok {
 			continue
 		}
-		if reason := f.keep(t.Identity, c, prune); reason != "" {
-			kept = append(kept, Kept{Identity: t.Identity.Name, Credential: c, Reason: reason})
+		if reason := f.keep(t.Identity, c, prune); reason != nil {
+			kept = append(kept, Kept{Identity: t.Identity.Name, Credential: c, Reason: *reason})
 		} else {
 			removals = append(removals, change(Remove, t.Identity.Name, t.Identity, c, c))
 		}
@@ -313,20 +313,20 @@ func (f *File) planOne(t Target, prune Pruning) (Plan, error) {
 	return plan, nil
 }
 
-// keep says why a credential that the file does not want stays, or nothing.
-func (f *File) keep(identity Identity, c Credential, prune Pruning) string {
+// keep says why a credential that the file does not want stays, or nil.
+func (f *File) keep(identity Identity, c Credential, prune Pruning) *finding.Finding {
 	file, marked := fileOf(c.Description)
 	switch {
 	case marked && file != "" && file != f.Name:
-		return "federation " + file + " made it"
+		return new(finding.CredentialOfFile(file))
 	case !identity.Ours(c):
-		return "azwi did not make it"
+		return new(finding.CredentialOfOthers())
 	case prune < PruneOnly && !slices.ContainsFunc(f.Clusters, func(known Cluster) bool { return known.Issuer == c.Issuer }):
-		return "its cluster is not in the file; azwi federation prune removes it"
+		return new(finding.CredentialOfOtherCluster())
 	case prune == Keep:
-		return "it is not in the file; --prune removes it"
+		return new(finding.CredentialNotInFile())
 	}
-	return ""
+	return nil
 }
 
 // A matching tells which existing credential serves which wanted one.

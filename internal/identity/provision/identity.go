@@ -3,12 +3,12 @@ package provision
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"azwi/internal/azure"
 	"azwi/internal/azure/arm"
 	"azwi/internal/azure/graph"
 	"azwi/internal/azure/permission"
+	"azwi/internal/finding"
 )
 
 // A Reference says which identity is meant: a managed identity, or an application
@@ -82,7 +82,7 @@ type AmbiguousError struct {
 }
 
 func (e *AmbiguousError) Error() string {
-	return fmt.Sprintf("%d %ss are named %q: say which one by %s: %s", len(e.IDs), e.Kind, e.Name, e.Flag, strings.Join(e.IDs, ", "))
+	return finding.NameAmbiguous(e.Kind, e.Name, e.Flag, e.IDs).Text()
 }
 
 // Find looks the identity up; found is false if there is none. What the

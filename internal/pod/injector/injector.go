@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"azwi/contract"
+	"azwi/internal/finding"
 	"azwi/internal/pod/inject"
 	"azwi/internal/pod/manifest"
 	"azwi/internal/pod/workload"
@@ -143,7 +144,7 @@ func (in *injection) understood(file *manifest.File, d *manifest.Document) {
 			in.mistake(fmt.Errorf("%s: not a Kubernetes object: apiVersion or kind is missing", at))
 			continue
 		}
-		in.result.Notes = append(in.result.Notes, Note{Position: at, Message: "left unchanged: not a Kubernetes object, because apiVersion or kind is missing"})
+		in.result.Notes = append(in.result.Notes, Note{Position: at, Message: finding.OtherDocument().Text()})
 	}
 }
 
@@ -200,7 +201,7 @@ func (in *injection) write(d *manifest.Document, text []byte) {
 func (in *injection) metadataOnly(o manifest.Object, place workload.Place) {
 	o.Value.Each(place.LabelsPath(), func(_ string, labels manifest.Value) {
 		if label, _ := labels.Get(contract.UseLabel).Text(); label == contract.UseLabelValue {
-			in.note(o, false, "left unchanged: azwi knows no pod template in this kind; the webhook injects into the pods that it makes, and --kinds tells where a template is")
+			in.note(o, false, finding.TemplateUnknown().Text())
 		}
 	})
 }

@@ -212,7 +212,7 @@ func (h *Handler) elsewhere(w http.ResponseWriter, r *http.Request, path string)
 		h.refuse(w, r, &imds.Error{Status: http.StatusNotFound, Name: "not_found",
 			Description: "the proxy does not forward requests to the metadata service"}, outcomeBlocked)
 	case len(r.Header[loopHeader]) > 0:
-		h.Logger.Error(finding.ProxyLoop().Text(), "path", path)
+		h.Logger.Error("a request came back", "path", path, "error", finding.ProxyLoop().Text())
 		h.refuse(w, r, &imds.Error{Status: http.StatusLoopDetected, Name: "loop_detected",
 			Description: finding.ProxyLoop().Text()}, outcomeInvalid)
 	default:
