@@ -33,7 +33,7 @@ func waitForNativeSidecar(ctx context.Context, api *kube.Client, logger *slog.Lo
 		logger.Warn("the API server does not return its version: trying again", "host", api.Host, "error", err)
 		select {
 		case <-ctx.Done():
-			return false, fmt.Errorf("ask the API server's version: %w", err)
+			return false, fmt.Errorf("find out the API server's version: %w", err)
 		case <-time.After(time.Second):
 		}
 	}

@@ -33,11 +33,11 @@ func (c Class) String() string {
 func (c Class) Retry() string {
 	switch c {
 	case Replication:
-		return "may pass: a new credential needs some minutes to spread"
+		return "may resolve itself: a new credential takes a few minutes to replicate"
 	case Transient:
-		return "transient: it may pass by itself"
+		return "transient: retrying may help"
 	default:
-		return "permanent: another try does not help"
+		return "permanent: retrying does not help"
 	}
 }
 
@@ -120,20 +120,20 @@ const (
 // issue threads; the classes are this project's judgement.
 func AADSTSCodes() []AADSTS {
 	return []AADSTS{
-		{[]int{AADSTSNoMatch}, Replication, "no federated identity credential matches the token: compare its issuer, subject and audience with the credential's, character by character; a new credential needs some minutes to spread"},
-		{[]int{AADSTSNoIssuer}, Replication, "no federated identity credential has this issuer: compare it with the token's, trailing slash included; a new credential needs some minutes to spread"},
+		{[]int{AADSTSNoMatch}, Replication, "no federated identity credential matches the token: compare its issuer, subject and audience with the credential's, character by character; a new credential takes a few minutes to replicate"},
+		{[]int{AADSTSNoIssuer}, Replication, "no federated identity credential has this issuer: compare it with the token's, trailing slash included; a new credential takes a few minutes to replicate"},
 		{[]int{AADSTSNoAudience}, Replication, "no federated identity credential has this audience: set it to the token's audience, usually api://AzureADTokenExchange"},
-		{[]int{AADSTSNoSubject}, Replication, "no federated identity credential has this subject: create one with exactly the token's subject; a new credential needs some minutes to spread"},
+		{[]int{AADSTSNoSubject}, Replication, "no federated identity credential has this subject: create one with exactly the token's subject; a new credential takes a few minutes to replicate"},
 		{[]int{AADSTSNoCredential}, Replication, "the identity has no federated identity credential at all: create one with the token's issuer and subject"},
 		{[]int{AADSTSSubjectCase}, Permanent, "the credential's subject differs from the token's in upper and lower case only: write it exactly as the token has it"},
 		{[]int{AADSTSNoExpression}, Permanent, "no expression of a flexible federated credential matches this subject: correct claimsMatchingExpression"},
 		{[]int{700233, 700234, 700235, 700237, 7002241}, Permanent, "the expression of the flexible federated credential is not valid or not allowed for this issuer: use a credential with an exact subject"},
-		{[]int{AADSTSLongLived}, Permanent, "the token lives longer than 25 hours: have its issuer give it at most 24"},
+		{[]int{AADSTSLongLived}, Permanent, "the token is valid for more than 25 hours: have its issuer limit it to 24"},
 		{[]int{70052}, Permanent, "this kind of identity can't be federated: use a managed identity or a single-tenant application"},
 		{[]int{700223, 700227, 700236, 700238, 7000226}, Permanent, "a policy of the tenant or the application does not allow this federation: ask the tenant's administrator to allow the issuer"},
 		{[]int{AADSTSEntraAudience}, Permanent, "a token issued by Entra needs a credential with its own audience: set the credential's audience to api://AzureADTokenExchange, or to this cloud's name for it"},
-		{[]int{AADSTSFederatedToken}, Permanent, "a token got by a federated credential can't stand for another identity: federate that identity with the first token's issuer directly, and present the first token to it"},
-		{[]int{AADSTSEntraToken, AADSTSNoManagedIdentity, 700229}, Permanent, "a token issued by Entra can't be used here: only a managed identity's, from the machine that has it, stands for another identity, and for an application only"},
+		{[]int{AADSTSFederatedToken}, Permanent, "a token obtained with a federated credential can't be another identity's assertion: federate that identity with the first token's issuer directly, and present the first token to it"},
+		{[]int{AADSTSEntraToken, AADSTSNoManagedIdentity, 700229}, Permanent, "a token issued by Entra can't be used here: only the token of a managed identity, obtained on a machine that has it, can be an assertion, and only for an application"},
 
 		{[]int{AADSTSUnknownClient, 700011}, Permanent, "the client ID is not known in this tenant: check client ID and tenant ID"},
 		{[]int{70001, 7000112, 1000031}, Permanent, "the application is disabled in this tenant: ask its administrator to enable the enterprise application"},
@@ -150,7 +150,7 @@ func AADSTSCodes() []AADSTS {
 		{[]int{50048}, Permanent, "issuer and subject of the client assertion must both be the client ID"},
 		{[]int{90016}, Permanent, "the assertion lacks a required claim: present the token as it was issued"},
 		{[]int{AADSTSAssertionAudience, 500131, 50010}, Permanent, "the assertion is meant for another audience: check the token's audience, the tenant and AZURE_AUTHORITY_HOST"},
-		{[]int{AADSTSIssuerUnreachable, 501661, 90061}, Transient, "Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a well-known certificate"},
+		{[]int{AADSTSIssuerUnreachable, 501661, 90061}, Transient, "Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a certificate from a public CA"},
 		{[]int{AADSTSIssuerKeys}, Permanent, "the issuer's JWKS can't be parsed: publish a JSON Web Key Set of RSA keys"},
 
 		{[]int{AADSTSUnknownTenant, 50059, 50128, 90019}, Permanent, "the tenant is not known in this cloud: check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST"},
@@ -177,7 +177,7 @@ func AADSTSCodes() []AADSTS {
 		{[]int{50029, 90004, 90010, 90013, 90015, 90023, 90056, AADSTSMethod, 90100, 90102, 90117, 90121, 9002313, 165900}, Permanent, "Entra does not understand the request: check client ID, tenant and resource for stray characters"},
 
 		{[]int{AADSTSThrottled, 50196}, Transient, "Entra throttles these requests: wait as Retry-After says, and keep tokens until shortly before they expire"},
-		{[]int{50000, 50033, 90006, 90012, 90024, AADSTSBusy, 90090, 90091}, Transient, "Entra has a passing fault: try again"},
-		{[]int{90036, 90092}, Permanent, "Entra has a fault that does not pass by itself: open a support request with the correlation ID"},
+		{[]int{50000, 50033, 90006, 90012, 90024, AADSTSBusy, 90090, 90091}, Transient, "Entra has a temporary fault: try again"},
+		{[]int{90036, 90092}, Permanent, "Entra has a lasting fault: open a support request with the correlation ID"},
 	}
 }

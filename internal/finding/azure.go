@@ -25,11 +25,11 @@ func (r AzureRefusal) Source() string {
 // AzureRefusals returns all that is known. Source: that of each, and public issue threads.
 func AzureRefusals() []AzureRefusal {
 	return []AzureRefusal{
-		{[]string{"AuthorizationFailed", "LinkedAuthorizationFailed"}, 0, "the signed-in caller lacks a role at this scope: azwi permissions check says which would do; a role that was just granted takes some minutes"},
-		{[]string{"Authorization_RequestDenied"}, 0, "the signed-in caller may not write this application: azwi permissions check says what would do"},
+		{[]string{"AuthorizationFailed", "LinkedAuthorizationFailed"}, 0, "the signed-in caller lacks a role at this scope: azwi permissions check names the roles that grant it; a role that was just granted takes some minutes"},
+		{[]string{"Authorization_RequestDenied"}, 0, "the signed-in caller may not write this application: azwi permissions check names what is missing"},
 		{[]string{"SubscriptionNotFound"}, 0, "check --subscription-id and --azure-env; a subscription without a role for the caller is not found either"},
 		{[]string{"ResourceGroupNotFound"}, 0, "check --resource-group, or create it: az group create --name GROUP --location LOCATION"},
-		{[]string{"InvalidAuthenticationTokenTenant"}, 0, "the subscription belongs to another tenant than the caller signed in to: give that one's --tenant-id"},
+		{[]string{"InvalidAuthenticationTokenTenant"}, 0, "the subscription belongs to a different tenant from the one that the caller signed in to: give its --tenant-id"},
 		{[]string{"InvalidAuthenticationTokenAudience"}, 0, "the token is for another cloud: check --azure-env and --resource-manager-audience"},
 		{[]string{"RoleAssignmentLimitExceeded"}, 0, "the subscription has no room for another role assignment: remove some, or assign to a group"},
 		{nil, http.StatusMethodNotAllowed, "if this is about federated credentials: the managed identity's region does not support them; create it in another"},

@@ -399,7 +399,7 @@ func Catalogue() []Entry {
 		{CodeCredentialsNotGranted, Error, "the caller may not write an identity's federated credentials", federationPage},
 		{CodeRegion, Error, "the managed identity's region has no federated credentials", federationPage},
 		{CodeAzureBusy, Error, "Azure refused every attempt", federationPage},
-		{CodeCredentialKept, Info, "a credential beyond the file stays", federationPage},
+		{CodeCredentialKept, Info, "a credential that is not in the file stays", federationPage},
 		{CodeOtherCluster, Warning, "a context of the kubeconfig is a different cluster from the file's", federationPage},
 		{CodeIssuerNotFound, Error, "no credential has the issuer that is to be replaced", federationPage},
 		{CodeIssuerNotMoved, Error, "the credential of the new issuer is not there yet", federationPage},

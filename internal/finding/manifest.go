@@ -85,7 +85,7 @@ func KindUnknown(kind, part string) Finding {
 	return found(CodeKindUnknown, Subject{}, "azwi doesn't know whether pods of a %s get its %s: describe the kind with --kinds", kind, part)
 }
 
-const leftAsIs = "left as it is: "
+const leftAsIs = "left unchanged: "
 
 // TemplateUnknown is a kind whose pods opt in, and that has no pod template where azwi knows
 // of one.
@@ -96,7 +96,7 @@ func TemplateUnknown() Finding {
 
 // OtherDocument is something else than an object, in a folder of manifests.
 func OtherDocument() Finding {
-	return found(CodeNotManifest, Subject{}, leftAsIs+"not a Kubernetes object, for apiVersion or kind is missing")
+	return found(CodeNotManifest, Subject{}, leftAsIs+"not a Kubernetes object, because apiVersion or kind is missing")
 }
 
 // KustomizationLabels are a Kustomization's labels that no pod template gets.

@@ -99,18 +99,18 @@ func (p Presented) Causes(code int) []Cause {
 	switch {
 	case missing(code) != "":
 		return []Cause{
-			{"the credential does not exist, or is on another identity than the client ID names", "azwi federation list --application CLIENT_ID (or --managed-identity), and the annotation client-id in: " + annotations},
+			{"the credential does not exist, or is on a different identity from the one that the client ID names", "azwi federation list --application CLIENT_ID (or --managed-identity), and the annotation client-id in: " + annotations},
 			{"the credential's subject names another namespace or service account, or the two in the wrong order", "compare it with sub in: " + claims},
 			{"the credential's issuer differs from the token's, by a slash at the end, or because the cluster was created again", "compare it with iss in: " + claims},
 			{"the credential's audience is not the token's", "compare it with aud in: " + claims},
-			{"the credential was just created, and has not spread yet", "azwi wait --service-account " + account},
+			{"the credential was just created, and has not replicated yet", "azwi wait --service-account " + account},
 		}
 	case code == AADSTSUnknownClient || code == 700011 || code == AADSTSNoPrincipal:
 		return []Cause{
 			{"the client ID is an object ID or a resource ID, or that of an identity that was deleted or created again", "az ad sp show --id CLIENT_ID, and the annotation client-id in: " + annotations},
-			{"the identity is in another tenant than the token request names", "the annotation tenant-id in the same object; without it, the installation's tenant: azwi status"},
+			{"the identity is in a different tenant from the one in the token request", "the annotation tenant-id in the same object; without it, the installation's tenant: azwi status"},
 			{"the application has no service principal", "az ad sp show --id CLIENT_ID"},
-			{"the identity was just created, and has not spread yet", "azwi wait --new-identity --service-account " + account},
+			{"the identity was just created, and has not replicated yet", "azwi wait --new-identity --service-account " + account},
 		}
 	case slices.Contains(Explain(AADSTSLifetime).Codes, code):
 		return []Cause{
@@ -121,12 +121,12 @@ func (p Presented) Causes(code int) []Cause {
 		return []Cause{
 			{"the signing key was rotated, and the published JWKS still has the old one", "compare kid in: " + claims + ", with the keys at jwks_uri"},
 			{"the discovery document is not public: a private address, a login page, a redirect, or a certificate that is not trusted", "curl -v ISSUER/.well-known/openid-configuration from outside your network"},
-			{"the discovery document names another issuer than its URL", "compare issuer in it with iss in: " + claims},
+			{"the issuer in the discovery document differs from its URL", "compare issuer in it with iss in: " + claims},
 		}
 	case slices.Contains(Explain(AADSTSAssertionAudience).Codes, code):
 		return []Cause{
 			{"the authority is that of another cloud", "AZURE_AUTHORITY_HOST in the container"},
-			{"the token's audience is not the one of the credential", "compare it with aud in: " + claims},
+			{"the token's audience differs from the credential's", "compare it with aud in: " + claims},
 		}
 	}
 	return nil

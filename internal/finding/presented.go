@@ -103,7 +103,7 @@ func (p Presented) advice(code int) string {
 		named += " and audience " + p.Audience
 	}
 	return "no federated identity credential " + lacks + ": the identity needs one with exactly what the token presents, " + named + p.hint() +
-		"; a new credential needs some minutes to spread"
+		"; a new credential takes a few minutes to replicate"
 }
 
 // hint says what is special about the subjects of the issuer.
@@ -126,7 +126,7 @@ func (p Presented) hint() string {
 func (p Presented) podAdvice(code int, namespace, account string) string {
 	switch code {
 	case AADSTSLongLived:
-		return "the token lives longer than 25 hours: set the service account token's expiration to at most 86400 seconds"
+		return "the token is valid for more than 25 hours: set the service account token's expiration to at most 86400 seconds"
 	case AADSTSUnknownClient, 700011:
 		return "the client ID is not known in this tenant: check the annotations azure.workload.identity/client-id and tenant-id on the service account"
 	case AADSTSLifetime, 50013, 500133:
@@ -161,6 +161,6 @@ func (p Presented) podAdvice(code int, namespace, account string) string {
 		command += " --tenant-id " + p.TenantID
 	}
 	return fmt.Sprintf("no federated identity credential %s: create one for %s%s%s: %s (for a managed identity, "+
-		"--managed-identity and its resource ID instead of --aad-application-client-id); a new credential needs some minutes to spread",
+		"--managed-identity and its resource ID instead of --aad-application-client-id); a new credential takes a few minutes to replicate",
 		lacks, p.Subject, issuer, audience, command)
 }

@@ -161,7 +161,7 @@ type StatusError struct {
 func (e *StatusError) Error() string { return e.Message }
 
 // errNoAnswer is an API server that can't be reached.
-var errNoAnswer = errors.New("ask the API server")
+var errNoAnswer = errors.New("contact the API server")
 
 // Explain says what an error of this package's means, if that is known and the error does
 // not say it itself.
@@ -346,7 +346,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || errors.Is(err, ErrRedirect): // the cluster is not to blame
-		return nil, fmt.Errorf("ask the API server: %w", err)
+		return nil, fmt.Errorf("contact the API server: %w", err)
 	default:
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}

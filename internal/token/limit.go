@@ -26,7 +26,7 @@ const (
 
 // ErrBusy says that more is asked for than may be. The tokens that are there are served all
 // the same.
-var ErrBusy = errors.New("too many tokens are asked for at the same time")
+var ErrBusy = errors.New("too many token requests at the same time")
 
 // A lane bounds the exchanges of one kind: how many are under way, and how many
 // begin in a time. Tokens that callers wait for and renewals of good ones have one

@@ -63,7 +63,7 @@ func TestAPIServerAway(t *testing.T) {
 		return nil
 	})
 	eventually(t, "the reason is not told", func() error {
-		if err := ready(&w); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "ask the API server") {
+		if err := ready(&w); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "contact the API server") {
 			return fmt.Errorf("readyz: %w", err)
 		}
 		return nil

@@ -284,7 +284,7 @@ func TestTermination(t *testing.T) {
 			check(t, s.Signal(syscall.SIGTERM))
 			waiters := 1
 			if delay != "0s" {
-				s.await(t, "serving meanwhile")
+				s.await(t, "still serving")
 				go ask("api://after")
 				<-asked
 				waiters++

@@ -37,7 +37,7 @@ func CheckPermissions(ctx context.Context, r *command.Env, session *Session, nee
 // Permitted warns of what is not known and fails on what is refused.
 func Permitted(r *command.Env, report permission.Report) error {
 	for _, result := range report.Of(permission.Unknown) {
-		r.Log.Warn("it is not known whether this is permitted; going on", "what", result.What, "where", result.Where, "why", result.Why)
+		r.Log.Warn("could not check whether this is permitted; continuing", "what", result.What, "where", result.Where, "why", result.Why)
 	}
 	var missing []error
 	for _, result := range report.Of(permission.Denied) {

@@ -85,7 +85,7 @@ func TestLines(t *testing.T) {
 		}
 		const want = `shop/orders: next token request in 10s
 shop/orders: next token request in 10s (AADSTS50166); waiting for 10s
-what to do: Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a well-known certificate
+what to do: Entra could not fetch the issuer's discovery document or keys: both must be public, over https, with a certificate from a public CA
 shop/orders: next token request in 10s (AADSTS50166); waiting for 1m10s
 shop/orders: next token request in 10s (AADSTS50166); waiting for 2m10s
 `

@@ -154,11 +154,11 @@ func (o *Options) fromFile(getenv func(string) string, cloud entra.Cloud, config
 	}
 	switch {
 	case w.TokenFile == "":
-		return Workload{}, errors.New("whose token? Give --service-account NAMESPACE/NAME or --token-file, or run it in a pod with workload identity")
+		return Workload{}, errors.New("no service account is named: give --service-account NAMESPACE/NAME or --token-file, or run this in a pod with workload identity")
 	case w.ClientID == "":
-		return Workload{}, errors.New("which identity? Give --client-id or $AZURE_CLIENT_ID")
+		return Workload{}, errors.New("no identity is named: give --client-id or $AZURE_CLIENT_ID")
 	case w.TenantID == "":
-		return Workload{}, errors.New("which tenant? Give --tenant-id or $AZURE_TENANT_ID")
+		return Workload{}, errors.New("no tenant is named: give --tenant-id or $AZURE_TENANT_ID")
 	}
 	if o.tokenFile == "" {
 		config.TokenProxy = entra.TokenProxy{

@@ -59,7 +59,7 @@ func needsCommand(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return nil
 	}
-	return fmt.Errorf("which command? Write it after two dashes: %s --service-account NAMESPACE/NAME -- COMMAND", c.CommandPath())
+	return fmt.Errorf("no command is given: write it after two dashes: %s --service-account NAMESPACE/NAME -- COMMAND", c.CommandPath())
 }
 
 type execCommand struct {

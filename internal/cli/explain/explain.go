@@ -25,7 +25,7 @@ type report struct {
 type explanation struct {
 	// Code is an AADSTS code, one of Resource Manager or Graph, or one of azwi's findings.
 	Code string `json:"code"`
-	// Class says whether another try helps (permanent, replication, transient), or how bad a finding is (error, warning, info).
+	// Class says whether retrying helps (permanent, replication, transient), or how bad a finding is (error, warning, info).
 	Class string `json:"class"`
 	// Meaning is what is wrong, and what to do.
 	Meaning string `json:"meaning"`
@@ -78,7 +78,7 @@ func run(r *command.Env, o options, args []string) error {
 	text := strings.Join(args, " ")
 	switch {
 	case len(args) == 0:
-		return errors.New("what shall be explained? Give a code, an error in quotes, or - to read standard input; azwi explain --list shows all codes")
+		return errors.New("nothing to explain: give a code, an error in quotes, or - to read standard input; azwi explain --list shows all codes")
 	case text == "-":
 		raw, err := io.ReadAll(io.LimitReader(r.In, maxText))
 		if err != nil {

@@ -78,7 +78,7 @@ func TestMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "what shall be explained?"},
+		{nil, "nothing to explain"},
 		{[]string{"hello", "world"}, "no code that azwi knows is in this text"},
 		{[]string{"AADSTS99999999"}, "no code that azwi knows"},
 		{[]string{"AADSTS70021", "-o", "xml"}, "use text, json or yaml"},

@@ -107,7 +107,7 @@ func lintManifests(o lintOptions, r *command.Env) error {
 		return err
 	}
 	if len(others) > 0 {
-		r.Err.Printf("note: no Kubernetes manifests, and not checked: %s\n", someOf(others))
+		r.Err.Printf("note: not Kubernetes manifests, so not checked: %s\n", someOf(others))
 	}
 	var failed bool
 	for _, f := range found {

@@ -268,5 +268,5 @@ func (d detectReport) text(r *command.Env) {
 		}
 		r.Out.Printf("   %s with %s\n", id, f.Subject)
 	}
-	r.Out.Printf("3. Review the files and apply them: kubectl apply -f FOLDER, and what is in a folder replace by kubectl replace --force -f.\n")
+	r.Out.Printf("3. Review the files and apply them: kubectl apply -f FOLDER. For folders named replace, use kubectl replace --force -f instead.\n")
 }

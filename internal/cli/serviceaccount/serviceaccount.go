@@ -344,7 +344,7 @@ func run(ctx context.Context, r *command.Env, o *accountOptions, phases []provis
 		return err
 	}
 	if seen.ClusterIssuer != "" && seen.ClusterIssuer != seen.Issuer {
-		r.Log.Warn("the cluster's tokens have another issuer than the federated credential will have; they will not match", "cluster", seen.ClusterIssuer, "credential", seen.Issuer)
+		r.Log.Warn("the cluster's tokens have a different issuer from the federated credential, so they will not match it", "cluster", seen.ClusterIssuer, "credential", seen.Issuer)
 	}
 	plan := request.Plan(seen)
 	if o.whole && o.check && (!o.remove || !o.dryRun) {
@@ -444,7 +444,7 @@ func waitForTokens(ctx context.Context, r *command.Env, o *accountOptions, clust
 		r.Log.Warn("not waiting until the credential works: the cluster can't be asked", "error", azure.Brief(seen.NoIssuer))
 		return nil
 	case seen.ClusterIssuer != seen.Issuer:
-		r.Log.Warn("not waiting until the credential works: it is for another issuer than this cluster's")
+		r.Log.Warn("not waiting until the credential works: its issuer is not this cluster's")
 		return nil
 	case result.Identity.ClientID == "" || result.TenantID == "":
 		r.Log.Warn("not waiting until the credential works: its client ID or tenant is not known")

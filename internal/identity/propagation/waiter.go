@@ -100,7 +100,7 @@ type Target struct {
 }
 
 // ErrAsk marks errors of Ask that no waiting mends: there is nothing to ask with.
-var ErrAsk = errors.New("no token can be asked for")
+var ErrAsk = errors.New("no token can be requested")
 
 // Progress is the state of one target.
 type Progress struct {

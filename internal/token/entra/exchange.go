@@ -137,7 +137,7 @@ func (x *Exchanger) Exchange(ctx context.Context, r ExchangeRequest) (Token, err
 	req.Header.Set("User-Agent", x.config.UserAgent)
 	resp, err := x.transport.RoundTrip(req)
 	if err != nil {
-		return Token{}, fmt.Errorf("ask the token endpoint: %w", err)
+		return Token{}, fmt.Errorf("contact the token endpoint: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -163,7 +163,7 @@ func scope(resource string) string {
 }
 
 // errAnswer is a success that is none; worth trying again.
-var errAnswer = errors.New("the token endpoint's answer is not what it should be")
+var errAnswer = errors.New("the token endpoint sent an unexpected answer")
 
 func parseToken(body []byte) (Token, error) {
 	if len(body) > maxAnswer {

@@ -171,7 +171,7 @@ func TestErrors(t *testing.T) {
 		{"issuer unreachable", aadsts(400, 50166, "invalid_request"), 503, "invalid_request", true, "Entra could not fetch"},
 		{"throttled", aadsts(429, 90055, "temporarily_unavailable"), 429, "temporarily_unavailable", true, "AADSTS90055"},
 		{"429 of a gateway", &entra.Error{Status: 429}, 429, "temporarily_unavailable", true, "429"},
-		{"busy", &token.Error{Class: finding.Transient, RetryAfter: 5 * time.Second, Err: token.ErrBusy}, 429, "too_many_requests", true, "too many tokens"},
+		{"busy", &token.Error{Class: finding.Transient, RetryAfter: 5 * time.Second, Err: token.ErrBusy}, 429, "too_many_requests", true, "too many token requests"},
 		{"500", &entra.Error{Status: 500}, 503, "temporarily_unavailable", true, "500"},
 		{"token file", fmt.Errorf("%w: missing", entra.ErrAssertion), 503, "temporarily_unavailable", true, "no usable service account token"},
 		{"network", &net.OpError{Op: "dial", Err: errors.New("no route to host")}, 503, "temporarily_unavailable", true, "no route to host"},
@@ -778,7 +778,7 @@ func TestServerDrainDelay(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	stop()
-	for !strings.Contains(<-logged, "serving meanwhile") {
+	for !strings.Contains(<-logged, "still serving") {
 		continue
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

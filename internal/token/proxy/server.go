@@ -147,7 +147,7 @@ func (s *Server) drain(ended <-chan error) error {
 	if s.config.DrainDelay <= 0 {
 		return nil
 	}
-	s.config.Logger.Info("ending, and serving meanwhile", "for", s.config.DrainDelay.String())
+	s.config.Logger.Info("shutting down, still serving", "for", s.config.DrainDelay.String())
 	timer := time.NewTimer(s.config.DrainDelay)
 	defer timer.Stop()
 	select {
