@@ -8,7 +8,7 @@ import puppeteer from 'puppeteer-core';
 
 const [page, executablePath, folder] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const browser = await puppeteer.launch({executablePath, headless: 'shell', args: ['--no-sandbox', '--disable-gpu', '--allow-file-access-from-files']});
+const browser = await puppeteer.launch({executablePath, headless: 'shell', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--allow-file-access-from-files']});
 const out = {errors: [], requests: [], violations: []};
 try {
   const tab = await browser.newPage();
