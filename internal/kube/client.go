@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,7 +111,6 @@ func (w waits) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // explainConfig says what is wrong with the kubeconfig.
 func explainConfig(err error, c Config, rules *clientcmd.ClientConfigLoadingRules) error {
-	named := os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
 	config, unreadable := rules.Load()
 	switch {
 	case errors.As(err, new(*fs.PathError)):
@@ -121,8 +121,8 @@ func explainConfig(err error, c Config, rules *clientcmd.ClientConfigLoadingRule
 		return finding.ContextMissing(c.Context, spelling.Suggest(c.Context, slices.Sorted(maps.Keys(config.Contexts)))).Err(err)
 	case !clientcmd.IsEmptyConfig(err):
 		return finding.NotKubeconfig(err).Err(err)
-	case c.Kubeconfig == "" && named != "" && !slices.ContainsFunc(rules.Precedence, exists):
-		return finding.KubeconfigMissing(named).Err(err)
+	case c.Kubeconfig == "" && !slices.Contains(rules.Precedence, clientcmd.RecommendedHomeFile) && !slices.ContainsFunc(rules.Precedence, exists):
+		return finding.KubeconfigMissing(strings.Join(rules.Precedence, string(filepath.ListSeparator))).Err(err) // of $KUBECONFIG
 	}
 	return finding.NoCluster().Err(err)
 }
