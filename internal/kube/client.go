@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,8 +121,8 @@ func explainConfig(err error, c Config, rules *clientcmd.ClientConfigLoadingRule
 		return finding.ContextMissing(c.Context, spelling.Suggest(c.Context, slices.Sorted(maps.Keys(config.Contexts)))).Err(err)
 	case !clientcmd.IsEmptyConfig(err):
 		return finding.NotKubeconfig(err).Err(err)
-	case c.Kubeconfig == "" && !slices.Equal(rules.Precedence, []string{clientcmd.RecommendedHomeFile}) && !slices.ContainsFunc(rules.Precedence, exists):
-		return finding.KubeconfigMissing(strings.Join(rules.Precedence, string(os.PathListSeparator))).Err(err)
+	case c.Kubeconfig == "" && !slices.Contains(rules.Precedence, clientcmd.RecommendedHomeFile) && !slices.ContainsFunc(rules.Precedence, exists):
+		return finding.KubeconfigMissing(strings.Join(rules.Precedence, string(filepath.ListSeparator))).Err(err) // of $KUBECONFIG
 	}
 	return finding.NoCluster().Err(err)
 }

@@ -28,11 +28,13 @@ func screen() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) //nolint:forbidigo // a program begins its context
 	text, err := screenOf(ctx, os.Args[1:])
 	cancel()
+	if err == nil {
+		_, err = os.Stdout.WriteString(text)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "screen:", err)
 		os.Exit(1)
 	}
-	fmt.Fprint(os.Stdout, text)
 }
 
 const screenEnd = "-- exit "
