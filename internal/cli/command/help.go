@@ -120,12 +120,14 @@ func helpText(c *cobra.Command, all, brief bool) string {
 	if text == "" {
 		text = strings.TrimSuffix(c.Short, ".") + "."
 	}
-	b.WriteString(text + "\n\nUsage:\n")
-	use := c.UseLine()
-	if isGroup(c) {
-		use = c.CommandPath() + " [command]"
+	heading, use := "Usage:\n", "  "+c.UseLine()
+	switch {
+	case isGroup(c) && brief:
+		heading, use = "", "Usage: "+c.CommandPath()+" [command]"
+	case isGroup(c):
+		use = "  " + c.CommandPath() + " [command]"
 	}
-	b.WriteString(wrap("  "+use, 4))
+	b.WriteString(text + "\n\n" + heading + wrap(use, 4))
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n" + c.Example + "\n")
 	}
