@@ -16,6 +16,7 @@ import (
 
 	"azwi/internal/install"
 	"azwi/internal/kube"
+	"azwi/internal/pod/workload"
 )
 
 // What bounds a bundle.
@@ -101,13 +102,13 @@ func (d *Doctor) bundleVersions(ctx context.Context, b *Bundle, version string) 
 // bundlePods adds the webhook's pods, and the logs of their containers.
 func (d *Doctor) bundlePods(ctx context.Context, b *Bundle, namespace string) {
 	const webhooks = "azure-workload-identity.io/system=true"
-	pods, typed := []any{}, []workloadPod(nil)
+	pods, typed := []any{}, []workload.Running(nil)
 	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, webhooks, func(raw json.RawMessage) error {
 		if len(pods) == bundlePods {
 			b.note("pods.json", fmt.Sprintf("only the first %d pods", bundlePods))
 			return nil
 		}
-		var p workloadPod
+		var p workload.Running
 		plain, err := bundled(raw)
 		if err == nil {
 			err = json.Unmarshal(raw, &p)
