@@ -77,7 +77,7 @@ func addCommands(cmd *cobra.Command, r *command.Env) {
 			doctor.NewCheck(r), installation.NewInstall(r), installation.NewUpgrade(r), installation.NewUninstall(r), installation.NewStatus(r), policy.New(r),
 		}},
 		{"Give workloads an identity", []*cobra.Command{serviceaccount.New(r), federation.New(r), permissions.New(r)}},
-		{"Get tokens, find out why not", []*cobra.Command{token.New(r), token.NewWait(r), exec.New(r), doctor.New(r), doctor.NewAudit(r), explain.New(r)}},
+		{"Get tokens, find out why not", []*cobra.Command{token.New(r), token.NewWait(r), exec.New(r), doctor.New(r), doctor.NewBundle(r), doctor.NewAudit(r), explain.New(r)}},
 		{"Check and convert manifests", []*cobra.Command{lint.New(r), inject.New(r), podidentity.New(r)}},
 	} {
 		cmd.AddGroup(&cobra.Group{ID: group.title, Title: group.title})

@@ -14,6 +14,7 @@ import (
 	"azwi/internal/guid"
 	"azwi/internal/identity/federation"
 	"azwi/internal/kube"
+	"azwi/internal/pod/workload"
 )
 
 // An Audit is the security view: which service accounts can become which identity, who can
@@ -138,21 +139,21 @@ func (a *Audit) shared(s *Survey) {
 // auditPods counts the pods of each account, and looks for secrets beside it, and for what
 // they reach.
 func (d *Doctor) auditPods(ctx context.Context, namespace string, accounts map[string]*surveyed, s *Survey) error {
-	var withIdentity []workloadPod
+	var withIdentity []workload.Running
 	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: namespace}, "", func(raw json.RawMessage) error {
-		var p workloadPod
+		var p workload.Running
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
 		}
-		one := accounts[p.Metadata.Namespace+"/"+cmp.Or(p.Spec.ServiceAccountName, "default")]
-		if !p.runs() || one == nil || one.clientID == "" {
+		one := accounts[p.Metadata.Namespace+"/"+p.Account()]
+		if !p.Runs() || one == nil || one.clientID == "" {
 			return nil
 		}
 		one.pods++
 		withIdentity = append(withIdentity, p)
 		for _, c := range p.Spec.All() {
 			if _, ok := c.Value("AZURE_CLIENT_SECRET"); ok {
-				s.add(p.workload().String(), 1, finding.ClientSecret(c.Name, "AZURE_CLIENT_SECRET"))
+				s.add(p.Workload().String(), 1, finding.ClientSecret(c.Name, "AZURE_CLIENT_SECRET"))
 			}
 		}
 		return nil

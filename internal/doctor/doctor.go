@@ -16,6 +16,7 @@ import (
 	"azwi/internal/identity/federation"
 	"azwi/internal/identity/provision"
 	"azwi/internal/kube"
+	"azwi/internal/pod/workload"
 	"azwi/internal/spelling"
 	"azwi/internal/token/entra"
 )
@@ -93,7 +94,7 @@ type examination struct {
 	report  *Report
 	subject *subject
 	// expected is what a new pod gets; nil before injection was looked at.
-	expected *workloadPod
+	expected *workload.Running
 	clientID string
 	tenantID string
 	audience string
@@ -194,7 +195,7 @@ func (x *examination) explain(ctx context.Context, ref kube.Ref, err error) erro
 	all.Name = ""
 	// Whoever may not list them gets no suggestion.
 	_ = x.Cluster.List(ctx, all, "", func(raw json.RawMessage) error {
-		var o workloadPod
+		var o workload.Running
 		err := json.Unmarshal(raw, &o)
 		names = append(names, o.Metadata.Name)
 		return err

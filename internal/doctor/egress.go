@@ -12,12 +12,13 @@ import (
 
 	"azwi/internal/finding"
 	"azwi/internal/kube"
+	"azwi/internal/pod/workload"
 )
 
 // auditEgress counts the pods of each namespace that no NetworkPolicy keeps from the node's
 // metadata service. A pod on the host's network is beyond all policies.
 // Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/
-func (d *Doctor) auditEgress(ctx context.Context, namespace string, pods []workloadPod, s *Survey) error {
+func (d *Doctor) auditEgress(ctx context.Context, namespace string, pods []workload.Running, s *Survey) error {
 	selectors := map[string][]labels.Selector{}
 	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy", Namespace: namespace}, "", func(raw json.RawMessage) error {
 		var o struct {

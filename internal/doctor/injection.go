@@ -19,6 +19,7 @@ import (
 	"azwi/internal/kube"
 	"azwi/internal/pod/lint"
 	"azwi/internal/pod/manifest"
+	"azwi/internal/pod/workload"
 )
 
 // mistakes has package lint look at the live objects, as if they were in a file. What the API
@@ -86,7 +87,7 @@ func (x *examination) workload(_ context.Context, l *Link) {
 			l.because(f.Finding)
 		}
 	}
-	if !s.pod.optsIn() && !l.has(finding.CodeLabelNotOnPod, finding.CodeLabelValue, finding.CodeNearMissKey, finding.CodeMisplacedKey) {
+	if !s.pod.OptsIn() && !l.has(finding.CodeLabelNotOnPod, finding.CodeLabelValue, finding.CodeNearMissKey, finding.CodeMisplacedKey) {
 		l.because(finding.OptInMissing(s.named, s.account, clientID != ""))
 		l.State = Wrong
 	}
@@ -236,7 +237,7 @@ func (x *examination) injection(ctx context.Context, l *Link) {
 		x.tryPod(ctx, l)
 	}
 	x.comparePods(l)
-	if i := slices.IndexFunc(s.pods, func(p workloadPod) bool { return p.Spec.Injected() }); x.expected == nil && i >= 0 {
+	if i := slices.IndexFunc(s.pods, func(p workload.Running) bool { return p.Spec.Injected() }); x.expected == nil && i >= 0 {
 		p := s.pods[i]
 		x.clientID, x.tenantID = p.Spec.Env(contract.EnvClientID), p.Spec.Env(contract.EnvTenantID)
 		l.see("pod %s has %s=%s, %s=%s", p.Metadata.Name, contract.EnvClientID, x.clientID, contract.EnvTenantID, x.tenantID)
@@ -271,7 +272,7 @@ func (x *examination) tryPod(ctx context.Context, l *Link) {
 }
 
 // create has the API server admit a pod, without keeping it.
-func (x *examination) create(ctx context.Context, pod object) (created workloadPod, err error) {
+func (x *examination) create(ctx context.Context, pod object) (created workload.Running, err error) {
 	_, err = x.Cluster.Do(ctx, kube.Request{
 		Method: http.MethodPost, Ref: kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: x.subject.namespace}, DryRun: true, Body: pod,
 	}, &created)
@@ -334,7 +335,7 @@ func (x *examination) notInjected(ctx context.Context, l *Link) {
 }
 
 // compareContainers looks for containers that keep injection out.
-func (x *examination) compareContainers(l *Link, created workloadPod) {
+func (x *examination) compareContainers(l *Link, created workload.Running) {
 	skipped := strings.FieldsFunc(created.Metadata.Annotations[contract.SkipContainersAnnotation], func(r rune) bool { return r == ';' || r == ' ' })
 	annotated := x.subject.accountObject.Metadata.Annotations[contract.ClientIDAnnotation]
 	without := map[string]map[string]string{}
@@ -371,7 +372,7 @@ func (x *examination) comparePods(l *Link) {
 		switch {
 		case !p.Spec.Injected():
 			// If a new pod gets no identity either, the cause has been found.
-			if x.expected != nil || l.State == Unknown && p.optsIn() {
+			if x.expected != nil || l.State == Unknown && p.OptsIn() {
 				if missing++; missing == 1 {
 					l.because(finding.OptInTooLate(s.named, p.Metadata.Name))
 				}
@@ -390,7 +391,7 @@ func (x *examination) comparePods(l *Link) {
 }
 
 // differs is the first variable that a pod has otherwise than a new one.
-func (x *examination) differs(p workloadPod) (variable, value, now string) {
+func (x *examination) differs(p workload.Running) (variable, value, now string) {
 	for _, variable := range []string{contract.EnvClientID, contract.EnvTenantID} {
 		value, now := p.Spec.Env(variable), x.expected.Spec.Env(variable)
 		if value != now && now != "" {

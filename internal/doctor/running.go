@@ -27,8 +27,8 @@ func (x *examination) proxy(_ context.Context, l *Link) {
 				ready++
 				continue
 			}
-			if state := c.state(); state != "" {
-				l.because(finding.ProxyNotReady(p.Metadata.Namespace, p.Metadata.Name, state))
+			if doing := state(c); doing != "" {
+				l.because(finding.ProxyNotReady(p.Metadata.Namespace, p.Metadata.Name, doing))
 			}
 		}
 	}
@@ -45,7 +45,7 @@ func (x *examination) proxy(_ context.Context, l *Link) {
 func isProxy(c workload.Container) bool { return c.Name == contract.ProxyContainer }
 
 // state says what a container does that is not ready; empty if it starts.
-func (c containerStatus) state() string {
+func state(c workload.ContainerStatus) string {
 	switch {
 	case c.State.Waiting != nil && c.State.Waiting.Reason != "ContainerCreating" && c.State.Waiting.Reason != "PodInitializing":
 		text := c.State.Waiting.Reason
@@ -76,7 +76,7 @@ func (x *examination) events(ctx context.Context, l *Link) {
 	for _, p := range x.subject.pods {
 		names[p.Metadata.Name] = true
 		for _, c := range slices.Concat(p.Status.ContainerStatuses, p.Status.InitContainerStatuses) {
-			for _, state := range []containerState{c.State, c.LastState} {
+			for _, state := range []workload.ContainerState{c.State, c.LastState} {
 				if state.Terminated != nil {
 					look(p.Metadata.Name, state.Terminated.Message)
 				}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"azwi/contract"
 	"azwi/internal/finding"
@@ -19,52 +18,6 @@ import (
 
 // object is decoded JSON.
 type object = map[string]any
-
-// A workloadPod is the part of a pod that the links look at.
-type workloadPod struct {
-	Metadata struct {
-		Name, Namespace, UID string
-		Labels, Annotations  map[string]string
-		CreationTimestamp    time.Time
-		OwnerReferences      []struct {
-			APIVersion, Kind, Name string
-			Controller             bool
-		}
-	}
-	Spec   workload.PodSpec
-	Status struct {
-		Phase                                    string
-		ContainerStatuses, InitContainerStatuses []containerStatus
-	}
-}
-
-// A containerStatus is how a container is.
-type containerStatus struct {
-	Name         string
-	Ready        bool
-	RestartCount int64
-	State        containerState
-	LastState    containerState
-}
-
-type containerState struct {
-	Waiting    *struct{ Reason, Message string }
-	Terminated *struct {
-		Reason, Message string
-		ExitCode        int64
-	}
-}
-
-// runs reports whether the pod still uses its identity.
-func (p workloadPod) runs() bool {
-	_, mirror := p.Metadata.Annotations[contract.MirrorPodAnnotation]
-	return !mirror && p.Status.Phase != "Succeeded" && p.Status.Phase != "Failed"
-}
-
-// optsIn reports whether the pod has the label.
-func (p workloadPod) optsIn() bool {
-	return p.Metadata.Labels[contract.UseLabel] == contract.UseLabelValue
-}
 
 // An accountObject is the part of a service account that the links look at.
 type accountObject struct {
@@ -82,9 +35,9 @@ type subject struct {
 	// template is the pod that the object makes, without what injection added; nil with
 	// object.
 	template object
-	pod      workloadPod // of template
+	pod      workload.Running // of template
 	// pods run now.
-	pods []workloadPod
+	pods []workload.Running
 	// namespace and account of the service account; raw is nil if it could not be read.
 	namespace, account string
 	raw                object
@@ -135,14 +88,14 @@ func (x *examination) readObjects(ctx context.Context, s *subject, ref kube.Ref)
 		}
 		return x.podsOfAccount(ctx, s)
 	}
-	var named workloadPod
+	var named workload.Running
 	var err error
 	if s.object, err = x.read(ctx, ref, &named); err != nil {
 		return err
 	}
 	kind, _ := workload.Find(ref.APIVersion, ref.Kind)
 	if ref.Kind == "Pod" {
-		s.pods = []workloadPod{named}
+		s.pods = []workload.Running{named}
 		if kind, err = x.owner(ctx, s, named, &ref); err != nil {
 			return err
 		}
@@ -163,17 +116,11 @@ func (x *examination) readObjects(ctx context.Context, s *subject, ref kube.Ref)
 
 // owner follows a pod's controllers to the object whose template people write. Who may not
 // read it, or whose controller is not Kubernetes' own, examines the pod alone.
-func (x *examination) owner(ctx context.Context, s *subject, pod workloadPod, ref *kube.Ref) (workload.Kind, error) {
+func (x *examination) owner(ctx context.Context, s *subject, pod workload.Running, ref *kube.Ref) (workload.Kind, error) {
 	kind, _ := workload.Find("v1", "Pod")
 	const most = 3 // Pod, Job, CronJob
 	for range most {
-		i := slices.IndexFunc(pod.Metadata.OwnerReferences, func(o struct {
-			APIVersion, Kind, Name string
-			Controller             bool
-		},
-		) bool {
-			return o.Controller
-		})
+		i := slices.IndexFunc(pod.Metadata.OwnerReferences, func(o workload.Owner) bool { return o.Controller })
 		if i < 0 {
 			break
 		}
@@ -183,7 +130,7 @@ func (x *examination) owner(ctx context.Context, s *subject, pod workloadPod, re
 			break
 		}
 		next := kube.Ref{APIVersion: o.APIVersion, Kind: o.Kind, Namespace: ref.Namespace, Name: o.Name}
-		var named workloadPod
+		var named workload.Running
 		raw, err := x.read(ctx, next, &named)
 		if kube.IsForbidden(err) || kube.IsNotFound(err) {
 			break
@@ -269,22 +216,22 @@ func (x *examination) podsOfWorkload(ctx context.Context, s *subject) error {
 	if len(terms) == 0 {
 		return nil
 	}
-	return x.listPods(ctx, s, strings.Join(terms, ","), func(workloadPod) bool { return true })
+	return x.listPods(ctx, s, strings.Join(terms, ","), func(workload.Running) bool { return true })
 }
 
 // podsOfAccount lists the pods that run as the service account, and takes the first one's
 // owner for what is examined.
 func (x *examination) podsOfAccount(ctx context.Context, s *subject) error {
-	return x.listPods(ctx, s, "", func(p workloadPod) bool { return cmp.Or(p.Spec.ServiceAccountName, "default") == s.account })
+	return x.listPods(ctx, s, "", func(p workload.Running) bool { return p.Account() == s.account })
 }
 
-func (x *examination) listPods(ctx context.Context, s *subject, selector string, wanted func(workloadPod) bool) error {
+func (x *examination) listPods(ctx context.Context, s *subject, selector string, wanted func(workload.Running) bool) error {
 	err := x.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.namespace}, selector, func(raw json.RawMessage) error {
-		var p workloadPod
+		var p workload.Running
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
 		}
-		if p.runs() && wanted(p) {
+		if p.Runs() && wanted(p) {
 			s.pods = append(s.pods, p)
 		}
 		return nil

@@ -22,6 +22,7 @@ import (
 	"azwi/internal/kube"
 	"azwi/internal/pod/lint"
 	"azwi/internal/pod/manifest"
+	"azwi/internal/pod/workload"
 )
 
 // A Survey is what is wrong in a namespace or in the whole cluster, grouped by cause.
@@ -231,20 +232,20 @@ func (d *Doctor) surveyPods(ctx context.Context, selected Selection, accounts ma
 	}
 	cases := map[key]*Case{}
 	err := d.config.Cluster.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod", Namespace: selected.Namespace}, selected.Labels, func(raw json.RawMessage) error {
-		var p workloadPod
+		var p workload.Running
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
 		}
-		if !p.runs() {
+		if !p.Runs() {
 			return nil
 		}
 		s.Pods++
-		a := accounts[p.Metadata.Namespace+"/"+cmp.Or(p.Spec.ServiceAccountName, "default")]
+		a := accounts[p.Metadata.Namespace+"/"+p.Account()]
 		if a == nil {
 			a = &surveyed{unread: true}
 		}
-		of := p.workload()
-		f, wrong := judgePod(p, of, a)
+		of := p.Workload()
+		f, wrong := p.Judge(a.clientID, !a.unread)
 		if p.Spec.Injected() || wrong {
 			a.pods++
 		}
@@ -265,41 +266,6 @@ func (d *Doctor) surveyPods(ctx context.Context, selected Selection, accounts ma
 		s.add(c.Object, c.Pods, c.Finding)
 	}
 	return err
-}
-
-// judgePod compares a running pod with its service account.
-func judgePod(p workloadPod, of finding.Workload, a *surveyed) (finding.Finding, bool) {
-	marked := p.Metadata.Annotations[contract.InjectedForAnnotation] != ""
-	switch has := p.Spec.Env(contract.EnvClientID); {
-	case p.optsIn() && !p.Spec.Injected():
-		return finding.OptInTooLate(of, p.Metadata.Name), true
-	case a.unread:
-	case !p.optsIn() && !p.Spec.Injected() && guid.Valid(a.clientID):
-		return finding.OptInMissing(of, a.name, true), true
-	case p.Spec.Injected() && a.clientID == "" && has == "":
-		return finding.NoClientID(a.namespace, a.name, nil), true
-	case p.Spec.Injected() && marked && a.clientID != "" && has != a.clientID:
-		return finding.StaleIdentity(of, p.Metadata.Name, contract.EnvClientID, has, a.clientID), true
-	}
-	return finding.Finding{}, false
-}
-
-// workload is what the pod's controller is, as far as the pod says: a Deployment's
-// ReplicaSet ends in the hash that the pod has as a label.
-func (p workloadPod) workload() finding.Workload {
-	w := finding.Workload{Kind: "Pod", Namespace: p.Metadata.Namespace, Name: p.Metadata.Name}
-	for _, o := range p.Metadata.OwnerReferences {
-		if !o.Controller {
-			continue
-		}
-		w.Kind, w.Name = o.Kind, o.Name
-		if hash := p.Metadata.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
-			if name, ok := strings.CutSuffix(o.Name, "-"+hash); ok {
-				w.Kind, w.Name = "Deployment", name
-			}
-		}
-	}
-	return w
 }
 
 // surveyIdentities compares the credentials of each identity with the service accounts that

@@ -14,6 +14,7 @@ import (
 	"azwi/internal/jwt"
 	"azwi/internal/kube"
 	"azwi/internal/oidc"
+	"azwi/internal/pod/workload"
 )
 
 // account looks at the service account's annotations.
@@ -95,7 +96,7 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 	}
 	request := kube.TokenRequest{Audience: audience, Lifetime: x.lifetime()}
 	// A pod of an earlier template may run as another service account.
-	i := slices.IndexFunc(s.pods, func(p workloadPod) bool { return cmp.Or(p.Spec.ServiceAccountName, "default") == s.account })
+	i := slices.IndexFunc(s.pods, func(p workload.Running) bool { return cmp.Or(p.Spec.ServiceAccountName, "default") == s.account })
 	if i >= 0 {
 		request.PodName, request.PodUID = s.pods[i].Metadata.Name, s.pods[i].Metadata.UID
 	}

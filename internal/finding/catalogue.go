@@ -88,6 +88,8 @@ const (
 	CodePodNotInjected        Code = "pod-not-injected"
 	CodeDrift                 Code = "drift"
 	CodePodsWithoutIdentity   Code = "pods-without-identity"
+	CodePodsWithStaleIdentity Code = "pods-with-stale-identity"
+	CodePodsWithoutLabel      Code = "pods-without-label"
 	CodeNotReadable           Code = "not-readable"
 	CodeDriftUnknown          Code = "drift-unknown"
 )
@@ -324,6 +326,8 @@ func Catalogue() []Entry {
 		{CodePodNotInjected, Error, "a labelled pod gets no identity, or another tenant's", operationsPage},
 		{CodeDrift, Warning, "objects differ from what was installed", operationsPage},
 		{CodePodsWithoutIdentity, Warning, "labelled pods run without identity", operationsPage},
+		{CodePodsWithStaleIdentity, Error, "pods have an identity that their service account no longer names", operationsPage},
+		{CodePodsWithoutLabel, Warning, "pods run without identity, and their service account has a client ID", operationsPage},
 		{CodeNotReadable, Info, "a part of the installation could not be read", operationsPage},
 		{CodeDriftUnknown, Info, "the objects can't be compared with what was installed", operationsPage},
 

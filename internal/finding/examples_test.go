@@ -95,7 +95,7 @@ func examples() []finding.Finding {
 		finding.CertificateUnreadable(secret, errors.New("it has no PEM block")), finding.CertificateExpired(expired), finding.CertificateExpires(expired),
 		finding.BundleEmpty(webhook), finding.BundleWrong(webhook, errors.New("x509: certificate signed by unknown authority")),
 		finding.PodRefused("shop", errors.New("no endpoints available for service")), finding.PodNotInjected("shop"), finding.WrongTenant(id, other), finding.PodNotLabelled(),
-		finding.Drift(2), finding.PodsWithoutIdentity(3), finding.NotReadable("deployments", refused),
+		finding.Drift(2), finding.PodsWithoutIdentity(3), finding.PodsWithStaleIdentity(2), finding.PodsWithoutLabel(4), finding.NotReadable("deployments", refused),
 		finding.DriftNotRecorded(), finding.DriftUnfinished("upgrade"), finding.DriftOtherVersion("2.0.0", "2.1.0"),
 		finding.Installed("2.0.0", "webhook", system), finding.InstalledElsewhere(system, "kube-system"), finding.InstalledByAKS(),
 		finding.InstalledByHelm("wi", system, "install"), finding.InstalledByOthers("an installation in namespace "+system+" that was applied from manifests", "install"),

@@ -3,6 +3,8 @@ package finding
 import (
 	"fmt"
 	"time"
+
+	"azwi/contract"
 )
 
 // What is wrong with an installation. Names of objects come from the cluster.
@@ -107,6 +109,18 @@ func Drift(differences int) Finding {
 // PodsWithoutIdentity are labelled pods that nothing was injected into.
 func PodsWithoutIdentity(pods int) Finding {
 	return found(CodePodsWithoutIdentity, Subject{}, "labelled pods that were never injected: %d; delete them, so that their controllers create new ones", pods)
+}
+
+// PodsWithStaleIdentity are pods with a client ID that their service account no longer
+// names.
+func PodsWithStaleIdentity(pods int) Finding {
+	return found(CodePodsWithStaleIdentity, Subject{}, "pods with a client ID that their service account no longer names: %d; restart them, so that they get the new one", pods)
+}
+
+// PodsWithoutLabel are pods that do not opt in, and whose service account has a client ID.
+func PodsWithoutLabel(pods int) Finding {
+	return found(CodePodsWithoutLabel, Subject{Key: contract.UseLabel},
+		"pods without the label %s whose service account has a client ID: %d; add the label to their pod templates if they need the identity; azwi doctor -A lists the workloads", contract.UseLabel, pods)
 }
 
 // NotReadable is a part of the installation that could not be read.

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,15 +44,22 @@ type Status struct {
 	Drift []string `json:"drift"`
 	// PodsWithoutIdentity have the label and were never injected.
 	PodsWithoutIdentity []Pod `json:"podsWithoutIdentity"`
+	// PodsWithoutLabel were never injected either, and their service account has a client ID.
+	PodsWithoutLabel []Pod `json:"podsWithoutLabel"`
+	// PodsWithStaleIdentity have a client ID that their service account no longer names.
+	PodsWithStaleIdentity []Pod `json:"podsWithStaleIdentity"`
 	// Problems are all that is wrong.
 	Problems []finding.Finding `json:"-"`
+	// Warnings are what may be meant.
+	Warnings []finding.Finding `json:"-"`
 	// Unknown is what could not be found out, and why.
 	Unknown []finding.Finding `json:"-"`
 	// Unread: some of that could not be read, mostly for lack of rights.
 	Unread bool `json:"-"`
 }
 
-// MarshalJSON writes problems and what is unknown in words, and all of them as findings.
+// MarshalJSON writes problems, warnings and what is unknown in words, and all of them as
+// findings.
 func (s *Status) MarshalJSON() ([]byte, error) {
 	type members Status
 	texts := func(findings []finding.Finding) []string {
@@ -64,9 +72,10 @@ func (s *Status) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		*members
 		Problems []string          `json:"problems"`
+		Warnings []string          `json:"warnings"`
 		Unknown  []string          `json:"unknown"`
 		Findings []finding.Finding `json:"findings"`
-	}{(*members)(s), texts(s.Problems), texts(s.Unknown), append(append([]finding.Finding{}, s.Problems...), s.Unknown...)})
+	}{(*members)(s), texts(s.Problems), texts(s.Warnings), texts(s.Unknown), append([]finding.Finding{}, slices.Concat(s.Problems, s.Warnings, s.Unknown)...)})
 }
 
 // Replicas of the webhook.
@@ -119,7 +128,7 @@ func ReadServing(ctx context.Context, client *kube.Client, now time.Time) (*Stat
 
 // serving is who injects, and how it is. Nil: nothing is installed.
 func (c *cluster) serving(ctx context.Context, now time.Time) (*Status, *Installation, error) {
-	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}}
+	s := &Status{Kubernetes: c.version, Drift: []string{}, PodsWithoutIdentity: []Pod{}, PodsWithoutLabel: []Pod{}, PodsWithStaleIdentity: []Pod{}}
 	found, err := c.discover(ctx)
 	if kube.IsForbidden(err) {
 		s.unknown("what is installed", err)
@@ -390,34 +399,71 @@ func (c *cluster) differences(ctx context.Context, o, installed Object) ([]strin
 	return lines, nil
 }
 
-// podStatus looks for labelled pods that nothing was injected into.
+// podStatus compares the running pods with their service accounts.
 func (c *cluster) podStatus(ctx context.Context, s *Status) {
-	err := c.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod"}, contract.UseLabel+"="+contract.UseLabelValue, func(raw json.RawMessage) error {
-		var pod struct {
-			Metadata struct {
-				Name, Namespace string
-				Annotations     map[string]string
-			}
-			Spec   workload.PodSpec
-			Status struct{ Phase string }
-		}
+	clientIDs, err := c.clientIDs(ctx)
+	selector := ""
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case err != nil: // labelled pods can be judged without
+		s.unknown("pods without label, and with stale identity", err)
+		selector = contract.UseLabel + "=" + contract.UseLabelValue
+	}
+	err = c.List(ctx, kube.Ref{APIVersion: "v1", Kind: "Pod"}, selector, func(raw json.RawMessage) error {
+		var pod workload.Running
 		if err := json.Unmarshal(raw, &pod); err != nil {
 			return err
 		}
-		if _, mirror := pod.Metadata.Annotations[contract.MirrorPodAnnotation]; mirror || pod.Status.Phase == "Succeeded" || pod.Status.Phase == "Failed" {
+		if !pod.Runs() {
 			return nil
 		}
-		if pod.Spec.Injected() {
-			return nil
+		clientID, known := clientIDs[pod.Metadata.Namespace+"/"+pod.Account()]
+		found, _ := pod.Judge(clientID, known)
+		of := Pod{pod.Metadata.Namespace, pod.Metadata.Name}
+		switch found.Code() {
+		case finding.CodePodWithoutIdentity:
+			s.PodsWithoutIdentity = append(s.PodsWithoutIdentity, of)
+		case finding.CodeLabelMissing:
+			s.PodsWithoutLabel = append(s.PodsWithoutLabel, of)
+		case finding.CodeStaleIdentity:
+			s.PodsWithStaleIdentity = append(s.PodsWithStaleIdentity, of)
 		}
-		s.PodsWithoutIdentity = append(s.PodsWithoutIdentity, Pod{pod.Metadata.Namespace, pod.Metadata.Name})
 		return nil
 	})
 	switch {
 	case errors.Is(err, context.Canceled):
+		return
 	case err != nil:
 		s.unknown("pods without identity", err)
-	case len(s.PodsWithoutIdentity) > 0:
-		s.problem(finding.PodsWithoutIdentity(len(s.PodsWithoutIdentity)))
+		return
 	}
+	if n := len(s.PodsWithoutIdentity); n > 0 {
+		s.problem(finding.PodsWithoutIdentity(n))
+	}
+	if n := len(s.PodsWithStaleIdentity); n > 0 {
+		s.problem(finding.PodsWithStaleIdentity(n))
+	}
+	if n := len(s.PodsWithoutLabel); n > 0 {
+		s.Warnings = append(s.Warnings, finding.PodsWithoutLabel(n))
+	}
+}
+
+// clientIDs are those of the service accounts that have one, by NAMESPACE/NAME.
+func (c *cluster) clientIDs(ctx context.Context) (map[string]string, error) {
+	ids := map[string]string{}
+	err := c.List(ctx, kube.Ref{APIVersion: "v1", Kind: "ServiceAccount"}, "", func(raw json.RawMessage) error {
+		var o struct {
+			Metadata struct {
+				Namespace, Name string
+				Annotations     map[string]string
+			}
+		}
+		err := json.Unmarshal(raw, &o)
+		if id := o.Metadata.Annotations[contract.ClientIDAnnotation]; id != "" {
+			ids[o.Metadata.Namespace+"/"+o.Metadata.Name] = id
+		}
+		return err
+	})
+	return ids, err
 }

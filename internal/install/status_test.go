@@ -111,6 +111,11 @@ func TestStatusFindings(t *testing.T) {
 					}}
 				}, []finding.Code{finding.CodePodsWithoutIdentity},
 			},
+			{"a pod without the label", running("web", nil, ""), []finding.Code{finding.CodePodsWithoutLabel}},
+			{"a pod with a stale identity", running("web", map[string]any{contract.InjectedForAnnotation: "web"}, anotherID), []finding.Code{finding.CodePodsWithStaleIdentity}},
+			{"a pod with its identity", running("web", map[string]any{contract.InjectedForAnnotation: "web"}, tenantID), nil},
+			{"a pod of its own making", running("web", nil, anotherID), nil},
+			{"a pod of another service account", running("other", nil, ""), nil},
 		} {
 			f := installed.clone(t)
 			test.harm(f)
@@ -120,7 +125,7 @@ func TestStatusFindings(t *testing.T) {
 				continue
 			}
 			var codes []finding.Code
-			for _, found := range slices.Concat(s.Problems, s.Unknown) {
+			for _, found := range slices.Concat(s.Problems, s.Warnings, s.Unknown) {
 				codes = append(codes, found.Code())
 			}
 			if diff := cmp.Diff(test.want, codes); diff != "" {
@@ -136,6 +141,28 @@ func TestStatusFindings(t *testing.T) {
 			t.Errorf("another owner: %+v, %v", s, err)
 		}
 	})
+}
+
+const anotherID = "22222222-2222-2222-2222-222222222222"
+
+// running has the service account web name a client ID, and a pod run, with the client ID
+// that it got, if any.
+func running(account string, annotations map[string]any, clientID string) func(*fakeCluster) {
+	container := map[string]any{"name": "app"}
+	if clientID != "" {
+		container["env"] = []any{
+			map[string]any{"name": contract.EnvClientID, "value": clientID}, map[string]any{"name": contract.EnvFederatedTokenFile, "value": "/token"},
+		}
+	}
+	return func(f *fakeCluster) {
+		f.objects["/api/v1/namespaces/shop/serviceaccounts/web"] = Object{"kind": "ServiceAccount", "metadata": map[string]any{
+			"name": "web", "namespace": "shop", "annotations": map[string]any{contract.ClientIDAnnotation: tenantID},
+		}}
+		f.objects["/api/v1/namespaces/shop/pods/web"] = Object{
+			"kind": "Pod", "metadata": map[string]any{"name": "web", "namespace": "shop", "annotations": annotations},
+			"spec": map[string]any{"serviceAccountName": account, "containers": []any{container}},
+		}
+	}
 }
 
 // webhook changes the first webhook of a registration.

@@ -132,3 +132,27 @@ func TestAnswersThatAreNotTheAccount(t *testing.T) {
 		}
 	}
 }
+
+// TestLogs: what is asked for, how much is read of an answer that is too long, and the right
+// that a refusal is about.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	asked := ""
+	c := connected(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.String()
+		if strings.Contains(r.URL.Path, "secret") {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write([]byte("no JSON, and long"))
+	})
+	r := LogRequest{Namespace: "shop", Pod: "orders", Container: "app", Previous: true, Lines: 5, Bytes: 7}
+	text, err := c.Logs(t.Context(), r)
+	if err != nil || string(text) != "no JSON" || asked != "/api/v1/namespaces/shop/pods/orders/log?container=app&limitBytes=7&previous=true&tailLines=5" {
+		t.Errorf("%q, %v, asked %s", text, err, asked)
+	}
+	r.Namespace = "secret"
+	if _, err := c.Logs(t.Context(), r); !IsForbidden(err) || !strings.Contains(err.Error(), "get on pods/log in namespace secret") {
+		t.Error(err)
+	}
+}

@@ -132,6 +132,7 @@ func TestDoctor(t *testing.T) {
 	t.Run("rights", w.rights)
 	t.Run("audit", w.audit)
 	t.Run("elsewhere", w.elsewhere)
+	t.Run("bundle", w.bundle)
 }
 
 // mistakes plants each row of testdata/mistakes.yaml.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,11 +14,20 @@ import (
 
 // A Consent is what a command needs that removes something: --yes, or yes as the
 // answer on a terminal.
-type Consent struct{ yes bool }
+type Consent struct {
+	// Written is what a command writes that removes nothing, such as the file. Optional.
+	Written string
+
+	yes bool
+}
 
 // Register adds --yes.
 func (c *Consent) Register(cmd *cobra.Command) {
-	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask before something is removed")
+	what := "something is removed"
+	if c.Written != "" {
+		what = c.Written + " is written"
+	}
+	cmd.Flags().BoolVarP(&c.yes, "yes", "y", false, "do not ask before "+what)
 }
 
 // Ask fails unless the answer is yes. Without a terminal to ask, --yes is needed.
@@ -25,6 +35,8 @@ func (c *Consent) Ask(ctx context.Context, r *Env, question string) error {
 	switch {
 	case c.yes:
 		return nil
+	case !terminal.IsTerminal(r.In) && c.Written != "":
+		return fmt.Errorf("%s is not written, because standard input is not a terminal on which to ask: check with --dry-run, then use --yes", c.Written)
 	case !terminal.IsTerminal(r.In):
 		return errors.New("this removes something, and standard input is not a terminal on which to ask: check with --dry-run, then use --yes")
 	}

@@ -130,7 +130,7 @@ func helpText(c *cobra.Command, all, brief bool) string {
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n" + c.Example + "\n")
 	}
-	writeCommands(&b, c)
+	writeCommands(&b, c, brief)
 	rest := writeFlags(&b, c, all, brief)
 	if len(rest) > 0 {
 		b.WriteString("\n" + wrap("More flags with --help=all: "+strings.Join(rest, ", ")+".", 2))
@@ -156,8 +156,8 @@ func docs(c *cobra.Command) string {
 	return ""
 }
 
-func writeCommands(b *strings.Builder, c *cobra.Command) {
-	var width int
+func writeCommands(b *strings.Builder, c *cobra.Command, brief bool) {
+	width, before := 0, "\n"
 	for _, sub := range c.Commands() {
 		width = max(width, len(sub.Name()))
 	}
@@ -169,7 +169,10 @@ func writeCommands(b *strings.Builder, c *cobra.Command) {
 			}
 		}
 		if lines.Len() > 0 {
-			b.WriteString("\n" + title + ":\n" + lines.String())
+			b.WriteString(before + title + ":\n" + lines.String())
+			if brief {
+				before = ""
+			}
 		}
 	}
 	for _, g := range c.Groups() {

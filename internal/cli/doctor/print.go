@@ -81,8 +81,8 @@ func markdownSurvey(w *terminal.Writer, s *doctor.Survey) {
 	}
 }
 
-// pageMode keeps other users of the machine from the names on the page.
-const pageMode = 0o600
+// privateMode keeps other users of the machine from the names in the file.
+const privateMode = 0o600
 
 func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, namespace string) error {
 	if o.all {
@@ -102,7 +102,7 @@ func (o *options) survey(ctx context.Context, r *command.Env, d *doctor.Doctor, 
 	if o.html != "" {
 		page, err := s.Page(time.Now()).HTML()
 		if err == nil {
-			err = atomicfile.Write(o.html, page, pageMode)
+			err = atomicfile.Write(o.html, page, privateMode)
 		}
 		if err != nil {
 			return fmt.Errorf("--html: %w", err)

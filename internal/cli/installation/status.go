@@ -88,13 +88,20 @@ func printStatus(w *terminal.Writer, s *install.Status) {
 	for _, d := range s.Drift {
 		line("different", "%s", d)
 	}
-	const most = 20
-	for i, p := range s.PodsWithoutIdentity {
-		if i == most {
-			line("no identity", "and %d more", len(s.PodsWithoutIdentity)-most)
-			break
+	for _, list := range []struct {
+		name string
+		pods []install.Pod
+	}{{"no identity", s.PodsWithoutIdentity}, {"stale identity", s.PodsWithStaleIdentity}, {"no label", s.PodsWithoutLabel}} {
+		const most = 20
+		for _, p := range list.pods[:min(len(list.pods), most)] {
+			line(list.name, "pod %s/%s", p.Namespace, p.Name)
 		}
-		line("no identity", "pod %s/%s", p.Namespace, p.Name)
+		if more := len(list.pods) - most; more > 0 {
+			line(list.name, "and %d more", more)
+		}
+	}
+	for _, w := range s.Warnings {
+		line("warning", "%s", w.Text())
 	}
 	for _, u := range s.Unknown {
 		line("unknown", "%s", u.Text())
