@@ -27,14 +27,14 @@ func (w world) bundle(t *testing.T) {
 	const secret, token = "5up3r-5ecr3t", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 	m := mistake{Pod: object{}, Credential: "absent"}
 	w.plant(t, namespace, m)
-	w.do(t, "POST", "/api/v1/namespaces", object{"metadata": object{"name": system}}, nil)
-	w.do(t, "POST", "/api/v1/namespaces/"+system+"/serviceaccounts", object{"metadata": object{"name": "webhook"}}, nil)
+	w.do(t, "POST", "/api/v1/namespaces", object{"metadata": object{"name": system}})
+	w.do(t, "POST", "/api/v1/namespaces/"+system+"/serviceaccounts", object{"metadata": object{"name": "webhook"}})
 	w.do(t, "POST", "/api/v1/namespaces/"+system+"/pods", object{
 		"metadata": object{"name": "webhook-1", "labels": object{"azure-workload-identity.io/system": "true"}},
 		"spec": object{"serviceAccountName": "webhook", "containers": []any{object{"name": "manager", "image": "webhook:v1", "env": []any{
 			object{"name": "AZURE_CLIENT_SECRET", "value": secret}, object{"name": "LOG_LEVEL", "value": "debug"},
 		}}}},
-	}, nil)
+	})
 	for _, event := range []struct{ of, name, message string }{
 		{namespace, "about", "AADSTS700016: " + clientID + " client_secret=" + secret + " " + token},
 		{namespace, "other", "pulled the image of something else"},
@@ -42,7 +42,7 @@ func (w world) bundle(t *testing.T) {
 	} {
 		w.do(t, "POST", "/api/v1/namespaces/"+event.of+"/events", object{
 			"metadata": object{"name": event.name}, "involvedObject": object{"kind": "Pod", "namespace": event.of, "name": "orders-1"}, "message": event.message, "type": "Warning",
-		}, nil)
+		})
 	}
 	at := w.machine(t, namespace, m)
 	dir := t.TempDir()
