@@ -367,6 +367,10 @@ func (x *examination) compareContainers(l *Link, created workload.Running) {
 // comparePods looks at what the running pods have.
 func (x *examination) comparePods(l *Link) {
 	s := x.subject
+	if former := s.former(); former > 0 {
+		l.see("the rollout goes on: %d of its pods are of an earlier template, and end with it", former)
+		return
+	}
 	stale, missing := 0, 0
 	for _, p := range s.pods {
 		switch {
@@ -388,6 +392,21 @@ func (x *examination) comparePods(l *Link) {
 	if more := stale + missing; more > 1 {
 		l.see("pods that a restart mends: %d of %d", more, len(s.pods))
 	}
+}
+
+// former counts the pods of an earlier template while the workload's controller replaces
+// them.
+func (s *subject) former() int {
+	status, _ := s.object["status"].(object)
+	number := func(names ...string) int {
+		for _, name := range names {
+			if n, ok := status[name].(float64); ok {
+				return int(n)
+			}
+		}
+		return 0
+	}
+	return number("replicas", "desiredNumberScheduled") - number("updatedReplicas", "updatedNumberScheduled")
 }
 
 // differs is the first variable that a pod has otherwise than a new one.

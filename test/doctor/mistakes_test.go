@@ -65,8 +65,9 @@ type mistake struct {
 	// PodLater and AccountLater change them when the pod runs.
 	PodLater     object `json:"podLater"`
 	AccountLater object `json:"accountLater"`
-	// Status is that of the pod.
-	Status object `json:"status"`
+	// Status is that of the pod, DeploymentStatus that of the Deployment.
+	Status           object `json:"status"`
+	DeploymentStatus object `json:"deploymentStatus"`
 	// Subject and Args of the command. Default: deployment/orders, and no more.
 	Subject string   `json:"subject"`
 	Args    []string `json:"args"`
@@ -185,6 +186,9 @@ func (w world) plant(t *testing.T, namespace string, m mistake) {
 		},
 	}}, m.Deployment)
 	w.do(t, "POST", "/apis/apps/v1/namespaces/"+namespace+"/deployments", deployment)
+	if m.DeploymentStatus != nil {
+		w.do(t, "PATCH", "/apis/apps/v1/namespaces/"+namespace+"/deployments/orders/status", object{"status": m.DeploymentStatus})
+	}
 	for _, o := range m.Objects {
 		path, _ := o["path"].(string)
 		delete(o, "path")
