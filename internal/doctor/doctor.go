@@ -3,9 +3,9 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -97,7 +97,6 @@ type examination struct {
 	expected *workload.Running
 	clientID string
 	tenantID string
-	audience string
 	token    token
 	resolved *provision.Resolved
 	// federated: a credential is right.
@@ -189,17 +188,14 @@ func (x *examination) explain(ctx context.Context, ref kube.Ref, err error) erro
 	}
 	namespaces := x.Cluster.Namespaces(ctx)
 	if len(namespaces) > 0 && !slices.Contains(namespaces, ref.Namespace) {
-		return x.Cluster.NoNamespace(ctx, ref.Namespace).Err(err)
+		return finding.NamespaceMissing(ref.Namespace, spelling.Suggest(ref.Namespace, namespaces)).Err(err)
 	}
-	all, names := ref, []string(nil)
+	all := ref
 	all.Name = ""
-	// Whoever may not list them gets no suggestion.
-	_ = x.Cluster.List(ctx, all, "", func(raw json.RawMessage) error {
-		var o workload.Running
-		err := json.Unmarshal(raw, &o)
-		names = append(names, o.Metadata.Name)
-		return err
-	})
+	names := x.Cluster.Names(ctx, all)
+	for i := range names {
+		names[i] = path.Base(names[i])
+	}
 	return finding.ObjectMissing(ref.String(), spelling.Suggest(ref.Name, names)).Err(err)
 }
 

@@ -30,38 +30,34 @@ func (s *subject) mistakes() []lint.Finding {
 		if o == nil {
 			continue
 		}
-		written := object{"apiVersion": o["apiVersion"], "kind": o["kind"]}
-		for _, member := range []string{"metadata", "spec"} {
-			if o[member] != nil {
-				written[member] = o[member]
-			}
+		if s.named.Kind == "Pod" && o["kind"] == "Pod" { // without what injection added
+			o = object{"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": s.template["metadata"], "spec": s.template["spec"]}
 		}
-		if s.named.Kind == "Pod" && o["kind"] == "Pod" {
-			written["metadata"], written["spec"] = s.template["metadata"], s.template["spec"]
-		}
-		if raw, err := json.Marshal(written); err == nil {
-			files = append(files, manifest.Parse("cluster.json", withoutTraces(raw)))
+		if raw, err := json.Marshal(authored(o)); err == nil {
+			files = append(files, manifest.Parse("cluster.json", raw))
 		}
 	}
 	found := lint.Lint(files, lint.Config{Namespace: s.namespace, Quiet: true})
 	return slices.DeleteFunc(found, func(f lint.Finding) bool { return f.Severity == finding.Info })
 }
 
-// withoutTraces takes out of an object in JSON what others noted in it.
-func withoutTraces(raw []byte) []byte {
-	var o object
-	if json.Unmarshal(raw, &o) != nil {
-		return raw
+// authored is what the author wrote of an object, without what others noted in it.
+func authored(o object) object {
+	written := object{"apiVersion": o["apiVersion"], "kind": o["kind"]}
+	if spec := o["spec"]; spec != nil {
+		written["spec"] = spec
 	}
-	metadata, _ := o["metadata"].(object)
-	delete(metadata, "managedFields")
-	annotations, _ := metadata["annotations"].(object)
-	delete(annotations, lastApplied)
-	without, err := json.Marshal(o)
-	if err != nil {
-		return raw
+	if metadata, ok := o["metadata"].(object); ok {
+		metadata = maps.Clone(metadata)
+		delete(metadata, "managedFields")
+		if annotations, ok := metadata["annotations"].(object); ok {
+			annotations = maps.Clone(annotations)
+			delete(annotations, lastApplied)
+			metadata["annotations"] = annotations
+		}
+		written["metadata"] = metadata
 	}
-	return without
+	return written
 }
 
 // lastApplied is where kubectl keeps what was applied.
@@ -187,7 +183,8 @@ func (x *examination) registrations(ctx context.Context) ([]registration, error)
 // policies are the mutating policies that inject. Before 1.36 there is no such kind.
 func (x *examination) policies(ctx context.Context) ([]registration, error) {
 	var all []registration
-	policies, bindings := kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicy"}, kube.Ref{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingAdmissionPolicyBinding"}
+	const version = "admissionregistration.k8s.io/v1"
+	policies, bindings := kube.Ref{APIVersion: version, Kind: "MutatingAdmissionPolicy"}, kube.Ref{APIVersion: version, Kind: "MutatingAdmissionPolicyBinding"}
 	bound := map[string]bool{}
 	err := x.Cluster.List(ctx, bindings, "", func(raw json.RawMessage) error {
 		var o struct{ Spec struct{ PolicyName string } }
@@ -206,14 +203,12 @@ func (x *examination) policies(ctx context.Context) ([]registration, error) {
 			Metadata struct{ Name string }
 			Spec     struct {
 				MatchConstraints struct{ NamespaceSelector, ObjectSelector metav1.LabelSelector }
-				MatchConditions  []struct{ Expression string }
 			}
 		}
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return err
 		}
-		ours := o.Spec.MatchConstraints.ObjectSelector.MatchLabels[contract.UseLabel] == contract.UseLabelValue
-		if ours {
+		if o.Spec.MatchConstraints.ObjectSelector.MatchLabels[contract.UseLabel] == contract.UseLabelValue {
 			ref := policies
 			ref.Name = o.Metadata.Name
 			all = append(all, registration{Ref: ref, namespaces: o.Spec.MatchConstraints.NamespaceSelector, unbound: !bound[ref.Name]})

@@ -344,9 +344,7 @@ func (a *Azure) identities(ctx context.Context) (map[string]provision.Identity, 
 	}
 	all, err := a.ARM.Identities(ctx, a.Subscription, "")
 	for _, i := range all {
-		byID[strings.ToLower(i.ClientID)] = provision.Identity{
-			Kind: provision.KindManagedIdentity, Name: i.ID.Name, ClientID: i.ClientID, PrincipalID: i.PrincipalID, ResourceID: i.ID.String(), TenantID: i.TenantID,
-		}
+		byID[strings.ToLower(i.ClientID)] = provision.ManagedIdentity(i)
 	}
 	return byID, err
 }

@@ -69,7 +69,6 @@ func (x *examination) annotatedAccounts(ctx context.Context) []string {
 type token struct {
 	raw, keyID                string
 	issuer, subject, audience string
-	lifetime                  time.Duration
 }
 
 // requestToken requests the token that a pod's volume gets, bound to a running pod if there
@@ -83,7 +82,7 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 		l.unknown(err)
 		return
 	}
-	x.audience, x.token.audience = audience, audience
+	x.token.audience = audience
 	if kube.IsNotFound(s.accountErr) {
 		notReached(l, LinkAccount)
 		return
@@ -108,23 +107,16 @@ func (x *examination) requestToken(ctx context.Context, l *Link) {
 		l.unknown(err)
 		return
 	}
-	var claims struct {
-		Issuer   string          `json:"iss"`
-		Subject  string          `json:"sub"`
-		Audience json.RawMessage `json:"aud"`
-	}
-	payload, err := jwt.Payload(raw)
-	if err == nil {
-		err = json.Unmarshal(payload, &claims)
-	}
+	claims, err := oidc.DecodeClaims(raw)
 	if err != nil {
 		l.unknown(err)
 		return
 	}
-	x.token.raw, x.token.issuer, x.token.subject = raw, claims.Issuer, claims.Subject
+	x.token.raw = raw
+	x.token.issuer, _ = claims["iss"].(string)
+	x.token.subject, _ = claims["sub"].(string)
 	x.token.keyID, _ = jwt.KeyID(raw)
-	x.token.lifetime = expires.Sub(x.Now()).Round(time.Second)
-	l.see("issuer %s, subject %s, audience %s, key %s, good for %s", claims.Issuer, claims.Subject, audience, x.token.keyID, x.token.lifetime)
+	l.see("issuer %s, subject %s, audience %s, key %s, good for %s", x.token.issuer, x.token.subject, audience, x.token.keyID, expires.Sub(x.Now()).Round(time.Second))
 }
 
 // lifetime is the one that a new pod's volume asks for.

@@ -309,7 +309,7 @@ func Catalogue() []Entry {
 		{CodeAzureUnreachable, Error, "a service of Azure can't be reached", permissionPage},
 		{CodeApplicationName, Error, "the application's default name is too long", permissionPage},
 		{CodeIdentityNotMade, Error, "the identity or its service principal does not exist yet", permissionPage},
-		{CodeRoleMissing, Error, "there is no role of that name", permissionPage},
+		{CodeRoleMissing, Error, "no role has that name", permissionPage},
 		{CodeTenantUnknown, Error, "the tenant is not known", permissionPage},
 
 		{CodeInterrupted, Error, "a change of the installation did not finish", operationsPage},
@@ -393,7 +393,7 @@ func Catalogue() []Entry {
 		{CodeCredentialUnused, Warning, "a federated credential is for a service account that does not exist", auditPage},
 		{CodeSubjectWide, Warning, "a federated credential matches subjects by an expression", auditPage},
 		{CodeTokenLongLived, Info, "tokens for Entra live longer than four hours", auditPage},
-		{CodeCanActAs, Info, "somebody beside the administrators can act as a service account", auditPage},
+		{CodeCanActAs, Info, "someone other than an administrator can act as a service account", auditPage},
 		{CodeIMDSReachable, Info, "pods can reach the node's metadata service", auditPage},
 
 		{CodeApplicationMissing, Error, "the tenant has no such application", federationPage},

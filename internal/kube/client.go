@@ -430,16 +430,21 @@ func (c *Client) Delete(ctx context.Context, ref Ref, dryRun bool) (bool, error)
 
 // Namespaces are the names of the cluster's namespaces, to suggest one; none where the
 // user may not list them.
-func (c *Client) Namespaces(ctx context.Context) []string { return c.names(ctx, "Namespace") }
+func (c *Client) Namespaces(ctx context.Context) []string {
+	return c.Names(ctx, Ref{APIVersion: "v1", Kind: "Namespace"})
+}
 
 // Accounts are the cluster's service accounts as NAMESPACE/NAME, to suggest one; none
 // where the user may not list them.
-func (c *Client) Accounts(ctx context.Context) []string { return c.names(ctx, "ServiceAccount") }
+func (c *Client) Accounts(ctx context.Context) []string {
+	return c.Names(ctx, Ref{APIVersion: "v1", Kind: "ServiceAccount"})
+}
 
-func (c *Client) names(ctx context.Context, kind string) []string {
+// Names are those of all objects of a kind, as NAMESPACE/NAME where they have a namespace.
+// Those that were listed before an error will do: names are for suggestions.
+func (c *Client) Names(ctx context.Context, all Ref) []string {
 	var names []string
-	// Those that were listed before an error will do.
-	_ = c.List(ctx, Ref{APIVersion: "v1", Kind: kind}, "", func(raw json.RawMessage) error {
+	_ = c.List(ctx, all, "", func(raw json.RawMessage) error {
 		var item struct {
 			Metadata struct{ Namespace, Name string }
 		}

@@ -306,18 +306,11 @@ func (c *Client) AssignRole(ctx context.Context, a RoleAssignment) (id string, c
 // FindRoleAssignment returns the resource ID of the assignment, whoever made it,
 // or nothing if there is none.
 func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id string, err error) {
-	client, err := c.assignments.of("")
+	all, err := c.assignmentsOf(ctx, a.Scope, a.PrincipalID)
 	if err != nil {
 		return "", err
 	}
-	filter := "principalId eq '" + strings.ReplaceAll(a.PrincipalID, "'", "''") + "'"
-	type item = *armauthorization.RoleAssignment
-	all, err := azure.List(ctx, client.NewListForScopePager(a.Scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter}),
-		func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []item { return p.Value })
-	if err != nil {
-		return "", fmt.Errorf("role assignments at %s: %w", a.Scope, err)
-	}
-	for _, item := range present(all) {
+	for _, item := range all {
 		// The same definition has several IDs, which end alike; assignments above and
 		// below the scope are listed as well.
 		if p := item.Properties; p != nil && strings.EqualFold(value(p.Scope), a.Scope) &&
@@ -330,29 +323,35 @@ func (c *Client) FindRoleAssignment(ctx context.Context, a RoleAssignment) (id s
 
 // RoleAssignments lists those of a principal at a scope and above it, and with below those
 // within it too.
-// Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
 func (c *Client) RoleAssignments(ctx context.Context, scope, principalID string, below bool) ([]RoleAssignment, error) {
-	type item struct {
-		Properties struct {
-			Scope, PrincipalID string
-			RoleDefinitionID   string `json:"roleDefinitionId"`
-		}
-	}
-	first := runtime.JoinPaths(c.service.Endpoint, scope, "/providers/Microsoft.Authorization/roleAssignments") +
-		"?api-version=2022-04-01&$filter=" + url.QueryEscape("principalId eq '"+strings.ReplaceAll(principalID, "'", "''")+"'")
-	all, err := azure.Pages[item](ctx, first, func(ctx context.Context, target string, out any) error {
-		return c.service.Do(ctx, http.MethodGet, target, nil, out)
-	})
+	all, err := c.assignmentsOf(ctx, scope, principalID)
 	if err != nil {
-		return nil, fmt.Errorf("role assignments at %s: %w", scope, err)
+		return nil, err
 	}
 	var found []RoleAssignment
-	for _, i := range all {
-		if p := i.Properties; within(scope, p.Scope) || below && within(p.Scope, scope) {
-			found = append(found, RoleAssignment{Scope: p.Scope, RoleDefinitionID: p.RoleDefinitionID, PrincipalID: p.PrincipalID})
+	for _, item := range all {
+		if p := item.Properties; p != nil && (within(scope, value(p.Scope)) || below && within(value(p.Scope), scope)) {
+			found = append(found, RoleAssignment{Scope: value(p.Scope), RoleDefinitionID: value(p.RoleDefinitionID), PrincipalID: value(p.PrincipalID)})
 		}
 	}
 	return found, nil
+}
+
+// assignmentsOf lists the assignments of a principal that Azure tells of at a scope.
+// Source: https://learn.microsoft.com/azure/role-based-access-control/role-assignments-list-rest
+func (c *Client) assignmentsOf(ctx context.Context, scope, principalID string) ([]*armauthorization.RoleAssignment, error) {
+	client, err := c.assignments.of("")
+	if err != nil {
+		return nil, err
+	}
+	filter := "principalId eq '" + strings.ReplaceAll(principalID, "'", "''") + "'"
+	type item = *armauthorization.RoleAssignment
+	all, err := azure.List(ctx, client.NewListForScopePager(scope, &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: &filter}),
+		func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []item { return p.Value })
+	if err != nil {
+		return nil, fmt.Errorf("role assignments at %s: %w", scope, err)
+	}
+	return present(all), nil
 }
 
 // within reports whether a scope is another one or below it.

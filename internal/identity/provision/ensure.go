@@ -94,7 +94,7 @@ func (a Azure) CreateManaged(ctx context.Context, id arm.IdentityID, location st
 		}
 	}
 	created, err := a.ARM.CreateIdentity(ctx, id, location)
-	return managedIdentity(created), err
+	return ManagedIdentity(created), err
 }
 
 // Delete deletes the identity; an application's service principal goes with it.

@@ -115,10 +115,11 @@ func (a Azure) Find(ctx context.Context, r Reference) (identity Identity, found 
 
 func (a Azure) findManaged(ctx context.Context, id arm.IdentityID) (Identity, error) {
 	found, err := a.ARM.Identity(ctx, id)
-	return managedIdentity(found), err
+	return ManagedIdentity(found), err
 }
 
-func managedIdentity(i arm.Identity) Identity {
+// ManagedIdentity is what Resource Manager says of one.
+func ManagedIdentity(i arm.Identity) Identity {
 	return Identity{
 		Kind: KindManagedIdentity, Name: i.ID.Name, ClientID: i.ClientID, PrincipalID: i.PrincipalID,
 		ResourceID: i.ID.String(), TenantID: i.TenantID,
