@@ -36,16 +36,18 @@ type BeforeConfig struct {
 	LookupHost func(ctx context.Context, host string) ([]string, error)
 }
 
-// Before looks at whether azwi can be installed into a cluster. It changes nothing.
+// Before looks at whether azwi can be installed into a cluster. It changes nothing. The
+// error is an API server that does not answer.
 func Before(ctx context.Context, c BeforeConfig) (*Report, error) {
 	if c.LookupHost == nil {
 		c.LookupHost = net.DefaultResolver.LookupHost
 	}
 	r := &Report{Subject: kube.Ref{Kind: "Cluster"}}
 	var objects []install.Object
+	var failed error
 	for _, step := range []step{
-		{LinkCluster, c.cluster},
-		{LinkInstallation, func(ctx context.Context, l *Link) { objects = c.installation(ctx, l) }},
+		{LinkCluster, func(ctx context.Context, l *Link) { failed = c.cluster(ctx, l) }},
+		{LinkInstallation, func(ctx context.Context, l *Link) { objects, failed = c.installation(ctx, l) }},
 		{LinkRights, func(ctx context.Context, l *Link) { c.rights(ctx, l, objects) }},
 		{LinkLeftovers, c.leftovers},
 		{LinkRegistry, c.registry},
@@ -59,6 +61,9 @@ func Before(ctx context.Context, c BeforeConfig) (*Report, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if failed != nil {
+			return nil, failed
+		}
 		if link.State == "" {
 			link.State = OK
 		}
@@ -67,21 +72,21 @@ func Before(ctx context.Context, c BeforeConfig) (*Report, error) {
 	return r, nil
 }
 
-func (c BeforeConfig) cluster(ctx context.Context, l *Link) {
+func (c BeforeConfig) cluster(ctx context.Context, l *Link) error {
 	var version struct{ GitVersion string }
 	if err := c.Cluster.Get(ctx, "/version", &version); err != nil {
-		l.unknown(err)
-		return
+		return l.orUnknown(err)
 	}
 	l.see("Kubernetes %s", version.GitVersion)
 	if policies, err := c.Cluster.AtLeast(ctx, install.FirstWithPolicies); err == nil && policies {
 		l.see("both engines can be installed: webhook and policy")
 	}
+	return nil
 }
 
 // installation renders what would be installed, which an installation that is there, or a
 // version that is too old, refuses.
-func (c BeforeConfig) installation(ctx context.Context, l *Link) []install.Object {
+func (c BeforeConfig) installation(ctx context.Context, l *Link) ([]install.Object, error) {
 	// Only who installs knows them.
 	const anyTenant, anyRegistry = "00000000-0000-0000-0000-000000000000", "registry.invalid"
 	objects, err := install.Objects(ctx, install.Config{
@@ -94,11 +99,11 @@ func (c BeforeConfig) installation(ctx context.Context, l *Link) []install.Objec
 	case ok:
 		l.because(refused.Finding)
 	case err != nil:
-		l.unknown(err)
+		return nil, l.orUnknown(err)
 	default:
 		l.see("none is there; objects to create: %d", len(objects))
 	}
-	return objects
+	return objects, nil
 }
 
 // rights asks for the verbs that azwi install needs.

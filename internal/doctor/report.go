@@ -88,6 +88,15 @@ func (l *Link) unknown(why error) {
 	l.see("%s", oneLine(why))
 }
 
+// orUnknown notes a lack of rights, and passes other errors on.
+func (l *Link) orUnknown(err error) error {
+	if !denied(err) {
+		return err
+	}
+	l.unknown(err)
+	return nil
+}
+
 // has reports whether one of the codes was found.
 func (l *Link) has(codes ...finding.Code) bool {
 	return slices.ContainsFunc(l.Findings, func(f finding.Finding) bool { return slices.Contains(codes, f.Code()) })

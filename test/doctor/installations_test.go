@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -157,6 +158,12 @@ func (w world) checkBefore(t *testing.T) {
 	if err := w.c.WriteKubeconfig(kubeconfig, "nobody"); err != nil {
 		t.Fatal(err)
 	}
+	down := filepath.Join(t.TempDir(), "down")
+	const nobodyAnswers = `{"apiVersion": "v1", "kind": "Config", "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+		"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {"token": "x"}}]}`
+	if err := os.WriteFile(down, []byte(nobodyAnswers), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		kubeconfig string
 		code       int
@@ -164,6 +171,7 @@ func (w world) checkBefore(t *testing.T) {
 	}{
 		{w.c.Kubeconfig, 0, "lacking: 0"},
 		{kubeconfig, 3, "not permitted"},
+		{down, 1, "the cluster can't be reached"},
 		{"/dev/null", 1, "no cluster is configured"},
 	} {
 		out, stderr, code := machine{env: []string{"PATH=/usr/bin"}}.run(t, w.binary, "check", "--pre", "--kubeconfig", row.kubeconfig, "--image-registry", "localhost:5000")
