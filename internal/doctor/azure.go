@@ -20,7 +20,11 @@ func (x *examination) signedIn(l *Link) bool {
 	if x.Azure != nil {
 		return true
 	}
-	l.unknown(cmp.Or(x.NoAzure, error(errSkipped("not signed in to Azure"))))
+	why := "not signed in to Azure"
+	if x.NoAzure != nil {
+		why = oneLine(x.NoAzure)
+	}
+	l.unknown(errSkipped(why))
 	x.NoAzure = nil // it is told once
 	return false
 }

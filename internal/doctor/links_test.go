@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -232,6 +233,30 @@ func TestReachesIMDS(t *testing.T) {
 		}
 		if got := reachesIMDS(r); got != want {
 			t.Errorf("%s: %t", rule, got)
+		}
+	}
+}
+
+// TestUnknownIsNotAPass: what could not be looked at is told apart by its reason, unless an
+// exchange proves the chain.
+func TestUnknownIsNotAPass(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		why            error
+		exchange       State
+		denied, failed bool
+	}{
+		{errors.New("connection refused"), NotReached, false, true},
+		{errors.New("connection refused"), OK, false, false},
+		{finding.PodsNotCreatable("shop").Err(nil), NotReached, true, false},
+		{finding.PodsNotCreatable("shop").Err(nil), OK, false, false},
+		{errSkipped("no token was requested"), NotReached, false, false},
+	} {
+		link := Link{Name: LinkToken}
+		link.unknown(tt.why)
+		r := Report{Links: []Link{link, {Name: LinkExchange, State: tt.exchange}}}
+		if link.State != Unknown || r.Denied() != tt.denied || r.Failed() != tt.failed {
+			t.Errorf("%v, exchange %s: %+v, denied %t, failed %t", tt.why, tt.exchange, link, r.Denied(), r.Failed())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -62,6 +63,9 @@ type Link struct {
 	Findings []finding.Finding `json:"findings,omitempty"`
 	// Denied: the caller lacks a right to look.
 	Denied bool `json:"denied,omitempty"`
+	// Failed: something else kept the caller from looking, such as an API server that does
+	// not answer.
+	Failed bool `json:"failed,omitempty"`
 }
 
 func (l *Link) see(format string, args ...any) {
@@ -84,7 +88,11 @@ func (l *Link) unknown(why error) {
 	if l.State == "" {
 		l.State = Unknown
 	}
-	l.Denied = l.Denied || denied(why)
+	if denied(why) {
+		l.Denied = true
+	} else if !errors.As(why, new(errSkipped)) {
+		l.Failed = true
+	}
 	l.see("%s", oneLine(why))
 }
 
@@ -138,10 +146,19 @@ func (r *Report) Wrong() bool {
 // Denied reports whether the caller lacks a right, so that a link is unknown, and no
 // exchange proves the whole chain.
 func (r *Report) Denied() bool {
-	if l := r.Link(LinkExchange); l != nil && l.State == OK {
-		return false
-	}
-	return slices.ContainsFunc(r.Links, func(l Link) bool { return l.Denied })
+	return !r.proven() && slices.ContainsFunc(r.Links, func(l Link) bool { return l.Denied })
+}
+
+// Failed reports whether a link is unknown for another reason than rights or the caller's
+// choice, and no exchange proves the whole chain.
+func (r *Report) Failed() bool {
+	return !r.proven() && slices.ContainsFunc(r.Links, func(l Link) bool { return l.Failed })
+}
+
+// proven: an exchange has worked.
+func (r *Report) proven() bool {
+	l := r.Link(LinkExchange)
+	return l != nil && l.State == OK
 }
 
 // errSkipped is a look that the caller did not want, or that lacks a part.

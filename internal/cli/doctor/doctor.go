@@ -161,12 +161,16 @@ func (o *options) examine(ctx context.Context, r *command.Env, d *doctor.Doctor,
 	}
 }
 
-// worst is one error of all: a mistake counts for more than what could not be looked at.
+// worst is one error of all: a mistake counts for more than what could not be looked at, and
+// a failure for more than a lack of rights.
 func worst(failures []error) error {
 	code := command.ExitNotPermitted
 	for _, err := range failures {
-		if coded, ok := errors.AsType[*command.CodedError](err); ok && coded.Code == command.ExitDifferent {
+		switch coded, ok := errors.AsType[*command.CodedError](err); {
+		case ok && coded.Code == command.ExitDifferent:
 			code = coded.Code
+		case !ok && code != command.ExitDifferent:
+			code = command.ExitError
 		}
 	}
 	if len(failures) == 0 {
@@ -267,6 +271,8 @@ func verdict(r *command.Env, report *doctor.Report) error {
 	switch {
 	case len(codes) > 0:
 		return command.Exit(command.ExitDifferent, fmt.Errorf("%s: %s: %s", of, command.Number(len(codes), "mistake"), strings.Join(codes, ", ")))
+	case report.Failed():
+		return fmt.Errorf("%s: nothing is wrong as far as azwi could look: see what is unknown", of)
 	case report.Denied():
 		return command.Exit(command.ExitNotPermitted, fmt.Errorf("%s: nothing is wrong as far as you may look", of))
 	}
